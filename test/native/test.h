@@ -36,7 +36,9 @@ template <class A, class B>
 std::string both(const char* text, const A& a, const B& b) {
   std::ostringstream out;
   out.precision(17);
-  out << text << ": " << +a << " and " << +b;
+  out << text;
+  if constexpr (requires { out << +a << +b; }) out << ": " << +a << " and " << +b;
+  if constexpr (!requires { +a; } && requires { out << a << b; }) out << ": " << a << " and " << b;
   return out.str();
 }
 
