@@ -1,0 +1,9 @@
+// Test files run in child processes: a native crash then fails one file instead of the whole run, and tests of the
+// life cycle can fork with their own flags.
+module.exports = {
+  files: ['test/**/*.ts', '!test/types/**', '!test/reference/**', '!test/helpers/**', '!test/mutants/**'],
+  extensions: { ts: 'commonjs' },
+  nodeArguments: ['--require=tsx/cjs'],
+  workerThreads: false,
+  timeout: '10m',
+};
