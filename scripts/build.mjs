@@ -1,45 +1,50 @@
-// The steps of the build that are not a single command line:
-//   node scripts/build.mjs addon          build/Release/fused_attention.node
-//   node scripts/build.mjs native-tests   build/Release/fused_attention_native_tests
-//   node scripts/build.mjs modules        the ES module face beside the compiled dist/
+// The steps of the build that are more than a command line:
+//   node scripts/build.mjs addon           build/Release/fused_attention.node
+//   node scripts/build.mjs clean-addon     the same from an empty build/
+//   node scripts/build.mjs native-tests    build/Release/fused_attention_native_tests
+//   node scripts/build.mjs gyp <folder>    the addon built outside build/, which is node-gyp's, and copied to <folder>
+//   node scripts/build.mjs modules         the ES module face beside the compiled dist/
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync } from 'node:fs';
+import { copyFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** Configures when needed and builds one CMake target in build/, always with the same generator. */
-function cmake(target, extra = []) {
+/** Configures when needed and builds one CMake target, with the same generator whatever else is installed. */
+function cmake(target, out = 'build') {
   const program = createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');
-  const generator = process.platform === 'win32' ? [] : ['--prefer-make'];
-  const parallel = ['--parallel', String(availableParallelism())];
-  const options = ['--config', 'Release', '--target', target, '--log-level', 'warn', ...generator, ...parallel];
-  const { status, error } = spawnSync(process.execPath, [program, 'build', ...options, ...extra], {
-    cwd: root,
-    stdio: 'inherit',
-  });
+  const options = ['--out', out, '--config', 'Release', '--target', target, '--log-level', 'warn'];
+  if (process.platform !== 'win32') options.push('--prefer-make');
+  options.push('--parallel', String(availableParallelism()));
+  const { status, error } = spawnSync(process.execPath, [program, 'build', ...options], { cwd: root, stdio: 'inherit' });
   if (error) throw error;
   if (status !== 0) process.exit(status ?? 1);
 }
 
-function modules() {
-  for (const file of ['index.mjs', 'index.d.mts']) {
-    if (existsSync(join(root, 'lib', file))) copyFileSync(join(root, 'lib', file), join(root, 'dist', file));
-  }
-}
-
 const steps = {
   addon: () => cmake('fused_attention'),
+  'clean-addon': () => {
+    rmSync(join(root, 'build'), { recursive: true, force: true });
+    cmake('fused_attention');
+  },
   'native-tests': () => cmake('fused_attention_native_tests'),
-  modules,
+  gyp: (folder) => {
+    const product = resolve(folder);
+    cmake('fused_attention', 'build-gyp');
+    const name = 'fused_attention.node';
+    copyFileSync(join(root, 'build-gyp', 'Release', name), join(product, name));
+  },
+  modules: () => {
+    for (const file of ['index.mjs', 'index.d.mts']) copyFileSync(join(root, 'lib', file), join(root, 'dist', file));
+  },
 };
 
-const [step] = process.argv.slice(2);
-if (!Object.hasOwn(steps, step ?? '')) {
+const [step = '', ...rest] = process.argv.slice(2);
+if (!Object.hasOwn(steps, step)) {
   console.error(`usage: node scripts/build.mjs ${Object.keys(steps).join(' | ')}`);
   process.exit(2);
 }
-steps[step]();
+steps[step](...rest);

@@ -1,0 +1,112 @@
+// The one file that loads the addon, and the one description of what it exports.
+// Everything here takes values that lib/ has already validated; natively they are checked again so that nothing can crash.
+import { join, resolve } from 'node:path';
+import { loadFailure } from './load-failure.js';
+
+/** The numbers of a call in the order of native/problem_codec.h, and its buffers. */
+export interface NativeCall {
+  numbers: Float64Array;
+  buffers: (ArrayBufferView | null)[];
+}
+
+/** What the addon throws or hands to a callback: lib/errors.ts turns it into an AttentionError. */
+export interface NativeError extends Error {
+  code: string;
+  argument: string;
+  expected: string;
+  received: string;
+}
+
+export interface NativeInfo {
+  /** Processor brand string. */
+  cpu: string;
+  /** Instruction sets compiled in and runnable here, best first. */
+  isas: string[];
+  /** The one used when none is forced. */
+  isa: string;
+  /** Compute threads this process may use (affinity and cgroup). */
+  threads: number;
+  /** Package version the addon was built from. */
+  version: string;
+}
+
+export interface NativeExplanation {
+  device: string;
+  kernel: string;
+  tileQueries: number;
+  tileKeys: number;
+  tilesFull: number;
+  tilesPartial: number;
+  tilesSkipped: number;
+  chunk: number;
+  tasks: number;
+  threads: number;
+  flops: number;
+  bytes: number;
+  workspaceBytes: number;
+  notTaken: { path: string; reason: string }[];
+}
+
+/** Identifies a call in flight in its own environment. */
+export type JobId = number;
+
+export interface Native {
+  info(): NativeInfo;
+  /** Blocks; the calling thread computes too. Throws NativeError. */
+  runSync(call: NativeCall): void;
+  /** Queues the call; `settled` runs later on this thread with null or the error (code 'ABORT_ERR' when cancelled). */
+  run(call: NativeCall, settled: (error: NativeError | null) => void): JobId;
+  /** Asks a call to stop; it settles soon with 'ABORT_ERR'. Unknown ids are ignored. */
+  cancel(job: JobId): void;
+  explain(call: NativeCall): NativeExplanation;
+  mergeSync(call: NativeCall): void;
+  merge(call: NativeCall, settled: (error: NativeError | null) => void): JobId;
+  /** For lifecycle tests: jobs stop at the named stage until released. */
+  park(stage: 'queued' | 'running' | 'finishing' | null): void;
+  /** How many jobs stand parked now, in the whole process. */
+  parked(): number;
+}
+
+const nodeGypBuild = require('node-gyp-build') as { resolve(folder: string): string };
+const packageRoot = join(__dirname, '..');
+const nativePath = process.env['FUSED_ATTENTION_NATIVE_PATH'] || null;
+
+let loaded: Native | null = null;
+let failure: Error | null = null;
+
+/**
+ * The addon, loaded at the first call: from FUSED_ATTENTION_NATIVE_PATH if it is set, else from build/ or prebuilds/ of this
+ * package. A failure is final for the process and is thrown again by every later call.
+ *
+ * Throws AttentionError ERR_LOAD_FAILED; its message lists what was tried and the remedies, `cause` is the error met.
+ */
+export function loadNative(): Native {
+  if (loaded !== null) return loaded;
+  if (failure !== null) throw failure;
+  // There is one candidate. A second choice after a first that is broken would hide which code runs.
+  let path = packageRoot;
+  try {
+    path = nativePath === null ? findBinary() : resolve(nativePath);
+    return (loaded = load(path));
+  } catch (error) {
+    throw (failure = loadFailure(path, error as Error, packageRoot, nativePath));
+  }
+}
+
+function findBinary(): string {
+  try {
+    return nodeGypBuild.resolve(packageRoot);
+  } catch (error) {
+    throw Object.assign(error as Error, { code: 'NO_BINARY' });
+  }
+}
+
+function load(path: string): Native {
+  const native = require(path) as Native;
+  const { version } = require('../package.json') as { version: string };
+  const built = typeof native.info === 'function' ? native.info().version : 'no version';
+  if (built !== version) {
+    throw Object.assign(new Error(`the addon reports ${built}, the package is ${version}`), { code: 'VERSION_MISMATCH' });
+  }
+  return native;
+}
