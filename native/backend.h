@@ -1,0 +1,92 @@
+// A backend turns a Problem into an immutable Plan, or says why it will not, and runs Plans.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "problem.h"
+#include "problem_codec.h"
+
+namespace fused_attention {
+
+/// Polled between tiles. Raised by an AbortSignal, or by the cleanup of the environment that owns the call.
+class CancelFlag {
+ public:
+  void raise() { state_.fetch_or(kRaised, std::memory_order_relaxed); }
+  bool raised() const { return state_.load(std::memory_order_relaxed) != 0 && look(); }
+
+  /// For lifecycle tests: the first poll calls `stop`, once. Set before the run starts; costs nothing where it is not.
+  void stopAtFirstPoll(std::function<void()> stop) {
+    stop_ = std::move(stop);
+    state_.fetch_or(kStop, std::memory_order_relaxed);
+  }
+
+ private:
+  static constexpr uint8_t kRaised = 1, kStop = 2;
+
+  bool look() const {
+    if (state_.load(std::memory_order_relaxed) & kStop) {
+      if (state_.fetch_and(static_cast<uint8_t>(~kStop), std::memory_order_relaxed) & kStop) stop_();
+    }
+    return state_.load(std::memory_order_relaxed) & kRaised;
+  }
+
+  mutable std::atomic<uint8_t> state_{0};
+  std::function<void()> stop_;
+};
+
+/// What `explain` prints. Counts come from the tile map that runs; -1 where it is only known at run time.
+struct Explanation {
+  std::string device, kernel;
+  int64_t tileQueries = 0, tileKeys = 0;  // tile shape
+  int64_t tilesFull = 0, tilesPartial = 0, tilesSkipped = 0;
+  int64_t chunk = 0;  // keys in a chunk of the widest sequence
+  int64_t tasks = 0;
+  int threads = 1;
+  double flops = 0;  // useful: 2 * pairs * (dimQk + dimV), pairs counted at key granularity from the runs
+  double bytes = 0;  // inputs and outputs, each once
+  double workspaceBytes = 0;  // per thread
+  std::vector<std::pair<std::string, std::string>> notTaken;  // path, reason
+};
+
+struct Plan {
+  virtual ~Plan() = default;
+  virtual Explanation explain() const = 0;
+};
+
+struct Refusal {
+  std::string reason;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  /// `lengths*` are the snapshots named in Pointers, read during planning only. Throws CodedError on bad lengths.
+  virtual std::variant<std::shared_ptr<const Plan>, Refusal> plan(const Problem& problem, const double* lengthsQ,
+                                                                  const double* lengthsKv) const = 0;
+  /// Blocks until done; uses the shared pool. Throws Cancelled, CodedError or std::bad_alloc.
+  virtual void run(const Plan& plan, const Pointers& pointers, const CancelFlag& cancel) const = 0;
+};
+
+/// native/cpu/backend.cc
+const Backend& cpuBackend();
+
+/// native/cpu/merge.cc: the one combine of partials, also used by the chunk tree. Blocks; uses the shared pool.
+void mergeOnCpu(const MergeCall& call, int threads, const CancelFlag& cancel);
+
+/// What this processor can run, best first, "portable" last; avx512 only where the processor has it. native/cpu/isa.cc
+struct CpuInfo {
+  std::string name;          // brand string
+  std::vector<Isa> usable;   // compiled in and runnable here
+  Isa automatic;             // what Isa::automatic means here
+};
+const CpuInfo& cpuInfo();
+const char* isaName(Isa isa);
+
+}  // namespace fused_attention

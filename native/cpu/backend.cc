@@ -1,0 +1,60 @@
+#include "../backend.h"
+
+#include <algorithm>
+
+#include "../error.h"
+#include "forward.h"
+#include "pool.h"
+#include "results.h"
+
+namespace fused_attention {
+
+namespace {
+
+class CpuBackend : public Backend {
+ public:
+  std::variant<std::shared_ptr<const Plan>, Refusal> plan(const Problem& problem, const double* lengthsQ,
+                                                          const double* lengthsKv) const override {
+    return std::make_shared<const CpuPlan>(problem, lengthsQ, lengthsKv);
+  }
+
+  void run(const Plan& base, const Pointers& pointers, const CancelFlag& cancel) const override {
+    const CpuPlan& plan = static_cast<const CpuPlan&>(base);
+    const int threads = plan.problem().threads;
+    Pool& pool = Pool::shared();
+
+    std::vector<float> memory;
+    if (plan.maxParts() > 1) memory.resize(size_t(plan.blocks() * plan.maxParts() * plan.blockFloats()));
+    const PartialStore partials{memory.data()};
+    pool.parallel(plan.tasks(), threads, [&](int64_t index, int) {
+      forwardTask(plan, plan.task(index), pointers, partials, cancel);
+    });
+    if (plan.maxParts() > 1) {
+      pool.parallel(plan.blocks(), threads, [&](int64_t index, int) {
+        if (cancel.raised()) throw Cancelled();
+        combineParts(plan, plan.block(index), pointers, partials);
+      });
+    }
+    if (plan.problem().lengths == Lengths::padded) fillPadding(plan, pointers, cancel);
+  }
+
+ private:
+  static void fillPadding(const CpuPlan& plan, const Pointers& pointers, const CancelFlag& cancel) {
+    const Problem& problem = plan.problem();
+    Pool::shared().parallel(problem.batch * problem.headsQ, problem.threads, [&](int64_t index, int) {
+      if (cancel.raised()) throw Cancelled();
+      const int64_t batch = index / problem.headsQ;
+      const Range rows{plan.sequences()[size_t(batch)].sequence.queries, problem.queries};
+      writeEmptyRows(problem, batch, index % problem.headsQ, rows, pointers);
+    });
+  }
+};
+
+}  // namespace
+
+const Backend& cpuBackend() {
+  static const CpuBackend backend;
+  return backend;
+}
+
+}  // namespace fused_attention

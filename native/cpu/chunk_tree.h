@@ -1,0 +1,60 @@
+// Combines the partials of chunks in the fixed binary tree over their aligned indices, as they come, from left to right.
+//
+// Chunks that a block of queries does not see may be left out: combining with an empty partial changes no bit.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels.h"
+
+namespace fused_attention {
+
+/// Output panels and softmax states of a block of groups, one group after the other.
+class BlockState {
+ public:
+  BlockState() = default;
+  BlockState(float* memory, int64_t dimV, int maxLanes) : memory_(memory), dimV_(dimV), maxLanes_(maxLanes) {}
+
+  float* output(int64_t group) const { return memory_ + group * floats(); }
+  SoftmaxState softmax(int64_t group) const {
+    float* p = output(group) + dimV_ * maxLanes_;
+    return {p, p + maxLanes_, p + 2 * maxLanes_, p + 3 * maxLanes_};
+  }
+  /// No key seen yet.
+  void clear(int64_t group) const;
+
+ private:
+  int64_t floats() const { return (dimV_ + 4) * maxLanes_; }
+
+  float* memory_ = nullptr;
+  int64_t dimV_ = 0;
+  int maxLanes_ = 0;
+};
+
+class ChunkTree {
+ public:
+  static constexpr int kMaxDepth = 64;
+
+  /// `states` are the block states to work in, one more than the tree has levels; lanes[g] is the padded number of lanes of group g.
+  ChunkTree(const Kernels& kernels, BlockState* states, const int* lanes, int64_t groups, int64_t dimV)
+      : kernels_(kernels), states_(states), lanes_(lanes), groups_(groups), dimV_(dimV) {}
+
+  /// Where the next chunk's partial is to be written.
+  BlockState& next() { return states_[count_]; }
+  /// Takes what was written there as the partial of chunk `index`; indices ascend.
+  void push(int64_t index);
+  /// The partial of everything pushed; an empty one when nothing was.
+  BlockState& collapse();
+
+ private:
+  void mergeTop();
+
+  const Kernels& kernels_;
+  BlockState* states_;
+  const int* lanes_;
+  int64_t groups_, dimV_;
+  int count_ = 0;
+  int64_t indices_[kMaxDepth] = {};
+};
+
+}  // namespace fused_attention

@@ -1,0 +1,25 @@
+// The fused forward: blocks of queries stream over tiles of keys with online softmax (Milakov & Gimelshein 2018,
+// FlashAttention, Dao et al. 2022), in the schedule that a CpuPlan fixed.
+#pragma once
+
+#include "plan.h"
+
+namespace fused_attention {
+
+/// Partials of the parts of a block when a task does not hold all of its keys: [blocks][maxParts][blockFloats].
+struct PartialStore {
+  float* memory = nullptr;
+
+  float* at(const CpuPlan& plan, const Task& task) const {
+    return memory + (task.blockIndex * plan.maxParts() + task.part) * plan.blockFloats();
+  }
+};
+
+/// Computes one task; writes results, or its partial when the plan has several parts.
+void forwardTask(const CpuPlan& plan, const Task& task, const Pointers& pointers, const PartialStore& partials,
+                 const CancelFlag& cancel);
+
+/// Combines the parts of a block and writes its results.
+void combineParts(const CpuPlan& plan, const Task& block, const Pointers& pointers, const PartialStore& partials);
+
+}  // namespace fused_attention

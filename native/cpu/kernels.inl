@@ -1,0 +1,333 @@
+// The tile operations of kernels.h, compiled once a target by targets/*.cc with that target's flags. Only simd.h and plain
+// arrays here: a template or inline function of the standard library instantiated under these flags could be picked by
+// the linker for code that must run on every processor.
+
+#include <cfloat>
+
+#include "kernels.h"
+#include "simd.h"
+
+namespace fused_attention {
+namespace {
+
+constexpr int kVectors = 3;
+
+/// Rows of a register tile `vectors` wide: as many accumulators as fit beside the panel's vectors and one broadcast.
+constexpr int rowsFor(int vectors) {
+  return kRegisters == 32 ? (vectors == 1 ? 12 : 8) : (vectors == 1 ? 8 : vectors == 2 ? 6 : 4);
+}
+
+/// Long dot products are summed in stretches of this many components, so that rounding grows with their number's root.
+constexpr int64_t kDotStretch = 64;
+
+inline float toFloat(const void* row, Dtype dtype, int64_t index) {
+  switch (dtype) {
+    case Dtype::float16: return float16ToFloat(static_cast<const uint16_t*>(row)[index]);
+    case Dtype::bfloat16: return bfloat16ToFloat(static_cast<const uint16_t*>(row)[index]);
+    default: return static_cast<const float*>(row)[index];
+  }
+}
+
+void packQueries(float* panel, int lanes, const void* const* queries, int count, Dtype dtype, int64_t dim, double scale) {
+  for (int lane = 0; lane < count; ++lane) {
+    const void* row = queries[lane];
+    float* out = panel + lane;
+    if (dtype == Dtype::float32) {
+      const float* q = static_cast<const float*>(row);
+      for (int64_t d = 0; d < dim; ++d) out[d * lanes] = float(double(q[d]) * scale);
+    } else {
+      for (int64_t d = 0; d < dim; ++d) out[d * lanes] = float(double(toFloat(row, dtype, d)) * scale);
+    }
+  }
+  for (int lane = count; lane < lanes; ++lane) {
+    for (int64_t d = 0; d < dim; ++d) panel[d * lanes + lane] = 0;
+  }
+}
+
+void convertRow(float* out, const void* row, Dtype dtype, int64_t dim) {
+  const uint16_t* in = static_cast<const uint16_t*>(row);
+  int64_t d = 0;
+  if (dtype == Dtype::float16) {
+    for (; d + kWidth <= dim; d += kWidth) store(out + d, loadFloat16(in + d));
+  } else {
+    for (; d + kWidth <= dim; d += kWidth) store(out + d, loadBfloat16(in + d));
+  }
+  for (; d < dim; ++d) out[d] = toFloat(row, dtype, d);
+}
+
+// --- S^T = K Q^T ---------------------------------------------------------------------------------------------------
+
+template <int Vectors, int Rows>
+SIMD void scoreRows(float* scores, const float* panel, int64_t dim, const float* const* keyRows) {
+  constexpr int lanes = Vectors * kWidth;
+  const float* k[Rows];
+  for (int r = 0; r < Rows; ++r) k[r] = keyRows[r];
+  for (int64_t start = 0; start < dim; start += kDotStretch) {
+    const int64_t end = start + kDotStretch < dim ? start + kDotStretch : dim;
+    Float sum[Rows][Vectors] = {};
+    for (int64_t d = start; d < end; ++d) {
+      Float q[Vectors];
+      for (int v = 0; v < Vectors; ++v) q[v] = load(panel + d * lanes + v * kWidth);
+      for (int r = 0; r < Rows; ++r) {
+        const Float component = broadcast(k[r][d]);
+        for (int v = 0; v < Vectors; ++v) sum[r][v] = fma(q[v], component, sum[r][v]);
+      }
+    }
+    for (int r = 0; r < Rows; ++r) {
+      for (int v = 0; v < Vectors; ++v) {
+        float* out = scores + r * lanes + v * kWidth;
+        store(out, start == 0 ? sum[r][v] : load(out) + sum[r][v]);
+      }
+    }
+  }
+}
+
+template <int Vectors, int Rows>
+void scoreBlock(float* scores, const float* panel, int64_t dim, const float* const* keyRows, int64_t keys) {
+  int64_t key = 0;
+  for (; key + Rows <= keys; key += Rows) {
+    scoreRows<Vectors, Rows>(scores + key * Vectors * kWidth, panel, dim, keyRows + key);
+  }
+  if constexpr (Rows > 1) {
+    if (key < keys) {
+      scoreBlock<Vectors, Rows / 2>(scores + key * Vectors * kWidth, panel, dim, keyRows + key, keys - key);
+    }
+  }
+}
+
+void scores(float* out, const float* panel, int lanes, int64_t dim, const float* const* keyRows, int64_t keys) {
+  switch (lanes / kWidth) {
+    case 1: return scoreBlock<1, rowsFor(1)>(out, panel, dim, keyRows, keys);
+    case 2: return scoreBlock<2, rowsFor(2)>(out, panel, dim, keyRows, keys);
+    default: return scoreBlock<3, rowsFor(3)>(out, panel, dim, keyRows, keys);
+  }
+}
+
+// --- online softmax ------------------------------------------------------------------------------------------------
+
+/// cap * tanh(x / cap), a few ulp of the result: an odd polynomial near 0 (Cephes tanhf), 1 - 2/(e^2y + 1) beyond.
+SIMD Float softcapped(Float x, Float cap, Float inverseCap) {
+  const Float y = x * inverseCap;
+  const Float magnitude = absolute(y);
+  const Float square = y * y;
+  Float p = broadcast(-5.70498872745e-3f);
+  p = fma(p, square, broadcast(2.06390887954e-2f));
+  p = fma(p, square, broadcast(-5.37397155531e-2f));
+  p = fma(p, square, broadcast(1.33314422036e-1f));
+  p = fma(p, square, broadcast(-3.33332819422e-1f));
+  const Float near = fma(p * square, x, x);
+  const Float decay = exp2(magnitude * broadcast(-2.8853900817779268f));  // e^(-2|y|)
+  const Float far = cap * ((broadcast(1.0f) - decay) / (broadcast(1.0f) + decay));
+  const Int sign = asInt(y) & broadcastInt(int32_t(0x80000000u));
+  const Float signedFar = asFloat(asInt(far) | sign);
+  return select(magnitude < broadcast(0.625f), near, signedFar);
+}
+
+/// Adds up four chains in the order of the columns modulo 4 that they hold.
+SIMD Float inColumnOrder(const Float (&chains)[4], int phase) {
+  float memory[4 * kWidth];
+  for (int c = 0; c < 4; ++c) store(memory + ((c + phase) & 3) * kWidth, chains[c]);
+  return (load(memory) + load(memory + kWidth)) + (load(memory + 2 * kWidth) + load(memory + 3 * kWidth));
+}
+
+void softmax(const ScoreTile& tile, int lanes, const SoftmaxState& state, float* rescale) {
+  const Float log2e = broadcast(1.4426950408889634f);
+  const Float cap = broadcast(tile.softcap);
+  const Float inverseCap = broadcast(tile.softcap > 0 ? float(1.0 / double(tile.softcap)) : 0.0f);
+  const Float hidden = broadcast(-__builtin_inff());
+  const bool transforms = tile.visible || tile.bias || tile.softcap > 0;
+
+  for (int lane = 0; lane < lanes; lane += kWidth) {
+    float* column = tile.scores + lane;
+    Float largest[2] = {hidden, hidden};
+    if (transforms) {
+      for (int64_t key = 0; key < tile.keys; ++key) {
+        Float s = load(column + key * lanes);
+        if (tile.softcap > 0) s = softcapped(s, cap, inverseCap);
+        if (tile.bias) s = fma(load(tile.bias + key * lanes + lane), log2e, s);
+        if (tile.visible) s = select(lanesOf(uint32_t(tile.visible[key] >> lane)), s, hidden);
+        store(column + key * lanes, s);
+        largest[0] = max(largest[0], s);
+      }
+    } else {
+      int64_t key = 0;
+      for (; key + 2 <= tile.keys; key += 2) {
+        largest[0] = max(largest[0], load(column + key * lanes));
+        largest[1] = max(largest[1], load(column + (key + 1) * lanes));
+      }
+      if (key < tile.keys) largest[0] = max(largest[0], load(column + key * lanes));
+    }
+    const Float blockMaximum = max(largest[0], largest[1]);
+    const Float before = load(state.reference + lane);
+    const Float reference = max(before, ceil(blockMaximum));
+    const Float factor = powerOfTwo(before - reference);
+    store(state.maximum + lane, max(load(state.maximum + lane), blockMaximum));
+
+    // Four interleaved chains of keys, told apart by the key's own column, so that a tile that starts later sums alike:
+    // sums[c] is the chain of columns (phase + c) modulo 4.
+    Float sums[4] = {};
+    Float moments[4] = {};
+    const auto weigh = [&](int64_t key, int chain) __attribute__((always_inline)) {
+      const Float x = load(column + key * lanes) - reference;
+      const Float p = exp2(x);
+      store(column + key * lanes, p);
+      sums[chain] = sums[chain] + p;
+      if (tile.moment) moments[chain] = fma(p, max(broadcast(-126.0f), x), moments[chain]);
+    };
+    int64_t key = 0;
+    for (; key + 4 <= tile.keys; key += 4) {
+      weigh(key, 0);
+      weigh(key + 1, 1);
+      weigh(key + 2, 2);
+      weigh(key + 3, 3);
+    }
+    if (key < tile.keys) weigh(key, 0);
+    if (key + 1 < tile.keys) weigh(key + 1, 1);
+    if (key + 2 < tile.keys) weigh(key + 2, 2);
+    const Float tileSum = inColumnOrder(sums, tile.phase);
+
+    const Float sum = load(state.sum + lane);
+    if (tile.moment) {
+      // Moving the reference by D adds D * sum to the moment of what came before.
+      const Float shifted = fma(max(broadcast(-FLT_MAX), before - reference), sum, load(state.moment + lane));
+      store(state.moment + lane, fma(factor, shifted, inColumnOrder(moments, tile.phase)));
+    }
+    store(state.sum + lane, fma(sum, factor, tileSum));
+    store(state.reference + lane, reference);
+    store(rescale + lane, factor);
+  }
+}
+
+// --- O^T = V^T P^T -------------------------------------------------------------------------------------------------
+
+template <int Vectors, int Rows, bool Careful>
+SIMD void accumulateRows(float* output, const float* rescale, const float* weights, const float* const* valueRows,
+                         int64_t first, int64_t keys) {
+  constexpr int lanes = Vectors * kWidth;
+  Float sum[Rows][Vectors] = {};
+  for (int64_t key = 0; key < keys; ++key) {
+    const float* value = valueRows[key] + first;
+    Float p[Vectors];
+    for (int v = 0; v < Vectors; ++v) p[v] = load(weights + key * lanes + v * kWidth);
+    for (int r = 0; r < Rows; ++r) {
+      const Float component = broadcast(value[r]);
+      for (int v = 0; v < Vectors; ++v) {
+        if constexpr (Careful) {
+          sum[r][v] = select(p[v] == broadcast(0.0f), sum[r][v], fma(p[v], component, sum[r][v]));
+        } else {
+          sum[r][v] = fma(p[v], component, sum[r][v]);
+        }
+      }
+    }
+  }
+  for (int v = 0; v < Vectors; ++v) {
+    const Float factor = load(rescale + v * kWidth);
+    for (int r = 0; r < Rows; ++r) {
+      float* out = output + (first + r) * lanes + v * kWidth;
+      store(out, fma(load(out), factor, sum[r][v]));
+    }
+  }
+}
+
+template <int Vectors, int Rows, bool Careful>
+void accumulateBlock(float* output, int64_t first, int64_t dim, const float* rescale, const float* weights,
+                     const float* const* valueRows, int64_t keys) {
+  for (; first + Rows <= dim; first += Rows) {
+    accumulateRows<Vectors, Rows, Careful>(output, rescale, weights, valueRows, first, keys);
+  }
+  if constexpr (Rows > 1) {
+    if (first < dim) {
+      accumulateBlock<Vectors, Rows / 2, Careful>(output, first, dim, rescale, weights, valueRows, keys);
+    }
+  }
+}
+
+template <bool Careful>
+void accumulateGroup(float* output, int lanes, int64_t dim, const float* rescale, const float* weights,
+                     const float* const* valueRows, int64_t keys) {
+  switch (lanes / kWidth) {
+    case 1: return accumulateBlock<1, rowsFor(1), Careful>(output, 0, dim, rescale, weights, valueRows, keys);
+    case 2: return accumulateBlock<2, rowsFor(2), Careful>(output, 0, dim, rescale, weights, valueRows, keys);
+    default: return accumulateBlock<3, rowsFor(3), Careful>(output, 0, dim, rescale, weights, valueRows, keys);
+  }
+}
+
+void accumulate(float* output, int lanes, int64_t dim, const float* rescale, const float* weights,
+                const float* const* valueRows, int64_t keys, bool careful) {
+  if (careful) {
+    accumulateGroup<true>(output, lanes, dim, rescale, weights, valueRows, keys);
+  } else {
+    accumulateGroup<false>(output, lanes, dim, rescale, weights, valueRows, keys);
+  }
+}
+
+bool hasNaN(const float* panel, int64_t count) {
+  Int found = {};
+  for (int64_t i = 0; i < count; i += kWidth) {
+    const Float v = load(panel + i);
+    found |= v != v;
+  }
+  return any(found);
+}
+
+// --- combining and finishing ---------------------------------------------------------------------------------------
+
+void merge(float* leftOutput, const SoftmaxState& left, const float* rightOutput, const SoftmaxState& right, int lanes,
+           int64_t dim) {
+  for (int lane = 0; lane < lanes; lane += kWidth) {
+    const Float leftReference = load(left.reference + lane), rightReference = load(right.reference + lane);
+    const Float reference = max(leftReference, rightReference);
+    const Float leftFactor = powerOfTwo(leftReference - reference);
+    const Float rightFactor = powerOfTwo(rightReference - reference);
+    const Float leftSum = load(left.sum + lane), rightSum = load(right.sum + lane);
+    const Float lowest = broadcast(-FLT_MAX);
+    const Float leftMoment = fma(max(lowest, leftReference - reference), leftSum, load(left.moment + lane));
+    const Float rightMoment = fma(max(lowest, rightReference - reference), rightSum, load(right.moment + lane));
+    store(left.moment + lane, fma(leftMoment, leftFactor, rightMoment * rightFactor));
+    store(left.sum + lane, fma(leftSum, leftFactor, rightSum * rightFactor));
+    store(left.maximum + lane, max(load(left.maximum + lane), load(right.maximum + lane)));
+    store(left.reference + lane, reference);
+    for (int64_t d = 0; d < dim; ++d) {
+      float* out = leftOutput + d * lanes + lane;
+      store(out, fma(load(out), leftFactor, load(rightOutput + d * lanes + lane) * rightFactor));
+    }
+  }
+}
+
+/// Finished rows of one vector of lanes pass through here on their way to rows in memory.
+constexpr int64_t kFinishStretch = 16;
+
+void finish(const float* output, int lanes, int64_t dim, const float* factor, const float* denominator, void* const* rows,
+            int count, Dtype dtype) {
+  float stretch[kWidth][kFinishStretch];
+  for (int lane = 0; lane < count; lane += kWidth) {
+    const Float scale = load(factor + lane);
+    const Float divisor = load(denominator + lane);
+    const Int empty = divisor == broadcast(0.0f);
+    const int live = count - lane < kWidth ? count - lane : kWidth;
+    for (int64_t start = 0; start < dim; start += kFinishStretch) {
+      const int64_t length = dim - start < kFinishStretch ? dim - start : kFinishStretch;
+      for (int64_t d = 0; d < length; ++d) {
+        const Float value = zeroWhere(empty, (load(output + (start + d) * lanes + lane) * scale) / divisor);
+        for (int t = 0; t < kWidth; ++t) stretch[t][d] = value[t];
+      }
+      for (int t = 0; t < live; ++t) {
+        if (dtype == Dtype::float32) {
+          std::memcpy(static_cast<float*>(rows[lane + t]) + start, stretch[t], size_t(length) * 4);
+          continue;
+        }
+        uint16_t* out = static_cast<uint16_t*>(rows[lane + t]) + start;
+        for (int64_t d = 0; d < length; ++d) {
+          out[d] = dtype == Dtype::float16 ? floatToFloat16(stretch[t][d]) : floatToBfloat16(stretch[t][d]);
+        }
+      }
+    }
+  }
+}
+
+constexpr Kernels tableFor(Isa isa) {
+  return Kernels{isa, kWidth, kVectors, packQueries, convertRow, scores, softmax, accumulate, hasNaN, merge, finish};
+}
+
+}  // namespace
+}  // namespace fused_attention

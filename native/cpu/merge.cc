@@ -1,0 +1,91 @@
+// mergePartials: many partials of the same queries into one result, with the kernels' own combine.
+#include <algorithm>
+#include <bit>
+#include <cfloat>
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include "../backend.h"
+#include "../error.h"
+#include "arena.h"
+#include "chunk_tree.h"
+#include "kernels.h"
+#include "pool.h"
+#include "results.h"
+
+namespace fused_attention {
+
+namespace {
+
+constexpr int64_t kRowsPerTask = 64;
+
+/// Loads one row of a part into lane `lane` of a block state. A finished { output, lse } is a partial with the integer
+/// reference above its lse.
+void loadRow(const MergePart& part, int64_t row, int64_t dim, const BlockState& state, int lanes, int lane) {
+  const SoftmaxState softmax = state.softmax(0);
+  float reference = part.m[row], sum = 0, factor = 1;
+  if (part.kind == MergePart::Kind::softmax) {
+    sum = part.l[row];
+  } else if (reference != -std::numeric_limits<float>::infinity()) {
+    const double logSum = double(reference) * std::numbers::log2e;
+    reference = float(std::ceil(logSum));
+    sum = factor = float(std::exp2(logSum - double(reference)));
+  }
+  const bool empty = sum == 0;
+  softmax.reference[lane] = empty ? -FLT_MAX : reference;
+  softmax.sum[lane] = sum;
+  softmax.moment[lane] = 0;
+  softmax.maximum[lane] = 0;
+  float* output = state.output(0) + lane;
+  const float* o = part.o + row * dim;
+  for (int64_t d = 0; d < dim; ++d) output[d * lanes] = empty ? 0 : o[d] * factor;
+}
+
+void mergeRows(const MergeCall& call, const Kernels& kernels, int64_t firstRow, int count) {
+  const int width = kernels.width, lanes = (count + width - 1) / width * width;
+  const int64_t floats = (call.dimV + 4) * lanes;
+  // Parts combine like chunks: a balanced tree over their order.
+  BlockState states[ChunkTree::kMaxDepth];
+  const int depth = int(std::bit_width(call.parts.size())) + 1;
+  Arena& arena = Arena::local(size_t(depth) * Arena::bytesFor<float>(size_t(floats)));
+  for (int i = 0; i < depth; ++i) states[i] = BlockState(arena.take<float>(size_t(floats)), call.dimV, lanes);
+  ChunkTree tree(kernels, states, &lanes, 1, call.dimV);
+  for (size_t i = 0; i < call.parts.size(); ++i) {
+    tree.next().clear(0);
+    for (int t = 0; t < count; ++t) loadRow(call.parts[i], firstRow + t, call.dimV, tree.next(), lanes, t);
+    tree.push(int64_t(i));
+  }
+
+  const BlockState& merged = tree.collapse();
+  const SoftmaxState softmax = merged.softmax(0);
+  float factors[QueryBlock::kMaxLanes] = {}, denominators[QueryBlock::kMaxLanes] = {};
+  void* rows[QueryBlock::kMaxLanes];
+  for (int t = 0; t < count; ++t) {
+    const int64_t row = firstRow + t, head = row / call.queries % call.headsQ;
+    const Denominator d =
+        denominatorOf(softmax.reference[t], softmax.sum[t], call.sinks ? call.sinks + head : nullptr);
+    factors[t] = d.factor;
+    denominators[t] = d.value;
+    rows[t] = call.output + row * call.dimV;
+    if (call.lse) call.lse[row] = float(d.lse);
+  }
+  kernels.finish(merged.output(0), lanes, call.dimV, factors, denominators, rows, count, Dtype::float32);
+}
+
+}  // namespace
+
+void mergeOnCpu(const MergeCall& call, int threads, const CancelFlag& cancel) {
+  const Kernels& kernels = kernelsFor(Isa::automatic);
+  const int64_t rows = call.batch * call.headsQ * call.queries;
+  const int64_t tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
+  Pool::shared().parallel(tasks, threads, [&](int64_t task, int) {
+    if (cancel.raised()) throw Cancelled();
+    const int64_t end = std::min(rows, (task + 1) * kRowsPerTask);
+    for (int64_t row = task * kRowsPerTask; row < end; row += kernels.maxLanes()) {
+      mergeRows(call, kernels, row, int(std::min<int64_t>(kernels.maxLanes(), end - row)));
+    }
+  });
+}
+
+}  // namespace fused_attention

@@ -1,0 +1,86 @@
+#include "results.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <numbers>
+
+namespace fused_attention {
+
+namespace {
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+}
+
+Denominator denominatorOf(float reference, float sum, const float* sink) {
+  Denominator result;
+  if (!sink || *sink == -kInfinity) {
+    result.value = sum;
+    result.lse = sum == 0 ? -kInfinity : (double(reference) + std::log2(double(sum))) * std::numbers::ln2;
+    return result;
+  }
+  const double logit = double(*sink) * std::numbers::log2e;
+  if (sum == 0) return {0, 1, double(*sink)};
+  // The sink may raise the reference: again an integer, so that the numerator is rescaled exactly.
+  const double common = std::max(double(reference), std::ceil(logit));
+  result.factor = float(std::exp2(double(reference) - common));
+  result.value = float(double(sum) * std::exp2(double(reference) - common) + std::exp2(logit - common));
+  result.lse = (common + std::log2(double(sum) * std::exp2(double(reference) - common) + std::exp2(logit - common))) *
+               std::numbers::ln2;
+  return result;
+}
+
+void writeResults(const CpuPlan& plan, const QueryBlock& queries, const BlockState& state, const Pointers& pointers) {
+  const Problem& problem = plan.problem();
+  for (int64_t g = 0; g < queries.groups(); ++g) {
+    const Lanes& lanes = queries.lanes(g);
+    const SoftmaxState softmax = state.softmax(g);
+    float factors[QueryBlock::kMaxLanes] = {}, denominators[QueryBlock::kMaxLanes] = {};
+    void* rows[QueryBlock::kMaxLanes];
+    for (int t = 0; t < lanes.count; ++t) {
+      const int64_t index = queries.statistic(g, t);
+      const float reference = softmax.reference[t], sum = softmax.sum[t];
+      rows[t] = const_cast<char*>(queries.row(problem.output, pointers.output, g, t));
+      if (problem.partial) {
+        factors[t] = denominators[t] = 1;
+        pointers.partialMax[index] = sum == 0 ? -float(kInfinity) : reference;
+        pointers.partialSum[index] = sum;
+      } else {
+        const Denominator d = denominatorOf(reference, sum, problem.hasSinks ? pointers.sinks + lanes.head[t] : nullptr);
+        factors[t] = d.factor;
+        denominators[t] = d.value;
+        if (problem.lse) pointers.lse[index] = float(d.lse);
+        // -sum p ln p with p = 2^(s - reference) / sum; a sink takes its own share of the weight but is no key.
+        if (problem.entropy) {
+          const double share = double(sum) * d.factor / d.value;
+          const double entropy =
+              sum == 0 ? 0 : share * d.lse - (double(softmax.moment[t]) / sum + reference) * std::numbers::ln2 * share;
+          pointers.entropy[index] = float(entropy);
+        }
+      }
+      if (problem.rowMax) pointers.rowMax[index] = float(double(softmax.maximum[t]) * std::numbers::ln2);
+    }
+    plan.kernels().finish(state.output(g), queries.padded()[g], problem.dimV, factors, denominators, rows, lanes.count,
+                          problem.output.dtype);
+  }
+}
+
+void writeEmptyRows(const Problem& problem, int64_t batch, int64_t head, Range rows, const Pointers& pointers) {
+  const int64_t size = sizeOf(problem.output.dtype);
+  const int64_t first = (batch * problem.headsQ + head) * problem.queries;
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    const int64_t element = problem.output.offset + batch * problem.output.batch + head * problem.output.head +
+                            row * problem.output.row;
+    std::memset(static_cast<char*>(pointers.output) + element * size, 0, size_t(problem.dimV * size));
+    const float empty = -float(kInfinity);
+    if (problem.lse) pointers.lse[first + row] = empty;
+    if (problem.entropy) pointers.entropy[first + row] = 0;
+    if (problem.rowMax) pointers.rowMax[first + row] = empty;
+    if (problem.partial) {
+      pointers.partialMax[first + row] = empty;
+      pointers.partialSum[first + row] = 0;
+    }
+  }
+}
+
+}  // namespace fused_attention

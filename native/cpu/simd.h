@@ -1,0 +1,185 @@
+// The vector operations that kernels are written in, on GCC/Clang vector extensions. A translation unit gets the widest
+// set its compiler flags allow; everything has internal linkage, so units of different targets never share code.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "half.h"
+
+#if defined(__AVX2__) || defined(__SSE4_1__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+namespace fused_attention {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kWidth = 16;
+constexpr int kRegisters = 32;
+#elif defined(__AVX2__)
+constexpr int kWidth = 8;
+constexpr int kRegisters = 16;
+#elif defined(__aarch64__)
+constexpr int kWidth = 4;
+constexpr int kRegisters = 32;
+#else
+constexpr int kWidth = 4;
+constexpr int kRegisters = 16;
+#endif
+
+typedef float Float __attribute__((vector_size(4 * kWidth)));
+typedef int32_t Int __attribute__((vector_size(4 * kWidth)));  // a comparison's result: -1 or 0 in each lane
+
+#define SIMD inline __attribute__((always_inline))
+
+SIMD Float load(const float* p) {
+  Float v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+SIMD void store(float* p, Float v) { std::memcpy(p, &v, sizeof v); }
+SIMD Float broadcast(float x) { return x - Float{}; }
+SIMD Int broadcastInt(int32_t x) { return x - Int{}; }
+SIMD Int asInt(Float v) { return (Int)v; }
+SIMD Float asFloat(Int v) { return (Float)v; }
+
+/// a * b + c: one rounding where the target has the instruction, two elsewhere, the same in every kernel of a target.
+SIMD Float fma(Float a, Float b, Float c) {
+#if defined(__AVX512F__)
+  return _mm512_fmadd_ps(a, b, c);
+#elif defined(__AVX2__)
+  return _mm256_fmadd_ps(a, b, c);
+#elif defined(__aarch64__)
+  return vfmaq_f32(c, a, b);
+#else
+  return a * b + c;
+#endif
+}
+
+SIMD Float select(Int mask, Float yes, Float no) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  return _mm256_blendv_ps(no, yes, asFloat(mask));
+#else
+  return asFloat((asInt(yes) & mask) | (asInt(no) & ~mask));
+#endif
+}
+
+/// Zero where the mask is set.
+SIMD Float zeroWhere(Int mask, Float v) { return asFloat(asInt(v) & ~mask); }
+
+/// The larger one; b if either is NaN (on Arm NaN in either case), so pass the value whose NaN must survive second.
+SIMD Float max(Float a, Float b) {
+#if defined(__AVX512F__)
+  return _mm512_max_ps(a, b);
+#elif defined(__AVX2__)
+  return _mm256_max_ps(a, b);
+#elif defined(__SSE4_1__)
+  return _mm_max_ps(a, b);
+#elif defined(__aarch64__)
+  return vmaxq_f32(a, b);
+#else
+  return select(a > b, a, b);
+#endif
+}
+
+SIMD Float ceil(Float v) {
+#if defined(__AVX512F__)
+  return _mm512_roundscale_ps(v, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC);
+#elif defined(__AVX2__)
+  return _mm256_ceil_ps(v);
+#elif defined(__SSE4_1__)
+  return _mm_ceil_ps(v);
+#elif defined(__aarch64__)
+  return vrndpq_f32(v);
+#else
+  Float result;
+  for (int i = 0; i < kWidth; ++i) result[i] = __builtin_ceilf(v[i]);
+  return result;
+#endif
+}
+
+/// Lane t is set where bit t of `bits` is.
+SIMD Int lanesOf(uint32_t bits) {
+  Int each;
+  for (int i = 0; i < kWidth; ++i) each[i] = 1 << i;
+  return (broadcastInt(int32_t(bits)) & each) == each;
+}
+
+SIMD bool any(Int mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask((__m512i)mask) != 0;
+#elif defined(__AVX2__)
+  return _mm256_movemask_ps(asFloat(mask)) != 0;
+#else
+  int32_t all = 0;
+  for (int i = 0; i < kWidth; ++i) all |= mask[i];
+  return all != 0;
+#endif
+}
+
+SIMD Float absolute(Float v) { return asFloat(asInt(v) & broadcastInt(0x7fffffff)); }
+
+SIMD Float loadFloat16(const uint16_t* p) {
+#if defined(__AVX512F__)
+  return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
+#elif defined(__AVX2__)
+  return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+#elif defined(__aarch64__)
+  return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
+#else
+  Float v;
+  for (int i = 0; i < kWidth; ++i) v[i] = float16ToFloat(p[i]);
+  return v;
+#endif
+}
+
+SIMD void storeFloat16(uint16_t* p, Float v) {
+#if defined(__AVX512F__)
+  _mm256_storeu_si256((__m256i*)p, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#elif defined(__AVX2__)
+  _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+#elif defined(__aarch64__)
+  vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(v)));
+#else
+  for (int i = 0; i < kWidth; ++i) p[i] = floatToFloat16(v[i]);
+#endif
+}
+
+SIMD Float loadBfloat16(const uint16_t* p) {
+  Int v;
+  for (int i = 0; i < kWidth; ++i) v[i] = int32_t(uint32_t(p[i]) << 16);
+  return asFloat(v);
+}
+
+SIMD void storeBfloat16(uint16_t* p, Float v) {
+  for (int i = 0; i < kWidth; ++i) p[i] = floatToBfloat16(v[i]);
+}
+
+/// 2^n for an integer-valued n <= 0; 0 below -126.
+SIMD Float powerOfTwo(Float n) {
+  const Float bounded = max(broadcast(-127.0f), n);
+  const Float shifted = bounded + broadcast(0x1.8p23f);  // the integer stands in the low mantissa bits
+  return asFloat((asInt(shifted) + broadcastInt(127)) << 23);
+}
+
+/// 2^x for x <= 0: relative error below 1.7e-7; exactly 0 below -126; NaN stays NaN.
+/// Degree 5 on [-1/2, 1/2] with the constant term held at 1, so that 2^0 is exactly 1.
+SIMD Float exp2(Float x) {
+  const Float bounded = max(broadcast(-126.0f), x);
+  const Float shifted = bounded + broadcast(0x1.8p23f);
+  const Float fraction = bounded - (shifted - broadcast(0x1.8p23f));
+  Float p = broadcast(0x1.5a1ba6p-10f);
+  p = fma(p, fraction, broadcast(0x1.3d083ap-7f));
+  p = fma(p, fraction, broadcast(0x1.c6bb4cp-5f));
+  p = fma(p, fraction, broadcast(0x1.ebf96cp-3f));
+  p = fma(p, fraction, broadcast(0x1.62e426p-1f));
+  p = fma(p, fraction, broadcast(1.0f));
+  const Float scaled = asFloat(asInt(p) + (asInt(shifted) << 23));
+  return zeroWhere(x < broadcast(-126.0f), scaled);
+}
+
+}  // namespace
+}  // namespace fused_attention

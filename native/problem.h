@@ -1,0 +1,110 @@
+// One attention call, described without data pointers. Made by problem_codec.cc from what lib/problem.ts encodes;
+// read by every backend. Defaults and user-facing validation are in lib/; here everything is explicit.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace fused_attention {
+
+enum class Dtype : uint8_t { float32 = 0, float16 = 1, bfloat16 = 2, boolean = 3 };
+
+inline int64_t sizeOf(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::float32: return 4;
+    case Dtype::float16:
+    case Dtype::bfloat16: return 2;
+    case Dtype::boolean: return 1;
+  }
+  return 0;
+}
+
+enum class Isa : uint8_t { automatic = 0, portable = 1, sse4 = 2, avx2 = 3, avx512 = 4, neon = 5 };
+
+/// Element (b, h, row, column) of a logical [B, H, S, D] tensor lies at offset + b*batch + h*head + row*row + column,
+/// in elements from the start of its buffer. The last axis is contiguous. Ragged tensors have batch = 0: their rows
+/// are counted over the whole batch.
+struct Layout {
+  Dtype dtype = Dtype::float32;
+  int64_t offset = 0, batch = 0, head = 0, row = 0;
+};
+
+/// A mask or bias grid over [B, Hq, Nq, Nkv]; an axis that is broadcast has stride 0.
+struct GridLayout {
+  Dtype dtype = Dtype::boolean;
+  int64_t offset = 0, batch = 0, head = 0, row = 0, column = 0;
+};
+
+/// Logical positions j that a query at position i may see: low <= j - i <= high.
+struct Band {
+  static constexpr int64_t unbounded = std::numeric_limits<int64_t>::max() / 4;
+  int64_t low = -unbounded, high = unbounded;
+  bool everything() const { return low <= -unbounded && high >= unbounded; }
+};
+
+/// Rows of one sequence inside the batch's buffers. rowQ/rowKv are added to row indices (ragged), batch selects the
+/// batch stride (padded and dense).
+struct Sequence {
+  int64_t batch = 0;
+  int64_t rowQ = 0, queries = 0;
+  int64_t rowKv = 0, keys = 0;
+};
+
+enum class Align : uint8_t { bottomRight = 0, topLeft = 1 };
+enum class Lengths : uint8_t { none = 0, padded = 1, cumulative = 2 };
+
+struct Problem {
+  Isa isa = Isa::automatic;
+  int32_t threads = 1;  // upper bound; the pool may have fewer
+
+  int64_t batch = 0;
+  int64_t headsQ = 0, headsKv = 0;  // headsQ is a multiple of headsKv
+  int64_t queries = 0, keys = 0;    // rows of the tensors: per sequence, or in all when lengths are cumulative
+  int64_t dimQk = 0, dimV = 0;
+
+  double scale = 1;
+  double softcap = 0;  // 0: none
+  Align align = Align::bottomRight;
+  Lengths lengths = Lengths::none;
+
+  Layout query, key, value, output;
+  Band band;
+  std::vector<GridLayout> masks;  // all must allow; nonzero is true
+  bool hasBias = false;
+  GridLayout bias;
+  bool hasSinks = false;  // one float32 logit a query head
+
+  // What to write besides the output. lse, entropy, rowMax: [B, Hq, Nq], ragged [Hq, total].
+  bool lse = false, entropy = false, rowMax = false;
+  bool partial = false;  // output is the unnormalised float32 numerator, with its reference and sum
+
+  int64_t groupSize() const { return headsQ / headsKv; }
+};
+
+/// Where a sequence's query row lies on the position axis; key column c lies at c.
+inline int64_t queryStart(const Problem& problem, const Sequence& sequence) {
+  return problem.align == Align::topLeft ? 0 : sequence.keys - sequence.queries;
+}
+
+/// Run-time addresses, each already checked against the Problem's layouts by problem_codec.cc.
+struct Pointers {
+  const void* query = nullptr;
+  const void* key = nullptr;
+  const void* value = nullptr;
+  void* output = nullptr;
+  float* lse = nullptr;
+  float* entropy = nullptr;
+  float* rowMax = nullptr;
+  float* partialMax = nullptr;  // base-2 reference exponent, [B, Hq, Nq]
+  float* partialSum = nullptr;  // sum of 2^(score*log2(e) - reference)
+  const float* sinks = nullptr;
+  const void* bias = nullptr;
+  const double* lengthsQ = nullptr;   // padded: [B]; cumulative: [B + 1]
+  const double* lengthsKv = nullptr;
+  std::vector<const uint8_t*> masks;
+};
+
+}  // namespace fused_attention
