@@ -1,0 +1,77 @@
+// The environment variables of this package: read once when it is loaded, checked at the first call that needs them.
+// (FUSED_ATTENTION_NATIVE_PATH belongs to the loader, native.cts.)
+
+import { describe, invalidValue, oneOf, outOfRange } from './errors.js';
+import { loadNative } from './native.cjs';
+import type { NativeInfo } from './native.cjs';
+
+/** `enum class Isa` of native/problem.h. */
+const isaIds: Readonly<Record<string, number>> = { portable: 1, sse4: 2, avx2: 3, avx512: 4, neon: 5 };
+
+export const deviceNames = ['auto', 'cpu', 'cuda', 'metal'] as const;
+
+/** Where a call may run; 'auto' chooses among what there is. */
+export type DeviceName = (typeof deviceNames)[number];
+
+export interface Environment {
+  /** What 'auto' means. */
+  readonly device: DeviceName;
+  /** The most threads a call may use. */
+  readonly threads: number;
+  /** Forced instruction set in the encoding of native/problem.h; 0 leaves the choice to the addon. */
+  readonly isaId: number;
+  /** The instruction set in use. */
+  readonly isa: string;
+  readonly native: NativeInfo;
+}
+
+const given = {
+  device: process.env['FUSED_ATTENTION_DEVICE'] || undefined,
+  threads: process.env['FUSED_ATTENTION_THREADS'] || undefined,
+  isa: process.env['FUSED_ATTENTION_ISA'] || undefined,
+};
+
+let checked: Environment | undefined;
+
+/** Throws AttentionError ERR_INVALID_ARG_VALUE or ERR_OUT_OF_RANGE naming the variable, or ERR_LOAD_FAILED. */
+export function environment(): Environment {
+  return (checked ??= check());
+}
+
+function check(): Environment {
+  const native = loadNative().info();
+  const isa = checkIsa(native);
+  return {
+    device: checkDevice(),
+    threads: Math.min(checkThreads(), native.threads),
+    isaId: isa === undefined ? 0 : isaIds[isa]!,
+    isa: isa ?? native.isa,
+    native,
+  };
+}
+
+function checkDevice(): DeviceName {
+  const { device = 'auto' } = given;
+  if (!(deviceNames as readonly string[]).includes(device)) {
+    throw invalidValue('FUSED_ATTENTION_DEVICE', oneOf(deviceNames), describe(device));
+  }
+  return device as DeviceName;
+}
+
+function checkThreads(): number {
+  if (given.threads === undefined) return Infinity;
+  const threads = Number(given.threads);
+  if (!/^\d+$/.test(given.threads)) throw invalidValue('FUSED_ATTENTION_THREADS', 'a positive integer', describe(given.threads));
+  if (threads < 1) throw outOfRange('FUSED_ATTENTION_THREADS', 'a positive integer', threads);
+  return threads;
+}
+
+function checkIsa(native: NativeInfo): string | undefined {
+  const { isa } = given;
+  if (isa === undefined || native.isas.includes(isa)) return isa;
+  const known = Object.keys(isaIds);
+  const expected = known.includes(isa)
+    ? `an instruction set that this processor and build can run (${oneOf(native.isas)})`
+    : oneOf(known);
+  throw invalidValue('FUSED_ATTENTION_ISA', expected, describe(isa));
+}

@@ -1,0 +1,80 @@
+// Sequence lengths: taken at once into an array of the call's own, then checked. Linear in the number of sequences.
+
+import { endianness } from 'node:os';
+
+import { typedArrayName } from './arrays.js';
+import { AttentionError, describe, invalidType, outOfRange, shapeMismatch } from './errors.js';
+
+/** Lengths, or cumulative lengths, of sequences: integers in rows. */
+export type LengthsInput = readonly number[] | Int32Array | BigInt64Array;
+
+/** Which half of a 64-bit integer is the high one here. */
+const highHalf = endianness() === 'LE' ? 1 : 0;
+
+const expected = 'a number[], Int32Array or BigInt64Array';
+
+/** The values as they are now; later writes to the argument do not matter. */
+export function snapshotLengths(value: unknown, argument: string): Float64Array {
+  if (Array.isArray(value)) return fromNumbers(value, argument);
+  switch (typedArrayName(value)) {
+    case 'Int32Array':
+      return new Float64Array(value as Int32Array);
+    case 'BigInt64Array':
+      return fromBigInts(value as BigInt64Array);
+    default:
+      throw invalidType(argument, expected, value);
+  }
+}
+
+/** Starts of sequences and their end: B + 1 values from 0 to `total` that never fall. */
+export function checkCumulative(lengths: Float64Array, total: number, argument: string): void {
+  if (lengths.length === 0) throw shapeMismatch(argument, 'B + 1 values', 'none');
+  if (lengths[0] !== 0) throw outOfRange(`${argument}[0]`, '0', lengths[0]);
+  let previous = 0;
+  for (let i = 1; i < lengths.length; i += 1) {
+    const next = lengths[i]!;
+    if (!(next >= previous && next <= total && Math.floor(next) === next)) {
+      throw outOfRange(`${argument}[${i}]`, `an integer in [${previous}, ${total}]`, next);
+    }
+    previous = next;
+  }
+  if (previous !== total) {
+    throw new AttentionError(
+      'ERR_SHAPE_MISMATCH',
+      argument,
+      `a last value of ${total}, the rows of the tensor`,
+      describe(previous),
+    );
+  }
+}
+
+/** Valid rows of each sequence of a padded batch: B values in [0, rows]. */
+export function checkPadded(lengths: Float64Array, batch: number, rows: number, argument: string): void {
+  if (lengths.length !== batch) throw shapeMismatch(argument, `${batch} values, one a sequence`, `${lengths.length}`);
+  for (let i = 0; i < lengths.length; i += 1) {
+    const length = lengths[i]!;
+    if (!(length >= 0 && length <= rows && Math.floor(length) === length)) {
+      throw outOfRange(`${argument}[${i}]`, `an integer in [0, ${rows}]`, length);
+    }
+  }
+}
+
+function fromNumbers(values: readonly unknown[], argument: string): Float64Array {
+  const result = new Float64Array(values.length);
+  for (let i = 0; i < result.length; i += 1) {
+    const value = values[i];
+    if (typeof value !== 'number') throw invalidType(`${argument}[${i}]`, 'an integer', value);
+    result[i] = value;
+  }
+  return result;
+}
+
+function fromBigInts(values: BigInt64Array): Float64Array {
+  // Reading a BigInt64Array makes a BigInt an element, several times the cost of reading its halves.
+  const result = new Float64Array(values.length);
+  const halves = new Int32Array(values.buffer, values.byteOffset, 2 * result.length);
+  for (let i = 0; i < result.length; i += 1) {
+    result[i] = halves[2 * i + highHalf]! * 2 ** 32 + (halves[2 * i + 1 - highHalf]! >>> 0);
+  }
+  return result;
+}

@@ -1,0 +1,266 @@
+// The options of a call: their public types, and their values read once, named when unknown, and checked where that
+// needs no tensor.
+
+import { floatDtypes } from './dtype.js';
+import type { FloatDtype } from './dtype.js';
+import { deviceNames, environment } from './environment.js';
+import type { DeviceName, Environment } from './environment.js';
+import { AttentionError, abortError, describe, invalidType, invalidValue, oneOf, outOfRange, unsupported } from './errors.js';
+import type { LengthsInput } from './lengths.js';
+import type { MaskItem } from './masks.js';
+import { checkInteger } from './shape.js';
+import { readSnapshot } from './snapshot.js';
+import type { Tensor, TensorInput } from './tensor.js';
+
+/** Order of the axes: `'bhsd'` is [B, H, S, D], `'bshd'` is [B, S, H, D]. */
+export type LayoutName = 'bhsd' | 'bshd';
+
+/**
+ * Where the last query stands when there are more keys than queries, or fewer: at the last key (`'bottom-right'`), or
+ * with the first query at the first key (`'top-left'`).
+ */
+export type Align = 'bottom-right' | 'top-left';
+
+/** The part of the web's and Node's `AbortSignal` that is used. */
+export interface AbortSignalLike {
+  readonly aborted: boolean;
+  readonly reason?: unknown;
+  addEventListener(type: 'abort', listener: () => void): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
+
+/** Tensors to write results to, instead of allocating them. Their shapes are those the results would have. */
+export interface AttentionOut {
+  /** Any strides with the last axis contiguous and no element reached twice; its dtype is the result's. */
+  readonly output?: TensorInput | undefined;
+  /** Contiguous float32, with `lse: true`. */
+  readonly lse?: TensorInput | undefined;
+  /** Contiguous float32, with `entropy: true`. */
+  readonly entropy?: TensorInput | undefined;
+  /** Contiguous float32, with `rowMax: true`. */
+  readonly rowMax?: TensorInput | undefined;
+  /** Contiguous float32, with `partial: true`. */
+  readonly o?: TensorInput | undefined;
+  /** Contiguous float32, with `partial: true`. */
+  readonly m?: TensorInput | undefined;
+  /** Contiguous float32, with `partial: true`. */
+  readonly l?: TensorInput | undefined;
+}
+
+/** Options that do not change the form of the result. Leaving one out and giving `undefined` are the same. */
+export interface AttentionBaseOptions {
+  /** Factor of q·k. Default 1/sqrt(Dqk). */
+  scale?: number | undefined;
+  /**
+   * Which keys a query may see; of an array, all items must allow. An item is a rule ({@link causal},
+   * {@link slidingWindow}) or a tensor of dtype 'bool', nonzero meaning visible: [B, Nkv] (padding of keys, always, for
+   * rank 2) or [B, Hq, Nq, Nkv], where an axis of size 1 applies to all. No tensors with ragged inputs.
+   */
+  mask?: MaskItem | readonly MaskItem[] | undefined;
+  /**
+   * Added to the scaled and soft-capped scores. Any float dtype, any shape that broadcasts to [B, Hq, Nq, Nkv] (axes
+   * aligned at the end, as in NumPy). Not with ragged inputs.
+   */
+  bias?: TensorInput | undefined;
+  /** Replaces a scaled score x by softcap·tanh(x / softcap), before the bias. A finite number > 0. */
+  softcap?: number | undefined;
+  /** One logit a query head, [Hq], that joins the denominator only. Copied when the call is made. */
+  sinks?: TensorInput | readonly number[] | undefined;
+  /** Default 'bottom-right'. Moves rules of positions; tensors are indexed by row and column. */
+  align?: Align | undefined;
+  /** Of the inputs and of an allocated output. Default 'bhsd'. Ragged tensors are [total, H, D] in both. */
+  layout?: LayoutName | undefined;
+  /** Default: the dtype of `out`'s output, else the query's. */
+  outputDtype?: FloatDtype | undefined;
+  /** The most threads to use. Default: all this process may use, or `FUSED_ATTENTION_THREADS`, which also caps this. */
+  threads?: number | undefined;
+  /** A tensor for the output, or tensors by name. The results returned are these. */
+  out?: TensorInput | AttentionOut | undefined;
+  /** Ragged queries [total, Hq, D]: sequence b has rows [cuSeqlensQ[b], cuSeqlensQ[b + 1]). B + 1 values. */
+  cuSeqlensQ?: LengthsInput | undefined;
+  /** The same for keys and values; both or neither. */
+  cuSeqlensKv?: LengthsInput | undefined;
+  /** Valid query rows of each sequence of a padded batch, [B]. Rows past them get output 0 and lse −∞. */
+  lengthsQ?: LengthsInput | undefined;
+  /** Valid key rows of each sequence, [B]. Rows past them are not read. */
+  lengthsKv?: LengthsInput | undefined;
+  /** Default 'auto'. */
+  device?: DeviceName | undefined;
+  /** Aborts the call. Of a synchronous call it is only looked at before it starts. */
+  signal?: AbortSignalLike | undefined;
+  /** How scores become weights; only 'softmax' so far. */
+  normalizer?: 'softmax' | undefined;
+}
+
+/** Options of {@link attention}. The flags decide which tensors the result has. */
+export interface AttentionOptions<
+  Lse extends boolean | undefined = boolean | undefined,
+  Entropy extends boolean | undefined = boolean | undefined,
+  RowMax extends boolean | undefined = boolean | undefined,
+> extends AttentionBaseOptions {
+  /** Also ln Σ exp(score) of each row (with its sink), float32 [B, Hq, Nq]; ragged [Hq, total]. */
+  lse?: Lse;
+  /** Also the entropy −Σ p ln p of each row's weights, in nats, float32; shape as `lse`. */
+  entropy?: Entropy;
+  /** Also the largest score of each row, float32; shape as `lse`. */
+  rowMax?: RowMax;
+  /** See {@link PartialOptions}. */
+  partial?: false | undefined;
+}
+
+/** Options of a call that returns a {@link SoftmaxPartial}. It has no sinks: they join when partials are merged. */
+export interface PartialOptions extends AttentionBaseOptions {
+  partial: true;
+  outputDtype?: 'float32' | undefined;
+  lse?: false | undefined;
+  entropy?: false | undefined;
+  rowMax?: false | undefined;
+  sinks?: undefined;
+}
+
+/** Options as checked here. Tensors and lengths among them are still as given. */
+export interface CallOptions {
+  readonly scale: number | undefined;
+  readonly softcap: number;
+  readonly align: Align;
+  readonly layout: LayoutName;
+  readonly outputDtype: FloatDtype | undefined;
+  readonly lse: boolean;
+  readonly entropy: boolean;
+  readonly rowMax: boolean;
+  readonly partial: boolean;
+  readonly threads: number;
+  readonly signal: AbortSignalLike | undefined;
+  readonly environment: Environment;
+  readonly given: Readonly<Record<string, unknown>>;
+}
+
+const names = [
+  'scale',
+  'mask',
+  'bias',
+  'softcap',
+  'sinks',
+  'align',
+  'layout',
+  'outputDtype',
+  'threads',
+  'out',
+  'cuSeqlensQ',
+  'cuSeqlensKv',
+  'lengthsQ',
+  'lengthsKv',
+  'device',
+  'signal',
+  'normalizer',
+  'lse',
+  'entropy',
+  'rowMax',
+  'partial',
+];
+
+/** Part of the design, in no release yet. */
+const later = ['score', 'statistics', 'pages'];
+
+export function readOptions(options: unknown): CallOptions {
+  const given = readSnapshot('options', options, names, later);
+  const signal = checkSignal(given['signal']);
+  const { normalizer } = given;
+  if (normalizer !== undefined && normalizer !== 'softmax') {
+    if (typeof normalizer !== 'string') throw invalidType('options.normalizer', "'softmax'", normalizer);
+    throw unsupported('options.normalizer', "'softmax'", describe(normalizer));
+  }
+  const settings = environment();
+  checkDevice(given['device'], settings);
+  const { threads } = given;
+  const checked: CallOptions = {
+    scale: given['scale'] === undefined ? undefined : checkScale(given['scale']),
+    softcap: given['softcap'] === undefined ? 0 : checkSoftcap(given['softcap']),
+    align: choice('options.align', given['align'], ['bottom-right', 'top-left']),
+    layout: choice('options.layout', given['layout'], ['bhsd', 'bshd']),
+    outputDtype:
+      given['outputDtype'] === undefined ? undefined : choice('options.outputDtype', given['outputDtype'], floatDtypes),
+    lse: flag('options.lse', given['lse']),
+    entropy: flag('options.entropy', given['entropy']),
+    rowMax: flag('options.rowMax', given['rowMax']),
+    partial: flag('options.partial', given['partial']),
+    threads: Math.min(
+      threads === undefined ? Infinity : checkInteger('options.threads', threads, 1, Number.MAX_SAFE_INTEGER),
+      settings.threads,
+    ),
+    signal,
+    environment: settings,
+    given,
+  };
+  if (checked.partial) checkPartial(checked);
+  return checked;
+}
+
+/** A partial is summed up later, so nothing that needs the finished row goes with it. */
+function checkPartial({ lse, entropy, rowMax, outputDtype, given }: CallOptions): void {
+  if (given['sinks'] !== undefined) {
+    throw invalidValue('options.sinks', 'none with options.partial (give them to mergePartials)', describe(given['sinks']));
+  }
+  for (const [name, set] of Object.entries({ lse, entropy, rowMax })) {
+    if (set) throw invalidValue(`options.${name}`, 'false with options.partial, whose m and l give it', 'true');
+  }
+  if (outputDtype !== undefined && outputDtype !== 'float32') {
+    throw invalidValue('options.outputDtype', "'float32' with options.partial", describe(outputDtype));
+  }
+}
+
+/** Checks that a value can be waited on for an abort. Throws the abort error itself when it is aborted already. */
+export function checkSignal(value: unknown): AbortSignalLike | undefined {
+  if (value === undefined) return undefined;
+  const signal = value as Partial<AbortSignalLike> | null;
+  const usable =
+    typeof signal === 'object' &&
+    signal !== null &&
+    typeof signal.aborted === 'boolean' &&
+    typeof signal.addEventListener === 'function' &&
+    typeof signal.removeEventListener === 'function';
+  if (!usable) throw invalidType('options.signal', 'an AbortSignal', value);
+  return signal as AbortSignalLike;
+}
+
+/** Throws the AbortError of a signal that is aborted already. */
+export function throwIfAborted(signal: AbortSignalLike | undefined): void {
+  if (signal?.aborted) throw abortError(signal.reason);
+}
+
+function checkDevice(value: unknown, settings: Environment): void {
+  const asked = value === undefined ? 'auto' : choice('options.device', value, deviceNames);
+  const device = asked === 'auto' ? settings.device : asked;
+  if (device === 'auto' || device === 'cpu') return;
+  const argument = asked === 'auto' ? 'FUSED_ATTENTION_DEVICE' : 'options.device';
+  throw new AttentionError('ERR_NO_DEVICE', argument, "a device of this machine and build ('cpu')", describe(device));
+}
+
+function checkScale(value: unknown): number {
+  const expected = 'a number that is finite as float32';
+  if (typeof value !== 'number') throw invalidType('options.scale', expected, value);
+  if (!Number.isFinite(Math.fround(value))) throw outOfRange('options.scale', expected, value);
+  return value;
+}
+
+function checkSoftcap(value: unknown): number {
+  const expected = 'a number > 0 that is finite and normal as float32; leave it out for no cap';
+  if (typeof value !== 'number') throw invalidType('options.softcap', expected, value);
+  const cap = Math.fround(value);
+  if (!(cap >= 2 ** -126 && cap < Infinity)) throw outOfRange('options.softcap', expected, value);
+  return value;
+}
+
+function flag(argument: string, value: unknown): boolean {
+  if (value === undefined) return false;
+  if (typeof value !== 'boolean') throw invalidType(argument, 'a boolean', value);
+  return value;
+}
+
+/** The first of `values` when undefined. */
+export function choice<Name extends string>(argument: string, value: unknown, values: readonly Name[]): Name {
+  if (value === undefined) return values[0]!;
+  if (typeof value !== 'string') throw invalidType(argument, oneOf(values), value);
+  if (!(values as readonly string[]).includes(value)) throw invalidValue(argument, oneOf(values), describe(value));
+  return value as Name;
+}

@@ -1,0 +1,54 @@
+// One reading of an object given by a user: its known properties as they are now, and an error naming any other.
+
+import { AttentionError, invalidType, invalidValue, oneOf, unsupported } from './errors.js';
+
+/**
+ * The properties of `value`, inherited ones included, each read once; a property set to undefined counts as left out.
+ * `later` names are refused as not supported yet rather than as unknown.
+ */
+export function readSnapshot(
+  argument: string,
+  value: unknown,
+  names: readonly string[],
+  later: readonly string[] = [],
+): Record<string, unknown> {
+  const snapshot: Record<string, unknown> = Object.create(null);
+  if (value === undefined) return snapshot;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalidType(argument, 'an object', value);
+  for (const name in value) {
+    if (!names.includes(name)) throw later.includes(name) ? notYet(argument, name) : unknown(argument, name, names);
+    try {
+      snapshot[name] = (value as Record<string, unknown>)[name];
+    } catch (cause) {
+      throw invalidValue(`${argument}.${name}`, 'a readable property', 'one that throws', cause);
+    }
+  }
+  return snapshot;
+}
+
+function notYet(argument: string, name: string): AttentionError {
+  return unsupported(`${argument}.${name}`, 'an option of this version', `'${name}', which it does not have yet`);
+}
+
+function unknown(argument: string, name: string, names: readonly string[]): AttentionError {
+  const nearest = [...names].sort((a, b) => distance(name, a) - distance(name, b))[0]!;
+  const near = distance(name, nearest) <= Math.max(2, name.length / 3);
+  const expected = near ? `a known option (did you mean '${nearest}'?)` : `one of ${oneOf(names)}`;
+  return new AttentionError('ERR_UNKNOWN_OPTION', `${argument}.${name.slice(0, 64)}`, expected, `'${name.slice(0, 64)}'`);
+}
+
+/** Edits (insert, delete, replace) from one name to the other, ignoring case. */
+function distance(left: string, right: string): number {
+  const a = left.slice(0, 64).toLowerCase();
+  const b = right.toLowerCase();
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      const replace = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replace, row[j]! + 1, next[j - 1]! + 1));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}

@@ -1,0 +1,251 @@
+// Tensor: a shape and strides over memory that stays the user's. Views share it; nothing is copied.
+
+import type { TensorData } from './arrays.js';
+import { denseFloat32 } from './dense.js';
+import type { Dtype } from './dtype.js';
+import { AttentionError, formatShape, invalidType, invalidValue, oneOf, shapeMismatch, unsupported } from './errors.js';
+import { checkInteger, checkShape, countOf, reshapedStrides } from './shape.js';
+import { checkExtent, makeView } from './view.js';
+import type { HostView } from './view.js';
+
+/** Options of {@link Tensor.from}. */
+export interface TensorOptions {
+  /** Needed for `Uint16Array` ('float16' or 'bfloat16') and `Uint8Array` ('bool'). */
+  dtype?: Dtype | undefined;
+  /** Elements from one index to the next, an axis each; >= 0, where 0 repeats. Default: row-major. */
+  strides?: readonly number[] | undefined;
+  /** Element of `data` at which the tensor starts. Default 0. */
+  offset?: number | undefined;
+}
+
+/**
+ * Tensors of other libraries that are accepted as they are, e.g. those of onnxruntime on the CPU. `data` must be one of
+ * the arrays of {@link TensorData}; one of `dims` and `shape` is needed, and `type` or `dtype` as for {@link Tensor.from}.
+ * They are read as row-major.
+ */
+export interface TensorLike {
+  readonly data: ArrayLike<unknown>;
+  readonly dims?: readonly number[] | undefined;
+  readonly shape?: readonly number[] | undefined;
+  readonly type?: string | undefined;
+  readonly dtype?: string | undefined;
+}
+
+/** Anything taken for a tensor. */
+export type TensorInput = Tensor | TensorLike;
+
+let read: (tensor: Tensor, argument: string) => HostView;
+let wrap: (view: HostView) => Tensor;
+let isTensor: (value: unknown) => value is Tensor;
+
+/**
+ * A tensor on host memory: a typed array with shape, strides and element type. The array is neither copied nor owned:
+ * writing to it changes the tensor, and all views share it.
+ */
+export class Tensor {
+  #view: HostView | null;
+
+  static {
+    read = (tensor, argument) => tensor.#read(argument);
+    wrap = (view) => new Tensor(view);
+    isTensor = (value): value is Tensor => typeof value === 'object' && value !== null && #view in value;
+    // Not in the public types: their library may not know Symbol.dispose, and this runtime may not have it.
+    const { dispose } = Symbol as { dispose?: symbol };
+    if (dispose) Object.defineProperty(this.prototype, dispose, { value: this.prototype.dispose, configurable: true });
+    const inspect = Symbol.for('nodejs.util.inspect.custom');
+    Object.defineProperty(this.prototype, inspect, { value: this.prototype.toString, configurable: true });
+  }
+
+  private constructor(view: HostView) {
+    this.#view = view;
+  }
+
+  /**
+   * A tensor over `data`, which is not copied.
+   *
+   * @param data `Float32Array`; `Uint16Array` with `dtype` 'float16' or 'bfloat16'; `Float16Array`; or `Uint8Array`
+   *   with `dtype` 'bool'. It may be backed by a `SharedArrayBuffer` or a resizable buffer; its length is checked again
+   *   by every call that uses the tensor.
+   * @param shape Sizes, each >= 0, at most 8 axes.
+   * @throws AttentionError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE` (element type), `ERR_OUT_OF_RANGE` (sizes,
+   *   strides), `ERR_SHAPE_MISMATCH` (data too short), `ERR_UNKNOWN_OPTION`.
+   */
+  static from(data: TensorData, shape: readonly number[], options: TensorOptions = {}): Tensor {
+    if (typeof options !== 'object' || options === null) throw invalidType('options', 'an object', options);
+    for (const name of Object.keys(options)) {
+      if (name !== 'dtype' && name !== 'strides' && name !== 'offset') {
+        throw new AttentionError('ERR_UNKNOWN_OPTION', `options.${name}`, oneOf(['dtype', 'strides', 'offset']), `'${name}'`);
+      }
+    }
+    const { dtype, strides, offset } = options;
+    return new Tensor(makeView('', { data, shape, dtype, strides, offset }));
+  }
+
+  /** The array given to {@link Tensor.from}, or allocated by a call. */
+  get data(): TensorData {
+    return this.#read('tensor').data;
+  }
+
+  /** Sizes of the axes; frozen. */
+  get shape(): readonly number[] {
+    return this.#read('tensor').shape;
+  }
+
+  /** Element type. */
+  get dtype(): Dtype {
+    return this.#read('tensor').dtype;
+  }
+
+  /** Elements from one index to the next, an axis each; frozen. */
+  get strides(): readonly number[] {
+    return this.#read('tensor').strides;
+  }
+
+  /** Element of `data` at which the tensor starts. */
+  get offset(): number {
+    return this.#read('tensor').offset;
+  }
+
+  /** Where the memory is. */
+  get device(): 'cpu' {
+    this.#read('tensor');
+    return 'cpu';
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return countOf(this.#read('tensor').shape);
+  }
+
+  /**
+   * The same memory with another shape of equal size.
+   *
+   * @throws AttentionError `ERR_SHAPE_MISMATCH` for another size; `ERR_UNSUPPORTED` when the strides are such that only
+   *   a copy could have the new shape (as after most transpositions).
+   */
+  reshape(shape: readonly number[]): Tensor {
+    const view = this.#read('tensor');
+    const target = checkShape('shape', shape);
+    if (countOf(target) !== countOf(view.shape)) {
+      const expected = `a shape of ${countOf(view.shape)} elements, as ${formatShape(view.shape)}`;
+      throw shapeMismatch('shape', expected, formatShape(target));
+    }
+    const strides = reshapedStrides(view.shape, view.strides, target);
+    if (strides === null) {
+      const memory = `${formatShape(view.shape)} with strides ${formatShape(view.strides)}`;
+      const expected = `a shape that a view of ${memory} can have without a copy (copy with toFloat32() first)`;
+      throw unsupported('shape', expected, formatShape(target));
+    }
+    return new Tensor({ ...view, shape: target, strides });
+  }
+
+  /**
+   * A view with two axes exchanged, or with all axes in another order.
+   *
+   * @example tensor.transpose(1, 2) // [B, S, H, D] -> [B, H, S, D]
+   * @example tensor.transpose([0, 2, 1, 3]) // the same
+   */
+  transpose(first: number, second: number): Tensor;
+  transpose(order: readonly number[]): Tensor;
+  transpose(first: number | readonly number[], second?: number): Tensor {
+    const view = this.#read('tensor');
+    const rank = view.shape.length;
+    const order = Array.isArray(first) ? checkOrder(first, rank) : exchange(rank, first, second);
+    const shape = Object.freeze(order.map((axis) => view.shape[axis]!));
+    const strides = Object.freeze(order.map((axis) => view.strides[axis]!));
+    return new Tensor({ ...view, shape, strides });
+  }
+
+  /** A view of the indices [start, start + length) of one axis. */
+  narrow(axis: number, start: number, length: number): Tensor {
+    const view = this.#read('tensor');
+    checkInteger('axis', axis, 0, view.shape.length - 1);
+    checkInteger('start', start, 0, view.shape[axis]!);
+    checkInteger('length', length, 0, view.shape[axis]! - start);
+    const shape = Object.freeze(view.shape.map((size, index) => (index === axis ? length : size)));
+    const offset = countOf(shape) === 0 ? view.offset : view.offset + start * view.strides[axis]!;
+    return new Tensor({ ...view, shape, offset });
+  }
+
+  /**
+   * The values as a new row-major `Float32Array`. Exact for all types, since float32 holds every value of the halves;
+   * bool gives 0 and 1.
+   *
+   * @throws AttentionError `ERR_INVALID_ARG_VALUE` when the data has been detached since, `ERR_SHAPE_MISMATCH` when it
+   *   has shrunk, `ERR_OUT_OF_MEMORY`.
+   */
+  toFloat32(): Float32Array {
+    return denseFloat32(this.#read('tensor'), 'tensor');
+  }
+
+  /**
+   * Ends this tensor's hold on its memory; using it afterwards is `ERR_DISPOSED`. Other views of the memory stay valid,
+   * and so do calls under way. Host memory needs no disposing. Also under `Symbol.dispose` where the runtime has it.
+   */
+  dispose(): void {
+    this.#view = null;
+  }
+
+  /** `Tensor(float32 [1, 8, 128, 64])` */
+  toString(): string {
+    const view = this.#view;
+    return view === null ? 'Tensor(disposed)' : `Tensor(${view.dtype} ${formatShape(view.shape)})`;
+  }
+
+  #read(argument: string): HostView {
+    if (this.#view === null) {
+      throw new AttentionError('ERR_DISPOSED', argument, 'a tensor that is not disposed', 'a disposed one');
+    }
+    return this.#view;
+  }
+}
+
+/** A tensor made by lib/ itself. */
+export function tensorOf(view: HostView): Tensor {
+  return wrap(view);
+}
+
+/** A tensor argument, checked; the extents hold now. */
+export function readTensor(value: unknown, argument: string): HostView {
+  if (isTensor(value)) {
+    const view = read(value, argument);
+    checkExtent(argument, view);
+    return view;
+  }
+  if (typeof value !== 'object' || value === null || !('data' in value)) {
+    const expected = 'a Tensor or an object with data, dims (or shape) and type (or dtype)';
+    throw invalidType(argument, expected, value);
+  }
+  const { location } = value as { location?: unknown };
+  if (typeof location === 'string' && location !== 'cpu' && location !== 'cpu-pinned') {
+    throw unsupported(argument, 'a tensor in host memory', `one in '${location}'`);
+  }
+  const like = value as TensorLike;
+  const shape = like.dims ?? like.shape;
+  let data: unknown;
+  try {
+    data = like.data;
+  } catch (cause) {
+    throw invalidValue(argument, 'a tensor with readable data', 'one whose data cannot be read', cause);
+  }
+  return makeView(argument, { data, shape, dtype: like.type ?? like.dtype });
+}
+
+/** A Tensor for an argument that may be tensor-like; Tensors come back as they are. */
+export function toTensor(value: unknown, view: HostView): Tensor {
+  return isTensor(value) ? value : wrap(view);
+}
+
+function checkOrder(order: readonly number[], rank: number): readonly number[] {
+  const isPermutation = order.length === rank && new Set(order).size === rank;
+  if (!isPermutation) {
+    throw invalidValue('order', `each axis of [0, ${rank}) once`, formatShape(order.slice(0, 16)));
+  }
+  return order.map((axis, index) => checkInteger(`order[${index}]`, axis, 0, rank - 1));
+}
+
+function exchange(rank: number, first: unknown, second: unknown): readonly number[] {
+  const a = checkInteger('first', first, 0, rank - 1);
+  const b = checkInteger('second', second, 0, rank - 1);
+  return Array.from({ length: rank }, (_, axis) => (axis === a ? b : axis === b ? a : axis));
+}
