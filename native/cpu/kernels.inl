@@ -65,6 +65,7 @@ SIMD void scoreRows(float* scores, const float* panel, int64_t dim, const float*
   for (int64_t start = 0; start < dim; start += kDotStretch) {
     const int64_t end = start + kDotStretch < dim ? start + kDotStretch : dim;
     Float sum[Rows][Vectors] = {};
+#pragma GCC unroll 4
     for (int64_t d = start; d < end; ++d) {
       Float q[Vectors];
       for (int v = 0; v < Vectors; ++v) q[v] = load(panel + d * lanes + v * kWidth);
@@ -205,6 +206,7 @@ SIMD void accumulateRows(float* output, const float* rescale, const float* weigh
                          int64_t first, int64_t keys) {
   constexpr int lanes = Vectors * kWidth;
   Float sum[Rows][Vectors] = {};
+#pragma GCC unroll 4
   for (int64_t key = 0; key < keys; ++key) {
     const float* value = valueRows[key] + first;
     Float p[Vectors];
