@@ -1,0 +1,130 @@
+// What a user gets: the packed tarball installed without scripts, compilers or CMake, run from both module systems.
+import { execFileSync, spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { changeRoot, layBareRoot, runNode } from './bare-root.js';
+import { install, root, tarball, temporaryFolder } from './tarball.js';
+
+const bareRoot = temporaryFolder();
+const application = join(bareRoot, 'application');
+const installed = join(application, 'node_modules', 'fused-attention');
+const platform = `${process.platform}-${process.arch}`;
+const binary = join(installed, 'prebuilds', platform, 'fused_attention.glibc.node');
+const allowedLibraries =
+  /^(libc\.so\.6|libm\.so\.6|libstdc\+\+\.so\.6|libgcc_s\.so\.1|libpthread\.so\.0|ld-linux-[\w-]+\.so\.\d)$/;
+
+let files: string[];
+
+test.before(() => {
+  const packed = tarball();
+  files = execFileSync('tar', ['-tzf', packed], { encoding: 'utf8' }).trim().split('\n');
+  install(application, [packed]);
+  layBareRoot(bareRoot);
+  for (const name of ['smoke.cjs', 'import-time.cjs']) copyFileSync(join(__dirname, name), join(application, name));
+});
+
+test('the tarball holds the build, the binary and the sources, and nothing of the workshop', (t) => {
+  const inside = files.map((file) => file.replace(/^package\//, ''));
+  const wanted = ['LICENSE', 'README.md', 'CHANGELOG.md', 'package.json', 'CMakeLists.txt', 'scripts/build.mjs'];
+  const built = ['index.js', 'index.mjs', 'index.d.ts', 'index.d.mts', 'native.cjs'].map((name) => `dist/${name}`);
+  for (const file of [...wanted, ...built, `prebuilds/${platform}/fused_attention.glibc.node`]) {
+    t.true(inside.includes(file), `${file} is missing`);
+  }
+  const list = readFileSync(join(root, 'CMakeLists.txt'), 'utf8');
+  const sources = [...list.matchAll(/^ *(native\/[\w./]+\.cc)$/gm)].map((match) => match[1]!);
+  t.true(sources.length > 10);
+  for (const file of sources) t.true(inside.includes(file), `${file} is missing`);
+  const allowed =
+    /^(LICENSE|README\.md|CHANGELOG\.md|package\.json|CMakeLists\.txt|scripts\/build\.mjs|dist\/.*|native\/.*|prebuilds\/.*)$/;
+  t.deepEqual(
+    inside.filter((file) => !allowed.test(file)),
+    [],
+  );
+});
+
+test('nothing runs at installation', (t) => {
+  const { scripts, gypfile, dependencies } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as {
+    scripts: Record<string, string>;
+    gypfile: boolean;
+    dependencies: Record<string, string>;
+  };
+  t.false(gypfile);
+  t.false(existsSync(join(installed, 'binding.gyp')));
+  t.deepEqual(
+    Object.keys(scripts).filter((name) => /^(pre|post|(install|prepare|publish|dependencies)$)/.test(name)),
+    [],
+  );
+  const allowed = new Set(['acorn', 'node-gyp-build']);
+  t.deepEqual(
+    Object.keys(dependencies).filter((name) => !allowed.has(name)),
+    [],
+  );
+});
+
+test('the binary needs only the C and C++ run-time libraries, is stripped and small', (t) => {
+  const dynamic = execFileSync('readelf', ['--dynamic', '--wide', binary], { encoding: 'utf8' });
+  const needed = [...dynamic.matchAll(/\(NEEDED\).*\[(.+)\]/g)].map((match) => match[1]!);
+  t.log('NEEDED', needed.join(' '));
+  t.true(needed.length > 0);
+  t.deepEqual(
+    needed.filter((library) => !allowedLibraries.test(library)),
+    [],
+  );
+  t.notRegex(dynamic, /\((RPATH|RUNPATH)\)/);
+  t.notRegex(execFileSync('readelf', ['--sections', '--wide', binary], { encoding: 'utf8' }), / \.symtab /);
+  const { size } = statSync(binary);
+  t.log(`${(size / 2 ** 20).toFixed(2)} MB`);
+  t.true(size <= 5 * 2 ** 20, `${size} bytes`);
+});
+
+test('the binary needs no newer C library than the README says', (t) => {
+  const symbols = execFileSync('readelf', ['--version-info', '--wide', binary], { encoding: 'utf8' });
+  const versions = [...symbols.matchAll(/Name: GLIBC_2\.(\d+)/g)].map((match) => Number(match[1]));
+  const stated = Number(/glibc 2\.(\d+)/.exec(readFileSync(join(root, 'README.md'), 'utf8'))?.[1]);
+  t.log(`GLIBC_2.${Math.max(...versions)}`);
+  t.true(Math.max(...versions) <= stated);
+});
+
+/** Runs in the bare root, or passes with the reason logged where no root can be changed. */
+function inBareRoot(t: ExecutionContext, args: string[]): string | null {
+  const change = changeRoot(bareRoot);
+  if (change === null) {
+    t.log('skipped: neither chroot nor a user namespace is allowed here');
+    t.pass();
+    return null;
+  }
+  const { status, stdout, stderr } = runNode(change, args, { PREBUILDS_ONLY: '1' });
+  t.is(status, 0, stderr);
+  return stdout;
+}
+
+for (const way of ['import', 'require']) {
+  test(`attention in a bare root, from ${way}`, (t) => {
+    const output = inBareRoot(t, ['/application/smoke.cjs', way]);
+    if (output === null) return;
+    const answer = JSON.parse(output) as Record<string, unknown> & { names: Record<string, string[]> };
+    t.true(answer['sameTensor']);
+    t.true(answer['instance']);
+    t.deepEqual(answer['compilers'], []);
+    t.deepEqual(answer.names['imported'], answer.names['required']);
+  });
+}
+
+test('loading takes at most 30 ms, the addon included', (t) => {
+  const times: Record<string, number> = {};
+  for (const way of ['import', 'require']) {
+    const runs = Array.from({ length: 7 }, () => {
+      const { status, stdout, stderr } = spawnSync(process.execPath, ['import-time.cjs', way], {
+        cwd: application,
+        encoding: 'utf8',
+        env: { ...process.env, PREBUILDS_ONLY: '1' },
+      });
+      t.is(status, 0, stderr);
+      return Number(stdout);
+    });
+    times[way] = runs.sort((a, b) => a - b)[3]!;
+  }
+  t.log(Object.entries(times).map(([way, time]) => `${way} ${time.toFixed(1)} ms`).join(', '));
+  for (const [way, time] of Object.entries(times)) t.true(time <= 30, `${way}: ${time} ms`);
+});
