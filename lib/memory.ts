@@ -14,15 +14,22 @@ let limit: number | undefined;
 
 /** Zero-filled memory for `count` elements. Throws ERR_OUT_OF_MEMORY. */
 export function allocate(dtype: Dtype, count: number, argument: string): RawView {
-  const bytes = count * sizeOf[dtype];
-  // The system hands out more address space than there is memory and kills the process when it is used.
-  if (bytes > alwaysTry && bytes > (limit ??= memoryLimit())) throw outOfMemory(argument, bytes);
+  checkMemory(dtype, count, argument);
   try {
     if (dtype === 'float32') return new Float32Array(count);
     return dtype === 'bool' ? new Uint8Array(count) : new Uint16Array(count);
   } catch (cause) {
-    throw outOfMemory(argument, bytes, cause);
+    throw outOfMemory(argument, count * sizeOf[dtype], cause);
   }
+}
+
+/**
+ * Throws ERR_OUT_OF_MEMORY for what can never fit. Needed besides the allocation's own failure: systems hand out more
+ * address space than there is memory, and kill the process when it is used.
+ */
+export function checkMemory(dtype: Dtype, count: number, argument: string): void {
+  const bytes = count * sizeOf[dtype];
+  if (bytes > alwaysTry && bytes > (limit ??= memoryLimit())) throw outOfMemory(argument, bytes);
 }
 
 function memoryLimit(): number {

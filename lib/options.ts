@@ -10,7 +10,7 @@ import type { LengthsInput } from './lengths.js';
 import type { MaskItem } from './masks.js';
 import { checkInteger } from './shape.js';
 import { readSnapshot } from './snapshot.js';
-import type { Tensor, TensorInput } from './tensor.js';
+import type { TensorInput } from './tensor.js';
 
 /** Order of the axes: `'bhsd'` is [B, H, S, D], `'bshd'` is [B, S, H, D]. */
 export type LayoutName = 'bhsd' | 'bshd';

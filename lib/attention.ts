@@ -1,0 +1,94 @@
+// attention and attentionSync.
+
+import type { AttentionCall } from './call.js';
+import { execute, executeSync } from './execution.js';
+import type { AttentionOptions, PartialOptions } from './options.js';
+import type { SoftmaxPartial } from './partials.js';
+import { guarded, prepareCall, readCall } from './prepare.js';
+import type { Tensor, TensorInput } from './tensor.js';
+
+type Flag = boolean | undefined;
+
+/** A tensor that is there when its flag is `true`, absent when it is not, and either when that is only known later. */
+type Flagged<Name extends string, Given extends Flag> = [Given] extends [true]
+  ? { readonly [Key in Name]: Tensor }
+  : [Given] extends [false | undefined]
+    ? { readonly [Key in Name]?: undefined }
+    : { readonly [Key in Name]?: Tensor | undefined };
+
+/**
+ * What {@link attention} returns. `output` is [B, Hq, Nq, Dv] ('bhsd'), [B, Nq, Hq, Dv] ('bshd') or ragged
+ * [total, Hq, Dv]; `lse`, `entropy` and `rowMax` are float32 [B, Hq, Nq], ragged [Hq, total]. A row that sees no key has
+ * output 0, lse −∞ (or its sink), entropy 0 and rowMax −∞.
+ */
+export type AttentionResult<Lse extends Flag = Flag, Entropy extends Flag = Flag, RowMax extends Flag = Flag> = {
+  readonly output: Tensor;
+} & Flagged<'lse', Lse> &
+  Flagged<'entropy', Entropy> &
+  Flagged<'rowMax', RowMax>;
+
+/**
+ * softmax(mask(softcap(scale · q kᵀ) + bias)) v, computed off the event loop.
+ *
+ * The arrays of the arguments must not be written before the promise settles; results are complete only then.
+ *
+ * @param q [B, Hq, Nq, Dqk] ('bhsd', the default), [B, Nq, Hq, Dqk] ('bshd'), or ragged [total, Hq, Dqk]. float32,
+ *   float16 or bfloat16, q, k and v each their own. The last axis must be contiguous; other strides are free.
+ * @param k [B, Hkv, Nkv, Dqk] and so on; Hq must be a multiple of Hkv.
+ * @param v [B, Hkv, Nkv, Dv]. Dqk and Dv are 1 to 1024; B, Nq and Nkv may be 0.
+ * @returns See {@link AttentionResult}; with `partial: true` a {@link SoftmaxPartial}.
+ *
+ * Never throws: rejects with an AttentionError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`, `ERR_UNKNOWN_OPTION`,
+ * `ERR_SHAPE_MISMATCH`, `ERR_OUT_OF_RANGE`, `ERR_UNSUPPORTED`, `ERR_NO_DEVICE`, `ERR_OUT_OF_MEMORY`,
+ * `ERR_BUFFER_IN_USE` (`out` is written by another call), `ERR_ALIASING` (`out` overlaps another argument; whole address
+ * ranges count), `ERR_DISPOSED`, `ERR_LOAD_FAILED`, `ERR_INTERNAL`; or with an AbortError.
+ */
+export function attention(
+  q: TensorInput,
+  k: TensorInput,
+  v: TensorInput,
+  options: PartialOptions,
+): Promise<SoftmaxPartial>;
+export function attention<
+  Lse extends Flag = undefined,
+  Entropy extends Flag = undefined,
+  RowMax extends Flag = undefined,
+>(
+  q: TensorInput,
+  k: TensorInput,
+  v: TensorInput,
+  options?: AttentionOptions<Lse, Entropy, RowMax>,
+): Promise<AttentionResult<Lse, Entropy, RowMax>>;
+export async function attention(q: unknown, k: unknown, v: unknown, options?: unknown): Promise<unknown> {
+  const { call, prepared } = guarded(() => prepare(q, k, v, options));
+  await execute(prepared, call.options.signal as AbortSignal | undefined);
+  return resultOf(call);
+}
+
+/** {@link attention} on the calling thread (and the pool's); throws what that rejects with. */
+export function attentionSync(q: TensorInput, k: TensorInput, v: TensorInput, options: PartialOptions): SoftmaxPartial;
+export function attentionSync<
+  Lse extends Flag = undefined,
+  Entropy extends Flag = undefined,
+  RowMax extends Flag = undefined,
+>(
+  q: TensorInput,
+  k: TensorInput,
+  v: TensorInput,
+  options?: AttentionOptions<Lse, Entropy, RowMax>,
+): AttentionResult<Lse, Entropy, RowMax>;
+export function attentionSync(q: unknown, k: unknown, v: unknown, options?: unknown): unknown {
+  const { call, prepared } = guarded(() => prepare(q, k, v, options));
+  executeSync(prepared);
+  return resultOf(call);
+}
+
+function prepare(q: unknown, k: unknown, v: unknown, options: unknown) {
+  const call = readCall(q, k, v, options, 'allocate');
+  return { call, prepared: prepareCall(call) };
+}
+
+function resultOf({ options, results }: AttentionCall): unknown {
+  const tensors = Object.fromEntries(results.list.map(({ name, tensor }) => [name, tensor]));
+  return options.partial ? { kind: 'softmax', ...tensors } : tensors;
+}

@@ -1,0 +1,135 @@
+// explain: what a call would do, from the dispatch code that would do it.
+
+import { encodeNumbers } from './call.js';
+import { AttentionError, fromNative } from './errors.js';
+import { loadNative } from './native.cjs';
+import type { NativeError, NativeExplanation } from './native.cjs';
+import type { AttentionOptions, PartialOptions } from './options.js';
+import { guarded, readCall } from './prepare.js';
+import type { TensorInput } from './tensor.js';
+
+/** What {@link explain} returns; `toString()` is for reading. */
+export interface Explanation {
+  /** Where the call would run. */
+  readonly device: string;
+  /** The kernel, with its instruction set. */
+  readonly kernel: string;
+  /** Rows of a tile: queries side by side, keys one after the other. */
+  readonly tile: { readonly queries: number; readonly keys: number };
+  /**
+   * Tiles by what queries see of them: all keys, some, none (never touched). −1 where a mask tensor decides when the
+   * call runs.
+   */
+  readonly tiles: { readonly full: number; readonly partial: number; readonly skipped: number };
+  /** Keys that are summed up together before they combine with others. */
+  readonly chunk: number;
+  /** Pieces of work that threads share. */
+  readonly tasks: number;
+  readonly threads: number;
+  /** Useful floating-point operations: 2·(Dqk + Dv) for each visible pair of a query and a key. */
+  readonly flops: number;
+  /** Inputs and outputs, each once. */
+  readonly bytes: number;
+  /** Scratch memory of each thread. */
+  readonly workspaceBytes: number;
+  /** Paths not taken, and why. */
+  readonly notTaken: readonly { readonly path: string; readonly reason: string }[];
+  toString(): string;
+}
+
+/**
+ * What {@link attention} would do with the same arguments. Checks them like a call, but allocates and computes nothing.
+ *
+ * @throws AttentionError as {@link attention} rejects with.
+ */
+export function explain(
+  q: TensorInput,
+  k: TensorInput,
+  v: TensorInput,
+  options?: AttentionOptions | PartialOptions,
+): Explanation {
+  return guarded(() => {
+    const call = readCall(q, k, v, options, 'reserve');
+    const { lengthsQ, lengthsKv } = call.geometry;
+    const buffers: (ArrayBufferView | null)[] = new Array(lengthSlots + call.visibility.grids.length).fill(null);
+    buffers[lengthSlots - 2] = lengthsQ;
+    buffers[lengthSlots - 1] = lengthsKv;
+    return new Account(ask(encodeNumbers(call), buffers));
+  });
+}
+
+/** lengthsQ and lengthsKv are the last of the fixed slots. */
+const lengthSlots = 13;
+
+function ask(numbers: Float64Array, buffers: (ArrayBufferView | null)[]): NativeExplanation {
+  try {
+    return loadNative().explain({ numbers, buffers });
+  } catch (error) {
+    if (error instanceof AttentionError) throw error;
+    throw fromNative(error as NativeError);
+  }
+}
+
+class Account implements Explanation {
+  readonly device: string;
+  readonly kernel: string;
+  readonly tile: Explanation['tile'];
+  readonly tiles: Explanation['tiles'];
+  readonly chunk: number;
+  readonly tasks: number;
+  readonly threads: number;
+  readonly flops: number;
+  readonly bytes: number;
+  readonly workspaceBytes: number;
+  readonly notTaken: Explanation['notTaken'];
+
+  constructor(native: NativeExplanation) {
+    this.device = native.device;
+    this.kernel = native.kernel;
+    this.tile = { queries: native.tileQueries, keys: native.tileKeys };
+    this.tiles = { full: native.tilesFull, partial: native.tilesPartial, skipped: native.tilesSkipped };
+    this.chunk = native.chunk;
+    this.tasks = native.tasks;
+    this.threads = native.threads;
+    this.flops = native.flops;
+    this.bytes = native.bytes;
+    this.workspaceBytes = native.workspaceBytes;
+    this.notTaken = native.notTaken.map(({ path, reason }) => ({ path, reason }));
+  }
+
+  toString(): string {
+    const { tile, tiles } = this;
+    const lines = [
+      `${this.kernel} on ${this.device}`,
+      row('tiles', `${tile.queries} queries x ${tile.keys} keys: ${tileCounts(tiles)}`),
+      row('schedule', `${count(this.tasks, 'task')} on ${count(this.threads, 'thread')}, chunks of ${this.chunk} keys`),
+      row('work', `${quantity(this.flops, 'FLOP', 1000)}, ${quantity(this.bytes, 'B', 1024)} in and out`),
+      row('workspace', `${quantity(this.workspaceBytes, 'B', 1024)} a thread`),
+      ...this.notTaken.map(({ path, reason }) => row('not taken', `${path}: ${reason}`)),
+    ];
+    return lines.join('\n');
+  }
+}
+
+function row(name: string, text: string): string {
+  return `  ${name.padEnd(10)}${text}`;
+}
+
+function tileCounts({ full, partial, skipped }: Explanation['tiles']): string {
+  const known = (value: number): string => (value < 0 ? 'unknown before the call' : String(value));
+  return `${known(full)} full, ${known(partial)} partial, ${known(skipped)} skipped`;
+}
+
+function count(value: number, noun: string): string {
+  return `${value} ${noun}${value === 1 ? '' : 's'}`;
+}
+
+function quantity(value: number, unit: string, base: 1000 | 1024): string {
+  const prefixes = base === 1000 ? ['', 'k', 'M', 'G', 'T', 'P'] : ['', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi'];
+  let power = 0;
+  while (value >= base && power < prefixes.length - 1) {
+    value /= base;
+    power += 1;
+  }
+  return `${power === 0 ? value : value.toPrecision(3)} ${prefixes[power]}${unit}`;
+}

@@ -1,0 +1,190 @@
+// What q, k and v say about the problem: its sizes, and where rows and heads of each tensor lie.
+
+import { floatDtypes } from './dtype.js';
+import { describe, formatShape, invalidValue, oneOf, outOfRange, shapeMismatch } from './errors.js';
+import { checkCumulative, checkPadded, snapshotLengths } from './lengths.js';
+import type { CallOptions, LayoutName } from './options.js';
+import { readTensor } from './tensor.js';
+import type { HostView } from './view.js';
+
+/** Features of one head, of queries and keys as of values. */
+const maxDim = 1024;
+
+/** Strides of a [B, H, S, D] tensor, whatever the order of its axes in memory. Ragged tensors have batch 0. */
+export interface Rows {
+  readonly batch: number;
+  readonly head: number;
+  readonly row: number;
+}
+
+export interface Geometry {
+  readonly query: HostView;
+  readonly key: HostView;
+  readonly value: HostView;
+  readonly ragged: boolean;
+  readonly layout: LayoutName;
+  /** Sequences. */
+  readonly batch: number;
+  readonly headsQ: number;
+  readonly headsKv: number;
+  /** Rows of the tensors: a sequence's, or ragged: of all. */
+  readonly queries: number;
+  readonly keys: number;
+  readonly dimQk: number;
+  readonly dimV: number;
+  /** Snapshots of the call's own; cumulative when ragged. Both or neither. */
+  readonly lengthsQ: Float64Array | null;
+  readonly lengthsKv: Float64Array | null;
+}
+
+/** A tensor's sizes by meaning. Ragged: `batch` is 1 and `rows` counts all sequences. */
+interface Sizes {
+  batch: number;
+  heads: number;
+  rows: number;
+  dim: number;
+}
+
+export function readGeometry(q: unknown, k: unknown, v: unknown, options: CallOptions): Geometry {
+  const { layout, given } = options;
+  const ragged = given['cuSeqlensQ'] !== undefined || given['cuSeqlensKv'] !== undefined;
+  const query = readTensor(q, 'query');
+  const key = readTensor(k, 'key');
+  const value = readTensor(v, 'value');
+  const sizesQ = checkOperand('query', query, ragged, layout);
+  const sizesK = checkOperand('key', key, ragged, layout);
+  const sizesV = checkOperand('value', value, ragged, layout);
+  const { heads, dim } = sizesQ;
+  if (heads % sizesK.heads !== 0) {
+    throw shapeMismatch('key', `a number of heads that divides the query's ${heads}`, `${sizesK.heads}`);
+  }
+  const { batch } = sizesQ;
+  expectSizes('key', key, sizesK, { batch, heads: sizesK.heads, rows: sizesK.rows, dim }, ragged, layout);
+  const likeKey = { batch, heads: sizesK.heads, rows: sizesK.rows, dim: sizesV.dim };
+  expectSizes('value', value, sizesV, likeKey, ragged, layout);
+  const lengths = readLengths(given, ragged, batch, sizesQ.rows, sizesK.rows);
+  return {
+    query,
+    key,
+    value,
+    ragged,
+    layout,
+    batch: ragged ? lengths.lengthsQ!.length - 1 : batch,
+    headsQ: heads,
+    headsKv: sizesK.heads,
+    queries: sizesQ.rows,
+    keys: sizesK.rows,
+    dimQk: dim,
+    dimV: sizesV.dim,
+    ...lengths,
+  };
+}
+
+/** Strides by meaning of a tensor shaped like the output. */
+export function rowsOf(strides: readonly number[], ragged: boolean, layout: LayoutName): Rows {
+  if (ragged) return { batch: 0, head: strides[1]!, row: strides[0]! };
+  const [batch, second, third] = strides as readonly [number, number, number];
+  return layout === 'bhsd' ? { batch, head: second, row: third } : { batch, head: third, row: second };
+}
+
+/** The shape that sizes have in memory order. */
+export function shapeOf<Size>(
+  batch: Size,
+  heads: Size,
+  rows: Size,
+  dim: Size,
+  ragged: boolean,
+  layout: LayoutName,
+): readonly Size[] {
+  if (ragged) return [rows, heads, dim];
+  return layout === 'bhsd' ? [batch, heads, rows, dim] : [batch, rows, heads, dim];
+}
+
+/** Sizes of a tensor of a call, by meaning. */
+export function sizesOf(shape: readonly number[], ragged: boolean, layout: LayoutName): Sizes {
+  const [a, b, c, d] = shape as readonly [number, number, number, number];
+  if (ragged) return { batch: 1, heads: b, rows: a, dim: c };
+  return layout === 'bhsd' ? { batch: a, heads: b, rows: c, dim: d } : { batch: a, heads: c, rows: b, dim: d };
+}
+
+/** Kernels read whole rows: the last axis must be contiguous. */
+export function checkLastAxis(argument: string, view: HostView): void {
+  const axis = view.shape.length - 1;
+  if (view.shape[axis]! <= 1 || view.shape.includes(0) || view.strides[axis] === 1) return;
+  const received = `stride ${view.strides[axis]} (strides ${formatShape(view.strides)})`;
+  throw invalidValue(argument, 'a contiguous last axis (stride 1)', received);
+}
+
+function checkOperand(argument: string, view: HostView, ragged: boolean, layout: LayoutName): Sizes {
+  const { shape, dtype } = view;
+  if (dtype === 'bool') throw invalidValue(argument, `dtype ${oneOf(floatDtypes)}`, describe(dtype));
+  const rank = ragged ? 3 : 4;
+  if (shape.length !== rank) {
+    const axes = shapeOf('B', 'H', 'S', 'D', ragged, layout);
+    const hint = ragged ? 'with cumulative lengths' : shape.length === 3 ? 'or rank 3 with cuSeqlensQ and cuSeqlensKv' : '';
+    const expected = `rank ${rank} ${formatShape(ragged ? ['total', 'H', 'D'] : axes)}${hint && ` ${hint}`}`;
+    throw shapeMismatch(argument, expected, `rank ${shape.length} ${formatShape(shape)}`);
+  }
+  const sizes = sizesOf(shape, ragged, layout);
+  if (sizes.heads < 1) throw outOfRange(argument, 'at least 1 head', sizes.heads);
+  if (sizes.dim < 1 || sizes.dim > maxDim) {
+    throw outOfRange(argument, `a last axis of size 1 to ${maxDim}`, sizes.dim);
+  }
+  checkLastAxis(argument, view);
+  return sizes;
+}
+
+function expectSizes(
+  argument: string,
+  view: HostView,
+  sizes: Sizes,
+  expected: Sizes,
+  ragged: boolean,
+  layout: LayoutName,
+): void {
+  const { batch, heads, rows, dim } = expected;
+  if (sizes.batch === batch && sizes.heads === heads && sizes.rows === rows && sizes.dim === dim) return;
+  throw shapeMismatch(argument, formatShape(shapeOf(batch, heads, rows, dim, ragged, layout)), formatShape(view.shape));
+}
+
+function readLengths(
+  given: Readonly<Record<string, unknown>>,
+  ragged: boolean,
+  batch: number,
+  queries: number,
+  keys: number,
+): { lengthsQ: Float64Array | null; lengthsKv: Float64Array | null } {
+  const { lengthsQ, lengthsKv } = given;
+  if (!ragged) {
+    if (lengthsQ === undefined && lengthsKv === undefined) return { lengthsQ: null, lengthsKv: null };
+    return {
+      lengthsQ: readPadded('options.lengthsQ', lengthsQ, batch, queries),
+      lengthsKv: readPadded('options.lengthsKv', lengthsKv, batch, keys),
+    };
+  }
+  for (const name of ['lengthsQ', 'lengthsKv']) {
+    if (given[name] === undefined) continue;
+    throw invalidValue(`options.${name}`, 'none with cumulative lengths', describe(given[name]));
+  }
+  const cumulativeQ = readCumulative('options.cuSeqlensQ', given['cuSeqlensQ'], queries);
+  const cumulativeKv = readCumulative('options.cuSeqlensKv', given['cuSeqlensKv'], keys);
+  if (cumulativeQ.length !== cumulativeKv.length) {
+    const expected = `${cumulativeQ.length} values, as cuSeqlensQ has`;
+    throw shapeMismatch('options.cuSeqlensKv', expected, `${cumulativeKv.length}`);
+  }
+  return { lengthsQ: cumulativeQ, lengthsKv: cumulativeKv };
+}
+
+function readPadded(argument: string, value: unknown, batch: number, rows: number): Float64Array {
+  if (value === undefined) return new Float64Array(batch).fill(rows);
+  const lengths = snapshotLengths(value, argument);
+  checkPadded(lengths, batch, rows, argument);
+  return lengths;
+}
+
+function readCumulative(argument: string, value: unknown, total: number): Float64Array {
+  if (value === undefined) throw invalidValue(argument, 'cumulative lengths of both sides', 'undefined');
+  const lengths = snapshotLengths(value, argument);
+  checkCumulative(lengths, total, argument);
+  return lengths;
+}

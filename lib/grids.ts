@@ -1,0 +1,88 @@
+// Mask and bias tensors over [B, Hq, Nq, Nkv]: what a user's shape means there, as strides in which an axis that applies
+// to all has stride 0.
+
+import { floatDtypes } from './dtype.js';
+import { describe, formatShape, invalidValue, oneOf, shapeMismatch, unsupported } from './errors.js';
+import type { Geometry } from './geometry.js';
+import { everything, intersect, readBand } from './masks.js';
+import type { Band } from './masks.js';
+import { readTensor } from './tensor.js';
+import type { HostView } from './view.js';
+
+/** A tensor with strides by meaning. */
+export interface Grid {
+  readonly argument: string;
+  readonly view: HostView;
+  readonly batch: number;
+  readonly head: number;
+  readonly row: number;
+  readonly column: number;
+}
+
+export interface Visibility {
+  readonly band: Band;
+  readonly grids: readonly Grid[];
+}
+
+/** The meaning of the `mask` option: all items must allow. */
+export function readMasks(mask: unknown, geometry: Geometry): Visibility {
+  let band = everything;
+  const grids: Grid[] = [];
+  const items: readonly unknown[] = mask === undefined ? [] : Array.isArray(mask) ? mask : [mask];
+  for (let index = 0; index < items.length; index += 1) {
+    const argument = Array.isArray(mask) ? `options.mask[${index}]` : 'options.mask';
+    const itemBand = readBand(items[index]);
+    if (itemBand !== undefined) band = intersect(band, itemBand);
+    else grids.push(readMaskGrid(argument, items[index], geometry));
+  }
+  return { band, grids };
+}
+
+/** The `bias` option: broadcast as in NumPy, axes aligned at the end. */
+export function readBias(bias: unknown, geometry: Geometry): Grid | null {
+  if (bias === undefined) return null;
+  const argument = 'options.bias';
+  const view = readTensor(bias, argument);
+  if (view.dtype === 'bool') throw invalidValue(argument, `dtype ${oneOf(floatDtypes)}`, describe(view.dtype));
+  refuseRagged(argument, geometry);
+  const full = fullShape(geometry);
+  const { shape, strides } = view;
+  const missing = full.length - shape.length;
+  const fits = missing >= 0 && shape.every((size, axis) => size === 1 || size === full[axis + missing]);
+  if (!fits) throw shapeMismatch(argument, `a shape that broadcasts to ${formatShape(full)}`, formatShape(shape));
+  const stride = (axis: number): number => (axis < missing || shape[axis - missing] === 1 ? 0 : strides[axis - missing]!);
+  return { argument, view, batch: stride(0), head: stride(1), row: stride(2), column: stride(3) };
+}
+
+function readMaskGrid(argument: string, value: unknown, geometry: Geometry): Grid {
+  const view = readTensor(value, argument);
+  if (view.dtype !== 'bool') throw invalidValue(argument, "dtype 'bool'", describe(view.dtype));
+  refuseRagged(argument, geometry);
+  const full = fullShape(geometry);
+  const { shape, strides } = view;
+  const stride = (axis: number): number => (shape[axis] === 1 ? 0 : strides[axis]!);
+  if (shape.length === 2) {
+    const expected = [full[0]!, full[3]!];
+    if (!broadcasts(shape, [full[0]!, full[3]!])) {
+      throw shapeMismatch(argument, `${formatShape(expected)} (padding of keys)`, formatShape(shape));
+    }
+    return { argument, view, batch: stride(0), head: 0, row: 0, column: stride(1) };
+  }
+  if (shape.length !== 4 || !broadcasts(shape, full)) {
+    const expected = `[B, Nkv] = ${formatShape([full[0]!, full[3]!])} or ${formatShape(full)}, where an axis may be 1`;
+    throw shapeMismatch(argument, expected, formatShape(shape));
+  }
+  return { argument, view, batch: stride(0), head: stride(1), row: stride(2), column: stride(3) };
+}
+
+function fullShape({ batch, headsQ, queries, keys }: Geometry): readonly number[] {
+  return [batch, headsQ, queries, keys];
+}
+
+function broadcasts(shape: readonly number[], full: readonly number[]): boolean {
+  return shape.every((size, axis) => size === 1 || size === full[axis]);
+}
+
+function refuseRagged(argument: string, { ragged }: Geometry): void {
+  if (ragged) throw unsupported(argument, 'no mask or bias tensor with cumulative lengths', 'a tensor');
+}

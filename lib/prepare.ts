@@ -1,0 +1,41 @@
+// From arguments to a call that can run: every check of an attention call, in one order for all entry points.
+
+import { encodeCall, isWritten, rangesOf } from './call.js';
+import type { AttentionCall } from './call.js';
+import { AttentionError, internal } from './errors.js';
+import type { PreparedCall } from './execution.js';
+import { readGeometry } from './geometry.js';
+import { readBias, readMasks } from './grids.js';
+import { readOptions, throwIfAborted } from './options.js';
+import { checkAliasing, readResults } from './results.js';
+import { readSinks } from './sinks.js';
+
+/** Checks all arguments. `obtain` says whether results get memory, or are only known to fit. */
+export function readCall(q: unknown, k: unknown, v: unknown, given: unknown, obtain: 'allocate' | 'reserve'): AttentionCall {
+  const options = readOptions(given);
+  throwIfAborted(options.signal);
+  const geometry = readGeometry(q, k, v, options);
+  const visibility = readMasks(options.given['mask'], geometry);
+  const bias = readBias(options.given['bias'], geometry);
+  const sinks = readSinks(options.given['sinks'], geometry.headsQ);
+  const results = readResults(geometry, options, obtain);
+  return { options, geometry, visibility, bias, sinks, results };
+}
+
+/** The encoded call; refuses results that overlap other arguments. */
+export function prepareCall(call: AttentionCall): PreparedCall {
+  const prepared = encodeCall(call);
+  const { inputs, outputs } = rangesOf(prepared, isWritten);
+  checkAliasing(inputs, outputs);
+  return prepared;
+}
+
+/** Runs the checking part of an entry point. What is neither coded nor an abort there is a fault of this package. */
+export function guarded<Result>(check: () => Result): Result {
+  try {
+    return check();
+  } catch (error) {
+    if (error instanceof AttentionError || (error as { code?: unknown } | null)?.code === 'ABORT_ERR') throw error;
+    throw internal(error);
+  }
+}

@@ -1,0 +1,33 @@
+// Sink logits: one a query head, copied when the call is made.
+
+import { typedArrayName } from './arrays.js';
+import { denseFloat32 } from './dense.js';
+import { floatDtypes } from './dtype.js';
+import { describe, formatShape, invalidType, invalidValue, oneOf, shapeMismatch } from './errors.js';
+import { readTensor } from './tensor.js';
+
+/** Float32 logits [heads] of the call's own, or null when there are none. */
+export function readSinks(sinks: unknown, heads: number): Float32Array | null {
+  const argument = 'options.sinks';
+  if (sinks === undefined) return null;
+  if (Array.isArray(sinks)) {
+    checkShape([sinks.length], heads);
+    return Float32Array.from(sinks, (logit: unknown, index) => {
+      if (typeof logit !== 'number') throw invalidType(`${argument}[${index}]`, 'a number', logit);
+      return logit;
+    });
+  }
+  if (typedArrayName(sinks) === 'Float32Array') {
+    checkShape([(sinks as Float32Array).length], heads);
+    return new Float32Array(sinks as Float32Array);
+  }
+  const view = readTensor(sinks, argument);
+  if (view.dtype === 'bool') throw invalidValue(argument, `dtype ${oneOf(floatDtypes)}`, describe(view.dtype));
+  checkShape(view.shape, heads);
+  return denseFloat32(view, argument);
+}
+
+function checkShape(shape: readonly number[], heads: number): void {
+  if (shape.length === 1 && shape[0] === heads) return;
+  throw shapeMismatch('options.sinks', `[Hq] = [${heads}]`, formatShape(shape));
+}
