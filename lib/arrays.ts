@@ -65,7 +65,8 @@ export function viewRange(array: TensorData, dtype: Dtype, start: number, count:
 /** Says what is wrong with an array that turned out too short. */
 export function describeArray(array: TensorData): string {
   const name = typedArrayName(array);
-  if (lengthOf(array) > 0 || name === undefined) return name ? `a ${name} of length ${lengthOf(array)}` : describe(array);
+  if (lengthOf(array) > 0 || name === undefined)
+    return name ? `a ${name} of length ${lengthOf(array)}` : describe(array);
   const memory = bufferOf(array);
   if (isDetached(memory)) return `a ${name} whose buffer is detached`;
   const resizable = memory as { resizable?: boolean; growable?: boolean };

@@ -100,7 +100,10 @@ export function encodeCall(call: AttentionCall): PreparedCall {
 }
 
 /** The memory that a prepared call reads, and the memory of the user's that it writes. */
-export function rangesOf(prepared: PreparedCall, written: (slot: number) => boolean): { inputs: Range[]; outputs: Range[] } {
+export function rangesOf(
+  prepared: PreparedCall,
+  written: (slot: number) => boolean,
+): { inputs: Range[]; outputs: Range[] } {
   const inputs: Range[] = [];
   const outputs: Range[] = [];
   prepared.buffers.forEach((view, slot) => {

@@ -61,7 +61,8 @@ function checkDevice(): DeviceName {
 function checkThreads(): number {
   if (given.threads === undefined) return Infinity;
   const threads = Number(given.threads);
-  if (!/^\d+$/.test(given.threads)) throw invalidValue('FUSED_ATTENTION_THREADS', 'a positive integer', describe(given.threads));
+  if (!/^\d+$/.test(given.threads))
+    throw invalidValue('FUSED_ATTENTION_THREADS', 'a positive integer', describe(given.threads));
   if (threads < 1) throw outOfRange('FUSED_ATTENTION_THREADS', 'a positive integer', threads);
   return threads;
 }

@@ -121,7 +121,11 @@ function checkOperand(argument: string, view: HostView, ragged: boolean, layout:
   const rank = ragged ? 3 : 4;
   if (shape.length !== rank) {
     const axes = shapeOf('B', 'H', 'S', 'D', ragged, layout);
-    const hint = ragged ? 'with cumulative lengths' : shape.length === 3 ? 'or rank 3 with cuSeqlensQ and cuSeqlensKv' : '';
+    const hint = ragged
+      ? 'with cumulative lengths'
+      : shape.length === 3
+        ? 'or rank 3 with cuSeqlensQ and cuSeqlensKv'
+        : '';
     const expected = `rank ${rank} ${formatShape(ragged ? ['total', 'H', 'D'] : axes)}${hint && ` ${hint}`}`;
     throw shapeMismatch(argument, expected, `rank ${shape.length} ${formatShape(shape)}`);
   }

@@ -50,7 +50,8 @@ export function readBias(bias: unknown, geometry: Geometry): Grid | null {
   const missing = full.length - shape.length;
   const fits = missing >= 0 && shape.every((size, axis) => size === 1 || size === full[axis + missing]);
   if (!fits) throw shapeMismatch(argument, `a shape that broadcasts to ${formatShape(full)}`, formatShape(shape));
-  const stride = (axis: number): number => (axis < missing || shape[axis - missing] === 1 ? 0 : strides[axis - missing]!);
+  const stride = (axis: number): number =>
+    axis < missing || shape[axis - missing] === 1 ? 0 : strides[axis - missing]!;
   return { argument, view, batch: stride(0), head: stride(1), row: stride(2), column: stride(3) };
 }
 

@@ -5,7 +5,16 @@ import { floatDtypes } from './dtype.js';
 import type { FloatDtype } from './dtype.js';
 import { deviceNames, environment } from './environment.js';
 import type { DeviceName, Environment } from './environment.js';
-import { AttentionError, abortError, describe, invalidType, invalidValue, oneOf, outOfRange, unsupported } from './errors.js';
+import {
+  AttentionError,
+  abortError,
+  describe,
+  invalidType,
+  invalidValue,
+  oneOf,
+  outOfRange,
+  unsupported,
+} from './errors.js';
 import type { LengthsInput } from './lengths.js';
 import type { MaskItem } from './masks.js';
 import { checkInteger } from './shape.js';
@@ -199,7 +208,11 @@ export function readOptions(options: unknown): CallOptions {
 /** A partial is summed up later, so nothing that needs the finished row goes with it. */
 function checkPartial({ lse, entropy, rowMax, outputDtype, given }: CallOptions): void {
   if (given['sinks'] !== undefined) {
-    throw invalidValue('options.sinks', 'none with options.partial (give them to mergePartials)', describe(given['sinks']));
+    throw invalidValue(
+      'options.sinks',
+      'none with options.partial (give them to mergePartials)',
+      describe(given['sinks']),
+    );
   }
   for (const [name, set] of Object.entries({ lse, entropy, rowMax })) {
     if (set) throw invalidValue(`options.${name}`, 'false with options.partial, whose m and l give it', 'true');

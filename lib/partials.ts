@@ -3,7 +3,15 @@
 import { encodeMerge, rangesOf } from './call.js';
 import type { MergeBuffer, MergePart } from './call.js';
 import { denseElements } from './dense.js';
-import { AttentionError, describe, formatShape, invalidType, invalidValue, shapeMismatch, unsupported } from './errors.js';
+import {
+  AttentionError,
+  describe,
+  formatShape,
+  invalidType,
+  invalidValue,
+  shapeMismatch,
+  unsupported,
+} from './errors.js';
 import { execute, executeSync } from './execution.js';
 import type { PreparedCall } from './execution.js';
 import { allocate } from './memory.js';
@@ -138,7 +146,11 @@ function readParts(given: unknown, layout: LayoutName): readonly Part[] {
   const shape = formatShape(parts[0]!.views[0]!.shape);
   for (const { argument, names, views } of parts) {
     if (formatShape(views[0]!.shape) === shape) continue;
-    throw shapeMismatch(`${argument}.${names[0]}`, `${shape} (head-first), as parts[0] has`, formatShape(views[0]!.shape));
+    throw shapeMismatch(
+      `${argument}.${names[0]}`,
+      `${shape} (head-first), as parts[0] has`,
+      formatShape(views[0]!.shape),
+    );
   }
   return parts;
 }
@@ -153,7 +165,11 @@ function readPart(part: unknown, argument: string, layout: LayoutName): Part {
   const [first, ...statistics] = read as [HostView, ...HostView[]];
   const rank = first.shape.length;
   if (rank !== 3 && rank !== 4) {
-    throw shapeMismatch(`${argument}.${names[0]}`, 'rank 4, or rank 3 when ragged', `rank ${rank} ${formatShape(first.shape)}`);
+    throw shapeMismatch(
+      `${argument}.${names[0]}`,
+      'rank 4, or rank 3 when ragged',
+      `rank ${rank} ${formatShape(first.shape)}`,
+    );
   }
   const views = [finished ? headFirst(first, layout) : first, ...statistics];
   const shape = views[0]!.shape;

@@ -11,7 +11,13 @@ import { checkAliasing, readResults } from './results.js';
 import { readSinks } from './sinks.js';
 
 /** Checks all arguments. `obtain` says whether results get memory, or are only known to fit. */
-export function readCall(q: unknown, k: unknown, v: unknown, given: unknown, obtain: 'allocate' | 'reserve'): AttentionCall {
+export function readCall(
+  q: unknown,
+  k: unknown,
+  v: unknown,
+  given: unknown,
+  obtain: 'allocate' | 'reserve',
+): AttentionCall {
   const options = readOptions(given);
   throwIfAborted(options.signal);
   const geometry = readGeometry(q, k, v, options);

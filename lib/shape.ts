@@ -127,7 +127,8 @@ function checkIntegers(argument: string, value: unknown, expected: string): read
   for (let axis = 0; axis < value.length; axis += 1) {
     const size: unknown = value[axis];
     if (typeof size !== 'number') throw invalidType(`${argument}[${axis}]`, 'a non-negative integer', size);
-    if (!Number.isSafeInteger(size) || size < 0) throw outOfRange(`${argument}[${axis}]`, 'a non-negative integer', size);
+    if (!Number.isSafeInteger(size) || size < 0)
+      throw outOfRange(`${argument}[${axis}]`, 'a non-negative integer', size);
     sizes.push(size + 0);
   }
   return Object.freeze(sizes);

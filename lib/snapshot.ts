@@ -14,7 +14,8 @@ export function readSnapshot(
 ): Record<string, unknown> {
   const snapshot: Record<string, unknown> = Object.create(null);
   if (value === undefined) return snapshot;
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalidType(argument, 'an object', value);
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw invalidType(argument, 'an object', value);
   for (const name in value) {
     if (!names.includes(name)) throw later.includes(name) ? notYet(argument, name) : unknown(argument, name, names);
     try {
@@ -34,7 +35,12 @@ function unknown(argument: string, name: string, names: readonly string[]): Atte
   const nearest = [...names].sort((a, b) => distance(name, a) - distance(name, b))[0]!;
   const near = distance(name, nearest) <= Math.max(2, name.length / 3);
   const expected = near ? `a known option (did you mean '${nearest}'?)` : `one of ${oneOf(names)}`;
-  return new AttentionError('ERR_UNKNOWN_OPTION', `${argument}.${name.slice(0, 64)}`, expected, `'${name.slice(0, 64)}'`);
+  return new AttentionError(
+    'ERR_UNKNOWN_OPTION',
+    `${argument}.${name.slice(0, 64)}`,
+    expected,
+    `'${name.slice(0, 64)}'`,
+  );
 }
 
 /** Edits (insert, delete, replace) from one name to the other, ignoring case. */

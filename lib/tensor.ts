@@ -74,7 +74,12 @@ export class Tensor {
     if (typeof options !== 'object' || options === null) throw invalidType('options', 'an object', options);
     for (const name of Object.keys(options)) {
       if (name !== 'dtype' && name !== 'strides' && name !== 'offset') {
-        throw new AttentionError('ERR_UNKNOWN_OPTION', `options.${name}`, oneOf(['dtype', 'strides', 'offset']), `'${name}'`);
+        throw new AttentionError(
+          'ERR_UNKNOWN_OPTION',
+          `options.${name}`,
+          oneOf(['dtype', 'strides', 'offset']),
+          `'${name}'`,
+        );
       }
     }
     const { dtype, strides, offset } = options;

@@ -44,7 +44,9 @@ export function makeView(argument: string, given: Description): HostView {
   const dtype = checkDtype(`${prefix}dtype`, given.dtype, name!, allowed);
   const shape = checkShape(`${prefix}shape`, given.shape);
   const strides =
-    given.strides === undefined ? contiguousStrides(shape) : checkStrides(`${prefix}strides`, given.strides, shape.length);
+    given.strides === undefined
+      ? contiguousStrides(shape)
+      : checkStrides(`${prefix}strides`, given.strides, shape.length);
   const offset =
     given.offset === undefined ? 0 : checkInteger(`${prefix}offset`, given.offset, 0, Number.MAX_SAFE_INTEGER);
   const view: HostView = { data: given.data as TensorData, dtype, shape, strides, offset };
@@ -58,7 +60,8 @@ export function checkExtent(argument: string, view: HostView): void {
   const needed = view.offset + extent;
   if (needed <= lengthOf(view.data)) return;
   const received = describeArray(view.data);
-  if (isDetached(bufferOf(view.data as ArrayBufferView))) throw invalidValue(argument, 'data that is not detached', received);
+  if (isDetached(bufferOf(view.data as ArrayBufferView)))
+    throw invalidValue(argument, 'data that is not detached', received);
   const layout = `shape ${formatShape(view.shape)}, strides ${formatShape(view.strides)}, offset ${view.offset}`;
   throw shapeMismatch(argument, `at least ${needed} elements for ${layout}`, received);
 }
