@@ -10,10 +10,12 @@
 //   number of masks; each: dtype (3), offset, batch, head, row, column
 // The buffers, in order (null where the call has none):
 //   query, key, value, output, lse, entropy, rowMax, partialMax, partialSum, sinks, bias, lengthsQ, lengthsKv, masks...
-// lengthsQ and lengthsKv are Float64Arrays owned by the call. A view's own start is the buffer's start.
+// lengthsQ and lengthsKv are Float64Arrays owned by the call; padded calls may leave out either (all rows count), the
+// others need batch + 1 each, batch being the number of sequences. A view's own start is the buffer's start.
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <vector>
 
 #include "problem.h"
@@ -25,17 +27,36 @@ struct Buffer {
   size_t bytes = 0;
 };
 
+/// Bytes of one of a call's buffers that the call may touch.
+struct MemoryRange {
+  const char* begin = nullptr;
+  const char* end = nullptr;
+  bool written = false;
+  int slot = 0;  // index among the call's buffers
+
+  size_t bytes() const { return static_cast<size_t>(end - begin); }
+};
+
 struct Call {
   Problem problem;
   Pointers pointers;
+  std::vector<MemoryRange> ranges;  // none is empty; what is written overlaps no other
 };
 
 inline constexpr int kCodecVersion = 1;
 
-/// Problem alone, for `explain`; pointers.lengths* are set if buffers has them.
+/// What a buffer is called in errors: "query", "lse", "options.mask[1]", or of a merge "parts[2].o".
+enum class CallKind : uint8_t { attention, merge };
+std::string bufferName(CallKind kind, int slot);
+
+/// Problem alone. Throws CodedError. Padded and dense problems without a row to write come out with batch 0.
 Problem decodeProblem(const double* numbers, size_t count);
 
-/// Problem with addresses, every extent checked against its buffer. Throws CodedError.
+/// For `explain`: the problem, and no pointers but those of the lengths. Other buffers may be missing or of any size.
+Call decodeForExplain(const double* numbers, size_t count, const std::vector<Buffer>& buffers);
+
+/// Problem with addresses, every extent checked against its buffer. Throws CodedError, ERR_ALIASING where memory to be
+/// written overlaps other memory of the call.
 Call decodeCall(const double* numbers, size_t count, const std::vector<Buffer>& buffers);
 
 /// mergePartials. The numbers: version (1), batch, headsQ, queries, dimV, sinks (0 or 1), number of parts; each part: kind
@@ -54,6 +75,7 @@ struct MergeCall {
   float* lse = nullptr;
   const float* sinks = nullptr;
   std::vector<MergePart> parts;
+  std::vector<MemoryRange> ranges;
 };
 
 MergeCall decodeMerge(const double* numbers, size_t count, const std::vector<Buffer>& buffers);

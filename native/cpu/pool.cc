@@ -27,7 +27,7 @@ constexpr int kMostThreads = 1024;
 void relax() {
 #if defined(__x86_64__) || defined(_M_X64)
   _mm_pause();
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) && defined(__GNUC__)
   asm volatile("yield");
 #endif
 }
@@ -47,6 +47,9 @@ bool spinUntil(Ready ready) {
 
 /// One call of `parallel`. Lives on its caller's stack: the caller leaves only when no helper is active.
 struct Region {
+  Region(const std::function<void(int64_t, int)>& body_, int64_t tasks_, int threads_)
+      : body(body_), tasks(tasks_), threads(threads_) {}
+
   const std::function<void(int64_t, int)>& body;
   const int64_t tasks;
   const int threads;
@@ -191,7 +194,7 @@ void Pool::parallel(int64_t tasks, int threadCount, const std::function<void(int
     for (int64_t task = 0; task < tasks; ++task) body(task, 0);
     return;
   }
-  Region region{body, tasks, count};
+  Region region(body, tasks, count);
   threads().runRegion(region);
   if (region.error) std::rethrow_exception(region.error);
 }

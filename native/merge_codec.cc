@@ -1,0 +1,62 @@
+#include <limits>
+
+#include "error.h"
+#include "extents.h"
+#include "number_reader.h"
+#include "problem_codec.h"
+
+namespace fused_attention {
+
+namespace {
+
+constexpr int64_t kMostRows = std::numeric_limits<int32_t>::max();
+constexpr int64_t kMostParts = 1 << 20;
+constexpr int kFirstPart = 3, kBuffersOfPart = 3;
+
+std::string partName(int64_t part) { return "parts[" + std::to_string(part) + "]"; }
+
+}  // namespace
+
+MergeCall decodeMerge(const double* data, size_t count, const std::vector<Buffer>& buffers) {
+  NumberReader numbers(data, count);
+  MergeCall call;
+  numbers.integer("call.version", kCodecVersion, kCodecVersion);
+  call.batch = numbers.integer(partName(0), 0, kMostRows);
+  call.headsQ = numbers.integer(partName(0), 1, kMostRows);
+  call.queries = numbers.integer(partName(0), 0, kMostRows);
+  call.dimV = numbers.integer(partName(0), 1, 1024);
+  const bool withSinks = numbers.integer("options.sinks", 0, 1) == 1;
+  const int64_t parts = numbers.integer("parts", 1, kMostParts);
+  for (int64_t i = 0; i < parts; ++i) {
+    call.parts.emplace_back().kind = static_cast<MergePart::Kind>(numbers.integer(partName(i), 0, 1));
+  }
+  numbers.finish();
+
+  const int64_t expected = kFirstPart + kBuffersOfPart * parts;
+  if (static_cast<int64_t>(buffers.size()) != expected) {
+    throw CodedError("ERR_INVALID_ARG_VALUE", "call.buffers", std::to_string(expected) + " buffers",
+                     std::to_string(buffers.size()));
+  }
+  const auto floats = [&](int slot, int64_t elements, bool written) {
+    const Buffer& buffer = buffers[static_cast<size_t>(slot)];
+    requireInside({0, {}, elements}, buffer, sizeof(float), written, CallKind::merge, slot, call.ranges);
+    return static_cast<float*>(buffer.data);
+  };
+  const int64_t rows = product({call.batch, call.headsQ, call.queries}, partName(0));
+  const int64_t components = product({rows, call.dimV}, partName(0));
+  call.output = floats(0, components, true);
+  call.lse = floats(1, rows, true);
+  if (withSinks) call.sinks = floats(2, call.headsQ, false);
+  int slot = kFirstPart;
+  for (MergePart& part : call.parts) {
+    part.o = floats(slot, components, false);
+    part.m = floats(slot + 1, rows, false);
+    if (part.kind == MergePart::Kind::softmax) part.l = floats(slot + 2, rows, false);
+    slot += kBuffersOfPart;
+  }
+  requireApart(call.ranges, CallKind::merge);
+  if (rows == 0) call.batch = 0;  // nothing to write, however many sequences the shape claims
+  return call;
+}
+
+}  // namespace fused_attention

@@ -1,0 +1,237 @@
+#include "problem_codec.h"
+
+#include <limits>
+
+#include "error.h"
+#include "extents.h"
+#include "number_reader.h"
+
+namespace fused_attention {
+
+namespace {
+
+constexpr int64_t kMostRows = std::numeric_limits<int32_t>::max();
+constexpr int64_t kMostThreads = 1024;
+constexpr int64_t kMostMasks = 1024;
+
+/// The order of a call's buffers.
+enum Slot { query, key, value, output, lse, entropy, rowMax, partialMax, partialSum, sinks, bias, lengthsQ, lengthsKv, masks };
+
+enum Flag { withLse = 1, withEntropy = 2, withRowMax = 4, asPartial = 8, withSinks = 16, withBias = 32 };
+
+Dtype readDtype(NumberReader& numbers, const std::string& argument) {
+  return static_cast<Dtype>(numbers.integer(argument + ".dtype", 0, 2));
+}
+
+Layout readLayout(NumberReader& numbers, const char* argument) {
+  Layout layout;
+  layout.dtype = readDtype(numbers, argument);
+  layout.offset = numbers.integer(argument, 0, kMostInteger);
+  layout.batch = numbers.stride(argument);
+  layout.head = numbers.stride(argument);
+  layout.row = numbers.stride(argument);
+  return layout;
+}
+
+GridLayout readGrid(NumberReader& numbers, const std::string& argument, bool boolean) {
+  GridLayout grid;
+  grid.dtype = boolean ? static_cast<Dtype>(numbers.integer(argument + ".dtype", 3, 3)) : readDtype(numbers, argument);
+  grid.offset = numbers.integer(argument, 0, kMostInteger);
+  grid.batch = numbers.stride(argument);
+  grid.head = numbers.stride(argument);
+  grid.row = numbers.stride(argument);
+  grid.column = numbers.stride(argument);
+  return grid;
+}
+
+void requireVersion(NumberReader& numbers) { numbers.integer("call.version", kCodecVersion, kCodecVersion); }
+
+/// What does not fit together although every number is fine by itself.
+void requireConsistent(const Problem& problem) {
+  if (problem.headsQ % problem.headsKv != 0) {
+    throw CodedError("ERR_SHAPE_MISMATCH", "query", "a multiple of " + std::to_string(problem.headsKv) + " heads",
+                     std::to_string(problem.headsQ));
+  }
+  if (problem.lengths == Lengths::cumulative) {
+    if (problem.hasBias) throw CodedError("ERR_UNSUPPORTED", "options.bias", "none in a ragged batch", "a tensor");
+    if (!problem.masks.empty()) throw CodedError("ERR_UNSUPPORTED", "options.mask", "no tensor in a ragged batch", "one");
+    for (const Layout* layout : {&problem.query, &problem.key, &problem.value, &problem.output}) {
+      if (layout->batch != 0) {
+        throw CodedError("ERR_INVALID_ARG_VALUE", "call", "no batch stride in a ragged batch",
+                         std::to_string(layout->batch));
+      }
+    }
+  }
+  if (problem.partial && problem.output.dtype != Dtype::float32) {
+    throw CodedError("ERR_INVALID_ARG_VALUE", "options.outputDtype", "float32 for a partial", "another");
+  }
+  if (problem.partial && problem.hasSinks) {
+    throw CodedError("ERR_UNSUPPORTED", "options.sinks", "none for a partial", "some");
+  }
+}
+
+/// Decodes everything; the batch is still the one given.
+Problem readProblem(const double* data, size_t count) {
+  NumberReader numbers(data, count);
+  Problem p;
+  requireVersion(numbers);
+  p.isa = static_cast<Isa>(numbers.integer("FUSED_ATTENTION_ISA", 0, 5));
+  p.threads = static_cast<int32_t>(numbers.integer("options.threads", 1, kMostThreads));
+  p.batch = numbers.integer("query", 0, kMostRows);
+  p.headsQ = numbers.integer("query", 1, kMostRows);
+  p.headsKv = numbers.integer("key", 1, kMostRows);
+  p.queries = numbers.integer("query", 0, kMostRows);
+  p.keys = numbers.integer("key", 0, kMostRows);
+  p.dimQk = numbers.integer("query", 1, 1024);
+  p.dimV = numbers.integer("value", 1, 1024);
+  p.scale = numbers.finite("options.scale");
+  p.softcap = numbers.finite("options.softcap");
+  if (p.softcap < 0) throw CodedError("ERR_OUT_OF_RANGE", "options.softcap", "0 or more", textOf(p.softcap));
+  p.align = static_cast<Align>(numbers.integer("options.align", 0, 1));
+  p.lengths = static_cast<Lengths>(numbers.integer("options.lengths", 0, 2));
+  const int64_t flags = numbers.integer("call.flags", 0, 63);
+  p.lse = flags & withLse;
+  p.entropy = flags & withEntropy;
+  p.rowMax = flags & withRowMax;
+  p.partial = flags & asPartial;
+  p.hasSinks = flags & withSinks;
+  p.hasBias = flags & withBias;
+  p.query = readLayout(numbers, "query");
+  p.key = readLayout(numbers, "key");
+  p.value = readLayout(numbers, "value");
+  p.output = readLayout(numbers, "output");
+  p.band.low = numbers.bandEnd("options.mask", Band::unbounded);
+  p.band.high = numbers.bandEnd("options.mask", Band::unbounded);
+  if (p.hasBias) p.bias = readGrid(numbers, "options.bias", false);
+  const int64_t maskCount = numbers.integer("options.mask", 0, kMostMasks);
+  for (int64_t i = 0; i < maskCount; ++i) {
+    p.masks.push_back(readGrid(numbers, bufferName(CallKind::attention, masks + int(i)), true));
+  }
+  numbers.finish();
+  requireConsistent(p);
+  return p;
+}
+
+/// Nothing to write: no sequence needs to be looked at, however many the shapes claim.
+void forgetEmptyBatch(Problem& problem) {
+  if (problem.lengths != Lengths::cumulative && problem.queries == 0) problem.batch = 0;
+}
+
+/// Checks the buffers of one call, slot by slot, and collects the ranges they stand for.
+class CallChecker {
+ public:
+  CallChecker(const Problem& problem, const std::vector<Buffer>& buffers, Call& call)
+      : p_(problem), buffers_(buffers), call_(call), ragged_(problem.lengths == Lengths::cumulative) {
+    const size_t expected = masks + problem.masks.size();
+    if (buffers.size() != expected) {
+      throw CodedError("ERR_INVALID_ARG_VALUE", "call.buffers", std::to_string(expected) + " buffers",
+                       std::to_string(buffers.size()));
+    }
+  }
+
+  void lengths() {
+    if (p_.lengths == Lengths::none) return;
+    call_.pointers.lengthsQ = lengthsAt(lengthsQ);
+    call_.pointers.lengthsKv = lengthsAt(lengthsKv);
+  }
+
+  void everything() {
+    Pointers& to = call_.pointers;
+    to.query = tensor(query, p_.query, p_.headsQ, p_.queries, p_.dimQk, false);
+    to.key = tensor(key, p_.key, p_.headsKv, p_.keys, p_.dimQk, false);
+    to.value = tensor(value, p_.value, p_.headsKv, p_.keys, p_.dimV, false);
+    to.output = tensor(output, p_.output, p_.headsQ, p_.queries, p_.dimV, true);
+    to.lse = rows(lse, p_.lse);
+    to.entropy = rows(entropy, p_.entropy);
+    to.rowMax = rows(rowMax, p_.rowMax);
+    to.partialMax = rows(partialMax, p_.partial);
+    to.partialSum = rows(partialSum, p_.partial);
+    if (p_.hasSinks) to.sinks = static_cast<const float*>(inside(sinks, {0, {}, p_.headsQ}, Dtype::float32, false));
+    if (p_.hasBias) to.bias = grid(bias, p_.bias);
+    for (size_t i = 0; i < p_.masks.size(); ++i) {
+      to.masks.push_back(static_cast<const uint8_t*>(grid(masks + int(i), p_.masks[i])));
+    }
+    lengths();
+    requireApart(call_.ranges, CallKind::attention);
+  }
+
+ private:
+  /// The buffer's start. Null where the block is empty and no buffer came.
+  void* inside(int slot, const Block& block, Dtype dtype, bool written) {
+    const Buffer& buffer = buffers_[size_t(slot)];
+    requireInside(block, buffer, sizeOf(dtype), written, CallKind::attention, slot, call_.ranges);
+    return buffer.data;
+  }
+
+  void* tensor(int slot, const Layout& layout, int64_t heads, int64_t rows, int64_t dim, bool written) {
+    Block block{layout.offset, {{heads, layout.head}, {rows, layout.row}}, dim};
+    if (!ragged_) block.axes.push_back({p_.batch, layout.batch});
+    if (written) requireDistinct(block, bufferName(CallKind::attention, slot));
+    return inside(slot, block, layout.dtype, written);
+  }
+
+  /// A float32 for each query row: [B, Hq, Nq], ragged [Hq, total], contiguous.
+  float* rows(int slot, bool wanted) {
+    if (!wanted) return nullptr;
+    const int64_t count = product({ragged_ ? 1 : p_.batch, p_.headsQ, p_.queries}, bufferName(CallKind::attention, slot));
+    return static_cast<float*>(inside(slot, {0, {}, count}, Dtype::float32, true));
+  }
+
+  const void* grid(int slot, const GridLayout& g) {
+    const Block block{g.offset, {{p_.batch, g.batch}, {p_.headsQ, g.head}, {p_.queries, g.row}, {p_.keys, g.column}}, 1};
+    return inside(slot, block, g.dtype, false);
+  }
+
+  const double* lengthsAt(int slot) {
+    const Buffer& buffer = buffers_[size_t(slot)];
+    if (!ragged_ && buffer.data == nullptr) return nullptr;
+    const int64_t count = ragged_ ? p_.batch + 1 : p_.batch;
+    requireInside({0, {}, count}, buffer, sizeof(double), false, CallKind::attention, slot, call_.ranges);
+    return static_cast<const double*>(buffer.data);
+  }
+
+  const Problem& p_;
+  const std::vector<Buffer>& buffers_;
+  Call& call_;
+  const bool ragged_;
+};
+
+}  // namespace
+
+std::string bufferName(CallKind kind, int slot) {
+  if (kind == CallKind::merge) {
+    static constexpr const char* kFirst[] = {"output", "lse", "options.sinks"};
+    static constexpr const char* kOfPart[] = {".o", ".m", ".l"};
+    if (slot < 3) return kFirst[slot];
+    return "parts[" + std::to_string((slot - 3) / 3) + "]" + kOfPart[(slot - 3) % 3];
+  }
+  static constexpr const char* kNames[] = {"query",      "key",        "value",         "output",       "lse",
+                                           "entropy",    "rowMax",     "partial.m",     "partial.l",    "options.sinks",
+                                           "options.bias", "lengthsQ", "lengthsKv"};
+  if (slot < masks) return kNames[slot];
+  return "options.mask[" + std::to_string(slot - masks) + "]";
+}
+
+Problem decodeProblem(const double* numbers, size_t count) {
+  Problem problem = readProblem(numbers, count);
+  forgetEmptyBatch(problem);
+  return problem;
+}
+
+Call decodeForExplain(const double* numbers, size_t count, const std::vector<Buffer>& buffers) {
+  Call call;
+  call.problem = readProblem(numbers, count);
+  CallChecker(call.problem, buffers, call).lengths();
+  forgetEmptyBatch(call.problem);
+  return call;
+}
+
+Call decodeCall(const double* numbers, size_t count, const std::vector<Buffer>& buffers) {
+  Call call;
+  call.problem = readProblem(numbers, count);
+  CallChecker(call.problem, buffers, call).everything();
+  forgetEmptyBatch(call.problem);
+  return call;
+}
+
+}  // namespace fused_attention
