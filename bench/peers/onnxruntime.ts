@@ -1,0 +1,249 @@
+// The onnxruntime-node peer: one contrib operator a session, on the CPU provider. onnxruntime takes and gives [B, S, H * D]
+// and transposes inside; inputs are brought into that order before anything is timed, and outputs are preallocated.
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { sequences, type Case } from '../cases.js';
+import type { Contestant } from '../contestant.js';
+import { gather, operand, type Inputs, type Operand } from '../inputs.js';
+import { encodeModel, type ElementType, type NodeModel } from './onnx-model.js';
+
+type Feeds = Record<string, Tensor>;
+
+const input = (name: string, type: ElementType = 'float32') => ({ name, type });
+
+export interface Node {
+  operator: 'MultiHeadAttention' | 'GroupQueryAttention';
+  /** Names of the inputs in use; the operator's other inputs are left empty. */
+  inputs: readonly string[];
+  attributes: NodeModel['attributes'];
+}
+
+const SLOTS: Record<Node['operator'], readonly { name: string; type: ElementType }[]> = {
+  MultiHeadAttention: [
+    input('query'),
+    input('key'),
+    input('value'),
+    input('bias'),
+    input('key_padding_mask', 'int32'),
+    input('attention_bias'),
+    input('past_key'),
+    input('past_value'),
+  ],
+  GroupQueryAttention: [
+    input('query'),
+    input('key'),
+    input('value'),
+    input('past_key'),
+    input('past_value'),
+    input('seqlens_k', 'int32'),
+    input('total_sequence_length', 'int32'),
+    input('cos_cache'),
+    input('sin_cache'),
+    input('position_ids'),
+    input('attention_bias'),
+    input('head_sink'),
+  ],
+};
+
+// With a past, MultiHeadAttention reads keys and values from its present outputs, so they have to be there.
+function outputNames({ operator, inputs }: Node): readonly string[] {
+  const present = operator === 'GroupQueryAttention' || inputs.includes('past_key');
+  return present ? ['output', 'present_key', 'present_value'] : ['output'];
+}
+
+/** A session of one com.microsoft node on `threads` intra-op threads. */
+export function createSession(node: Node, threads: number): Promise<InferenceSession> {
+  const { operator, inputs, attributes } = node;
+  const used = SLOTS[operator].map((slot) => (inputs.includes(slot.name) ? slot : null));
+  while (used.at(-1) === null) used.pop();
+  const outputs = outputNames(node).map((name) => input(name));
+  const model = encodeModel({ operator, domain: 'com.microsoft', inputs: used, outputs, attributes });
+  return InferenceSession.create(model, {
+    executionProviders: ['cpu'],
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+  });
+}
+
+export const floats = (data: Float32Array, dims: readonly number[]): Tensor => new Tensor('float32', data, dims);
+export const ints = (data: readonly number[], dims: readonly number[]): Tensor =>
+  new Tensor('int32', Int32Array.from(data), dims);
+
+/** [B, S, H * D] of an operand; without a copy where it has that order already. */
+function hidden(from: Operand): Tensor {
+  const { heads, rows, dim, batch } = from;
+  const width = heads * dim;
+  if (from.strides.row === width) return floats(from.data, [batch, rows, width]);
+  const data = new Float32Array(batch * rows * width);
+  for (let b = 0; b < batch; b++) gather(from, b, 0, rows, { head: dim, row: width }, data, b * rows * width);
+  return floats(data, [batch, rows, width]);
+}
+
+const LAYOUT = 'takes [B, S, H·D] and transposes inside';
+
+function contestant(
+  c: Case,
+  name: string,
+  unlike: string,
+  session: InferenceSession,
+  feeds: Feeds,
+  more: Feeds = {},
+): Contestant {
+  const output = floats(new Float32Array(c.batch * c.queries * c.headsQ * c.dim), [
+    c.batch,
+    c.queries,
+    c.headsQ * c.dim,
+  ]);
+  const fetches = { output, ...more };
+  const data = output.data as Float32Array;
+  return {
+    name,
+    unlike,
+    share: 1,
+    async run() {
+      await session.run(feeds, fetches);
+    },
+    row(batch, head, row) {
+      const start = ((batch * c.queries + row) * c.headsQ + head) * c.dim;
+      return data.subarray(start, start + c.dim);
+    },
+    dispose: () => session.release(),
+  };
+}
+
+async function multiHead(c: Case, inputs: Inputs, threads: number): Promise<Contestant> {
+  const attributes = { num_heads: c.headsQ, unidirectional: c.mask.kind === 'causal' ? 1 : 0 };
+  const node: Node = { operator: 'MultiHeadAttention', inputs: ['query', 'key', 'value'], attributes };
+  const feeds = { query: hidden(inputs.query), key: hidden(inputs.key), value: hidden(inputs.value) };
+  const causal = c.mask.kind === 'causal' ? '; causal by its attribute `unidirectional`' : '';
+  const session = await createSession(node, threads);
+  return contestant(c, 'onnxruntime MultiHeadAttention', `${LAYOUT}${causal}`, session, feeds);
+}
+
+/** Decode over keys and values that lie as [B, H, S, D], as in a cache: nothing is transposed but the one query row. */
+async function multiHeadDecode(c: Case, inputs: Inputs, threads: number): Promise<Contestant> {
+  const node: Node = {
+    operator: 'MultiHeadAttention',
+    inputs: ['query', 'key', 'value'],
+    attributes: { num_heads: c.headsQ },
+  };
+  const { query, key, value } = inputs;
+  const feeds = { query: hidden(query), key: floats(key.data, key.shape), value: floats(value.data, value.shape) };
+  const session = await createSession(node, threads);
+  return contestant(c, 'onnxruntime MultiHeadAttention', 'keys and values as [B, H, S, D], like ours', session, feeds);
+}
+
+async function groupQuery(c: Case, inputs: Inputs, threads: number): Promise<Contestant> {
+  const window: Record<string, number> = c.mask.kind === 'window' ? { local_window_size: c.mask.keys } : {};
+  const attributes = { num_heads: c.headsQ, kv_num_heads: c.headsKv, ...window };
+  const past = c.keys - c.queries;
+  const names = ['query', 'key', 'value', 'seqlens_k', 'total_sequence_length'];
+  if (past > 0) names.push('past_key', 'past_value');
+  const session = await createSession({ operator: 'GroupQueryAttention', inputs: names, attributes }, threads);
+  const feeds: Feeds = {
+    query: hidden(inputs.query),
+    seqlens_k: ints(new Array<number>(c.batch).fill(c.keys - 1), [c.batch]),
+    total_sequence_length: ints([c.keys], [1]),
+  };
+  for (const name of ['key', 'value'] as const) {
+    const from = inputs[name];
+    if (past === 0) {
+      feeds[name] = hidden(from);
+      continue;
+    }
+    const newest = gather(from, 0, past, c.queries, { head: c.dim, row: c.headsKv * c.dim });
+    feeds[name] = floats(newest, [1, c.queries, c.headsKv * c.dim]);
+    const older = gather(from, 0, 0, past, { head: past * c.dim, row: c.dim });
+    feeds[`past_${name}`] = floats(older, [1, c.headsKv, past, c.dim]);
+  }
+  const size = c.batch * c.headsKv * c.keys * c.dim;
+  const present = () => floats(new Float32Array(size), [c.batch, c.headsKv, c.keys, c.dim]);
+  const copies = past > 0 ? 'copies the cache to its present_key and present_value in every call' : LAYOUT;
+  const causal = past === 0 ? `${copies}; also copies keys and values to present_key and present_value` : copies;
+  return contestant(c, 'onnxruntime GroupQueryAttention', causal, session, feeds, {
+    present_key: present(),
+    present_value: present(),
+  });
+}
+
+/** The ragged batch padded to its longest sequence, the padding masked by key_padding_mask. */
+async function padded(c: Case, inputs: Inputs, threads: number): Promise<Contestant> {
+  const parts = sequences(c);
+  const longest = Math.max(...c.lengths!);
+  const width = c.headsQ * c.dim;
+  const fill = (from: Operand): Tensor => {
+    const data = new Float32Array(parts.length * longest * width);
+    parts.forEach((part, b) => {
+      gather(from, 0, part.rowQ, part.queries, { head: c.dim, row: width }, data, b * longest * width);
+    });
+    return floats(data, [parts.length, longest, width]);
+  };
+  const mask = parts.flatMap(({ keys }) => Array.from({ length: longest }, (_, row) => (row < keys ? 1 : 0)));
+  const session = await createSession(
+    {
+      operator: 'MultiHeadAttention',
+      inputs: ['query', 'key', 'value', 'key_padding_mask'],
+      attributes: { num_heads: c.headsQ },
+    },
+    threads,
+  );
+  const feeds = {
+    query: fill(inputs.query),
+    key: fill(inputs.key),
+    value: fill(inputs.value),
+    key_padding_mask: ints(mask, [parts.length, longest]),
+  };
+  const paddedCase: Case = { ...c, queries: longest };
+  const base = contestant(
+    paddedCase,
+    'onnxruntime, padded',
+    `MultiHeadAttention over the batch padded to ${longest} rows with key_padding_mask, padding not timed; ${LAYOUT}`,
+    session,
+    feeds,
+  );
+  return {
+    ...base,
+    row(_batch, head, row) {
+      const b = parts.findIndex((part) => row >= part.rowQ && row < part.rowQ + part.queries);
+      return base.row(b, head, row - parts[b]!.rowQ);
+    },
+  };
+}
+
+/** The ragged batch as one call for each sequence. */
+async function oneByOne(c: Case, inputs: Inputs, threads: number): Promise<Contestant> {
+  const width = c.headsQ * c.dim;
+  const out = operand(c, c.headsQ, c.queries);
+  const session = await createSession(
+    { operator: 'MultiHeadAttention', inputs: ['query', 'key', 'value'], attributes: { num_heads: c.headsQ } },
+    threads,
+  );
+  const calls = sequences(c).map(({ rowQ, queries }) => {
+    const slice = (from: Operand): Tensor =>
+      floats(from.data.subarray(rowQ * width, (rowQ + queries) * width), [1, queries, width]);
+    const feeds = { query: slice(inputs.query), key: slice(inputs.key), value: slice(inputs.value) };
+    return { feeds, fetches: { output: slice(out) } };
+  });
+  return {
+    name: 'onnxruntime, one by one',
+    unlike: `MultiHeadAttention, one call a sequence; ${LAYOUT}`,
+    share: 1,
+    async run() {
+      for (const { feeds, fetches } of calls) await session.run(feeds, fetches);
+    },
+    row(_batch, head, row) {
+      const start = row * width + head * c.dim;
+      return out.data.subarray(start, start + c.dim);
+    },
+    dispose: () => session.release(),
+  };
+}
+
+/** Every way in which onnxruntime can do this case. */
+export async function onnxruntime(c: Case, inputs: Inputs, threads: number): Promise<Contestant[]> {
+  if (c.lengths !== undefined) return [await padded(c, inputs, threads), await oneByOne(c, inputs, threads)];
+  if (c.mask.kind === 'window' || c.headsKv !== c.headsQ) return [await groupQuery(c, inputs, threads)];
+  if (c.suite === 'decode') return [await multiHeadDecode(c, inputs, threads)];
+  if (c.mask.kind === 'causal') return [await multiHead(c, inputs, threads), await groupQuery(c, inputs, threads)];
+  return [await multiHead(c, inputs, threads)];
+}
