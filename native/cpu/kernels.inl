@@ -28,19 +28,44 @@ inline float toFloat(const void* row, Dtype dtype, int64_t index) {
   }
 }
 
-void packQueries(float* panel, int lanes, const void* const* queries, int count, Dtype dtype, int64_t dim, double scale) {
-  for (int lane = 0; lane < count; ++lane) {
-    const void* row = queries[lane];
-    float* out = panel + lane;
-    if (dtype == Dtype::float32) {
-      const float* q = static_cast<const float*>(row);
-      for (int64_t d = 0; d < dim; ++d) out[d * lanes] = float(double(q[d]) * scale);
-    } else {
-      for (int64_t d = 0; d < dim; ++d) out[d * lanes] = float(double(toFloat(row, dtype, d)) * scale);
-    }
+SIMD Float loadAs(const void* row, Dtype dtype, int64_t index) {
+  switch (dtype) {
+    case Dtype::float16: return loadFloat16(static_cast<const uint16_t*>(row) + index);
+    case Dtype::bfloat16: return loadBfloat16(static_cast<const uint16_t*>(row) + index);
+    default: return load(static_cast<const float*>(row) + index);
   }
-  for (int lane = count; lane < lanes; ++lane) {
-    for (int64_t d = 0; d < dim; ++d) panel[d * lanes + lane] = 0;
+}
+
+SIMD void storeAs(void* row, Dtype dtype, int64_t index, Float value) {
+  switch (dtype) {
+    case Dtype::float16: return storeFloat16(static_cast<uint16_t*>(row) + index, value);
+    case Dtype::bfloat16: return storeBfloat16(static_cast<uint16_t*>(row) + index, value);
+    default: return store(static_cast<float*>(row) + index, value);
+  }
+}
+
+void packQueries(float* panel, int lanes, const void* const* queries, int count, Dtype dtype, int64_t dim, double scale) {
+  // The scale in two floats, so that a scaled query is rounded as if it had been multiplied in double.
+  const Float high = broadcast(float(scale)), low = broadcast(float(scale - double(float(scale))));
+  for (int lane = 0; lane < lanes; lane += kWidth) {
+    const int live = count - lane < kWidth ? count - lane : kWidth;
+    int64_t d = 0;
+    for (; d + kWidth <= dim; d += kWidth) {
+      Float square[kWidth] = {};
+      for (int t = 0; t < live; ++t) {
+        const Float q = loadAs(queries[lane + t], dtype, d);
+        const Float rest = q * low;
+        square[t] = fma(q, high, zeroWhere(rest != rest, rest));  // an infinite q stays infinite
+      }
+      transpose(square);
+      for (int i = 0; i < kWidth; ++i) store(panel + (d + i) * lanes + lane, square[i]);
+    }
+    for (; d < dim; ++d) {
+      for (int t = 0; t < kWidth; ++t) {
+        const double q = t < live ? double(toFloat(queries[lane + t], dtype, d)) : 0;
+        panel[d * lanes + lane + t] = float(q * scale);
+      }
+    }
   }
 }
 
@@ -296,31 +321,30 @@ void merge(float* leftOutput, const SoftmaxState& left, const float* rightOutput
   }
 }
 
-/// Finished rows of one vector of lanes pass through here on their way to rows in memory.
-constexpr int64_t kFinishStretch = 16;
-
 void finish(const float* output, int lanes, int64_t dim, const float* factor, const float* denominator, void* const* rows,
             int count, Dtype dtype) {
-  float stretch[kWidth][kFinishStretch];
   for (int lane = 0; lane < count; lane += kWidth) {
     const Float scale = load(factor + lane);
     const Float divisor = load(denominator + lane);
     const Int empty = divisor == broadcast(0.0f);
+    const auto finished = [&](int64_t d) __attribute__((always_inline)) {
+      return zeroWhere(empty, (load(output + d * lanes + lane) * scale) / divisor);
+    };
     const int live = count - lane < kWidth ? count - lane : kWidth;
-    for (int64_t start = 0; start < dim; start += kFinishStretch) {
-      const int64_t length = dim - start < kFinishStretch ? dim - start : kFinishStretch;
-      for (int64_t d = 0; d < length; ++d) {
-        const Float value = zeroWhere(empty, (load(output + (start + d) * lanes + lane) * scale) / divisor);
-        for (int t = 0; t < kWidth; ++t) stretch[t][d] = value[t];
-      }
+    int64_t d = 0;
+    for (; d + kWidth <= dim; d += kWidth) {
+      Float square[kWidth];
+      for (int i = 0; i < kWidth; ++i) square[i] = finished(d + i);
+      transpose(square);
+      for (int t = 0; t < live; ++t) storeAs(rows[lane + t], dtype, d, square[t]);
+    }
+    for (; d < dim; ++d) {
+      const Float value = finished(d);
       for (int t = 0; t < live; ++t) {
-        if (dtype == Dtype::float32) {
-          std::memcpy(static_cast<float*>(rows[lane + t]) + start, stretch[t], size_t(length) * 4);
-          continue;
-        }
-        uint16_t* out = static_cast<uint16_t*>(rows[lane + t]) + start;
-        for (int64_t d = 0; d < length; ++d) {
-          out[d] = dtype == Dtype::float16 ? floatToFloat16(stretch[t][d]) : floatToBfloat16(stretch[t][d]);
+        switch (dtype) {
+          case Dtype::float16: static_cast<uint16_t*>(rows[lane + t])[d] = floatToFloat16(value[t]); break;
+          case Dtype::bfloat16: static_cast<uint16_t*>(rows[lane + t])[d] = floatToBfloat16(value[t]); break;
+          default: static_cast<float*>(rows[lane + t])[d] = value[t];
         }
       }
     }

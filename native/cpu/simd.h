@@ -120,6 +120,35 @@ SIMD bool any(Int mask) {
 #endif
 }
 
+/// Lanes of a and b, counted on from a's to b's.
+SIMD Float shuffle(Float a, Float b, Int lanes) {
+#if defined(__clang__)
+  Float result;
+  for (int i = 0; i < kWidth; ++i) result[i] = lanes[i] < kWidth ? a[lanes[i]] : b[lanes[i] - kWidth];
+  return result;
+#else
+  return __builtin_shuffle(a, b, lanes);
+#endif
+}
+
+/// rows[i][j] and rows[j][i] change places: log2(kWidth) rounds of interleaving each row of the first half with its
+/// partner in the second.
+SIMD void transpose(Float (&rows)[kWidth]) {
+  Int low, high;
+  for (int i = 0; i < kWidth; ++i) {
+    low[i] = i / 2 + (i % 2) * kWidth;
+    high[i] = low[i] + kWidth / 2;
+  }
+  for (int round = 1; round < kWidth; round *= 2) {
+    Float next[kWidth];
+    for (int i = 0; i < kWidth / 2; ++i) {
+      next[2 * i] = shuffle(rows[i], rows[i + kWidth / 2], low);
+      next[2 * i + 1] = shuffle(rows[i], rows[i + kWidth / 2], high);
+    }
+    for (int i = 0; i < kWidth; ++i) rows[i] = next[i];
+  }
+}
+
 SIMD Float absolute(Float v) { return asFloat(asInt(v) & broadcastInt(0x7fffffff)); }
 
 SIMD Float loadFloat16(const uint16_t* p) {
