@@ -49,8 +49,8 @@ struct Explanation {
   int64_t chunk = 0;  // keys in a chunk of the widest sequence
   int64_t tasks = 0;
   int threads = 1;
-  double flops = 0;  // useful: 2 * pairs * (dimQk + dimV), pairs counted at key granularity from the runs
-  double bytes = 0;  // inputs and outputs, each once
+  double flops = 0;           // useful: 2 * pairs * (dimQk + dimV), pairs counted at key granularity from the runs
+  double bytes = 0;           // inputs and outputs, each once
   double workspaceBytes = 0;  // per thread
   std::vector<std::pair<std::string, std::string>> notTaken;  // path, reason
 };
@@ -82,9 +82,9 @@ void mergeOnCpu(const MergeCall& call, int threads, const CancelFlag& cancel);
 
 /// What this processor can run, best first, "portable" last; avx512 only where the processor has it. native/cpu/isa.cc
 struct CpuInfo {
-  std::string name;          // brand string
-  std::vector<Isa> usable;   // compiled in and runnable here
-  Isa automatic;             // what Isa::automatic means here
+  std::string name;         // brand string
+  std::vector<Isa> usable;  // compiled in and runnable here
+  Isa automatic;            // what Isa::automatic means here
 };
 const CpuInfo& cpuInfo();
 const char* isaName(Isa isa);

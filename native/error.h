@@ -1,4 +1,5 @@
-// The one exception that crosses from plain C++ to the binding: a stable code, and what the message of lib/errors.ts needs.
+// The one exception that crosses from plain C++ to the binding: a stable code, and what the message of lib/errors.ts
+// needs.
 #pragma once
 
 #include <stdexcept>

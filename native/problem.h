@@ -102,7 +102,7 @@ struct Pointers {
   float* partialSum = nullptr;  // sum of 2^(score*log2(e) - reference)
   const float* sinks = nullptr;
   const void* bias = nullptr;
-  const double* lengthsQ = nullptr;   // padded: [B]; cumulative: [B + 1]
+  const double* lengthsQ = nullptr;  // padded: [B]; cumulative: [B + 1]
   const double* lengthsKv = nullptr;
   std::vector<const uint8_t*> masks;
 };

@@ -59,9 +59,9 @@ Call decodeForExplain(const double* numbers, size_t count, const std::vector<Buf
 /// written overlaps other memory of the call.
 Call decodeCall(const double* numbers, size_t count, const std::vector<Buffer>& buffers);
 
-/// mergePartials. The numbers: version (1), batch, headsQ, queries, dimV, sinks (0 or 1), number of parts; each part: kind
-/// (0 softmax partial, 1 finished { output, lse }). The buffers: output, lse, sinks or null, then three a part:
-/// o, m, l - or output, lse, null. Everything is contiguous float32: o and output [B, Hq, Nq, dimV], the rest [B, Hq, Nq].
+/// mergePartials. The numbers: version (1), batch, headsQ, queries, dimV, sinks (0 or 1), number of parts; each part:
+/// kind (0 softmax partial, 1 finished { output, lse }). The buffers: output, lse, sinks or null, then three a part: o,
+/// m, l - or output, lse, null. Everything is contiguous float32: o and output [B, Hq, Nq, dimV], the rest [B, Hq, Nq].
 struct MergePart {
   enum class Kind : uint8_t { softmax = 0, finished = 1 } kind = Kind::softmax;
   const float* o = nullptr;

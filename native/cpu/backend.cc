@@ -26,9 +26,8 @@ class CpuBackend : public Backend {
     std::vector<float> memory;
     if (plan.maxParts() > 1) memory.resize(size_t(plan.blocks() * plan.maxParts() * plan.blockFloats()));
     const PartialStore partials{memory.data()};
-    pool.parallel(plan.tasks(), threads, [&](int64_t index, int) {
-      forwardTask(plan, plan.task(index), pointers, partials, cancel);
-    });
+    pool.parallel(plan.tasks(), threads,
+                  [&](int64_t index, int) { forwardTask(plan, plan.task(index), pointers, partials, cancel); });
     if (plan.maxParts() > 1) {
       pool.parallel(plan.blocks(), threads, [&](int64_t index, int) {
         if (cancel.raised()) throw Cancelled();

@@ -27,7 +27,8 @@ void ChunkTree::mergeTop() {
 }
 
 void ChunkTree::push(int64_t index) {
-  // Two partials meet at the lowest node above both. Whatever meets below the node where the new chunk joins is complete.
+  // Two partials meet at the lowest node above both. Whatever meets below the node where the new chunk joins is
+  // complete.
   const auto meeting = [](int64_t a, int64_t b) { return int(std::bit_width(uint64_t(a ^ b))); };
   if (count_ > 0) {
     // The new chunk's partial stands at states_[count_]; keep it on top while the ones below it combine.

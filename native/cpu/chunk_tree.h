@@ -1,4 +1,5 @@
-// Combines the partials of chunks in the fixed binary tree over their aligned indices, as they come, from left to right.
+// Combines the partials of chunks in the fixed binary tree over their aligned indices, as they come, from left to
+// right.
 //
 // Chunks that a block of queries does not see may be left out: combining with an empty partial changes no bit.
 #pragma once
@@ -35,7 +36,8 @@ class ChunkTree {
  public:
   static constexpr int kMaxDepth = 64;
 
-  /// `states` are the block states to work in, one more than the tree has levels; lanes[g] is the padded number of lanes of group g.
+  /// `states` are the block states to work in, one more than the tree has levels; lanes[g] is the padded number of
+  /// lanes of group g.
   ChunkTree(const Kernels& kernels, BlockState* states, const int* lanes, int64_t groups, int64_t dimV)
       : kernels_(kernels), states_(states), lanes_(lanes), groups_(groups), dimV_(dimV) {}
 

@@ -72,9 +72,9 @@ Explanation CpuPlan::explain() const {
   result.tilesPartial = counts.partial;
   result.tilesSkipped = counts.skipped;
   result.flops = 2 * pairs * double(p.dimQk + p.dimV);
-  result.bytes = queries * double(p.headsQ) *
-                     double(p.dimQk * sizeOf(p.query.dtype) + p.dimV * sizeOf(p.output.dtype)) +
-                 keys * double(p.headsKv) * double(p.dimQk * sizeOf(p.key.dtype) + p.dimV * sizeOf(p.value.dtype));
+  result.bytes =
+      queries * double(p.headsQ) * double(p.dimQk * sizeOf(p.query.dtype) + p.dimV * sizeOf(p.output.dtype)) +
+      keys * double(p.headsKv) * double(p.dimQk * sizeOf(p.key.dtype) + p.dimV * sizeOf(p.value.dtype));
   result.workspaceBytes = double(taskBytes());
 
   const Isa best = cpuInfo().usable.front();

@@ -94,8 +94,8 @@ class Forward {
   void attendChunk(Range chunk, const BlockState& state) {
     uint64_t every = (uint64_t{1} << queries_.groups()) - 1;
     attendGroups(chunk, state, every, false);
-    // NaN in a value that only some lanes may see reaches the others as 0 * NaN. It shows in the output, so look there and
-    // do the chunk again with care, rather than look at every value.
+    // NaN in a value that only some lanes may see reaches the others as 0 * NaN. It shows in the output, so look there
+    // and do the chunk again with care, rather than look at every value.
     uint64_t spoiled = 0;
     for (int64_t g = 0; g < queries_.groups(); ++g) {
       if (kernels_.hasNaN(state.output(g), problem_.dimV * queries_.padded()[g])) spoiled |= uint64_t{1} << g;
@@ -177,7 +177,8 @@ class Forward {
     for (int t = 0; t < padded; ++t) {
       const int64_t line = t < lanes.count ? start + lanes.head[t] * layout.head + lanes.row[t] * layout.row : start;
       for (int64_t key = 0; key < count; ++key) {
-        bias_[key * padded + t] = t < lanes.count ? element(pointers_.bias, layout.dtype, line + key * layout.column) : 0;
+        bias_[key * padded + t] =
+            t < lanes.count ? element(pointers_.bias, layout.dtype, line + key * layout.column) : 0;
       }
     }
   }

@@ -1,4 +1,5 @@
-// Scalar conversions between float32 and the half types, round to nearest even. For tails and targets without instructions.
+// Scalar conversions between float32 and the half types, round to nearest even. For tails and targets without
+// instructions.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +44,7 @@ inline uint16_t floatToFloat16(float x) {
   const uint32_t magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return uint16_t(sign | 0x7e00u | ((magnitude >> 13) & 0x3ffu));
   if (magnitude >= 0x477ff000u) return uint16_t(sign | 0x7c00u);  // rounds to 65536 or above
-  if (magnitude >= 0x38800000u) {                                  // normal: 2^-14 and above
+  if (magnitude >= 0x38800000u) {                                 // normal: 2^-14 and above
     const uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u);
     return uint16_t(sign | ((rounded - (112u << 23)) >> 13));
   }

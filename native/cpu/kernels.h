@@ -1,9 +1,10 @@
 // What a target (instruction set) provides: the few operations of fused attention on tiles, with queries across lanes.
 //
-// A group is a handful of queries that share a key/value head, one a lane, padded to a whole number of vectors; `lanes` is
-// that padded number. A panel holds one value a lane and row: panel[row * lanes + lane]. So the scores of a group against a
-// block of keys are a panel with a row a key, its output a panel with a row a component of the value. Keys and values
-// are reached by row pointers, whatever memory they come from, and are read one scalar at a time: nothing is read past a row.
+// A group is a handful of queries that share a key/value head, one a lane, padded to a whole number of vectors; `lanes`
+// is that padded number. A panel holds one value a lane and row: panel[row * lanes + lane]. So the scores of a group
+// against a block of keys are a panel with a row a key, its output a panel with a row a component of the value. Keys
+// and values are reached by row pointers, whatever memory they come from, and are read one scalar at a time: nothing is
+// read past a row.
 //
 // No operation depends on what the other lanes hold, or on how many there are: a query's bits are its own.
 #pragma once
@@ -25,7 +26,7 @@ struct SoftmaxState {
 
 /// How scores become weights in one tile.
 struct ScoreTile {
-  float* scores;            // panel of `keys` rows: scale * log2(e) * q.k; becomes p
+  float* scores;  // panel of `keys` rows: scale * log2(e) * q.k; becomes p
   int64_t keys;
   int phase;                // first key's column modulo 4: sums run in four fixed interleaved chains of keys
   const uint64_t* visible;  // a word a key, bit = lane; null: every key is visible to every lane
@@ -36,12 +37,13 @@ struct ScoreTile {
 
 struct Kernels {
   Isa isa;
-  int width;         // lanes in a vector
-  int vectors;       // vectors in the widest group
+  int width;    // lanes in a vector
+  int vectors;  // vectors in the widest group
   int maxLanes() const { return width * vectors; }
 
   /// panel[d * lanes + lane] = queries[lane][d] * scale; lanes past `count` become 0.
-  void (*packQueries)(float* panel, int lanes, const void* const* queries, int count, Dtype dtype, int64_t dim, double scale);
+  void (*packQueries)(float* panel, int lanes, const void* const* queries, int count, Dtype dtype, int64_t dim,
+                      double scale);
   /// Converts a row of a half type to float32.
   void (*convertRow)(float* out, const void* row, Dtype dtype, int64_t dim);
   /// scores[key * lanes + lane] = sum over d of panel[d * lanes + lane] * keys[key][d]
@@ -53,8 +55,8 @@ struct Kernels {
                      const float* const* valueRows, int64_t keys, bool careful);
   bool (*hasNaN)(const float* panel, int64_t count);
   /// left = left merged with right; output panels of `dim` rows. The one combine of partials.
-  void (*merge)(float* leftOutput, const SoftmaxState& left, const float* rightOutput, const SoftmaxState& right, int lanes,
-                int64_t dim);
+  void (*merge)(float* leftOutput, const SoftmaxState& left, const float* rightOutput, const SoftmaxState& right,
+                int lanes, int64_t dim);
   /// rows[lane][d] = output * factor / denominator, 0 where the denominator is 0; lanes past `count` are dropped.
   void (*finish)(const float* output, int lanes, int64_t dim, const float* factor, const float* denominator,
                  void* const* rows, int count, Dtype dtype);

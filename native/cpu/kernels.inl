@@ -1,6 +1,6 @@
-// The tile operations of kernels.h, compiled once a target by targets/*.cc with that target's flags. Only simd.h and plain
-// arrays here: a template or inline function of the standard library instantiated under these flags could be picked by
-// the linker for code that must run on every processor.
+// The tile operations of kernels.h, compiled once a target by targets/*.cc with that target's flags. Only simd.h and
+// plain arrays here: a template or inline function of the standard library instantiated under these flags could be
+// picked by the linker for code that must run on every processor.
 
 #include <cfloat>
 
@@ -44,7 +44,8 @@ SIMD void storeAs(void* row, Dtype dtype, int64_t index, Float value) {
   }
 }
 
-void packQueries(float* panel, int lanes, const void* const* queries, int count, Dtype dtype, int64_t dim, double scale) {
+void packQueries(float* panel, int lanes, const void* const* queries, int count, Dtype dtype, int64_t dim,
+                 double scale) {
   // The scale in two floats, so that a scaled query is rounded as if it had been multiplied in double.
   const Float high = broadcast(float(scale)), low = broadcast(float(scale - double(float(scale))));
   for (int lane = 0; lane < lanes; lane += kWidth) {
@@ -321,8 +322,8 @@ void merge(float* leftOutput, const SoftmaxState& left, const float* rightOutput
   }
 }
 
-void finish(const float* output, int lanes, int64_t dim, const float* factor, const float* denominator, void* const* rows,
-            int count, Dtype dtype) {
+void finish(const float* output, int lanes, int64_t dim, const float* factor, const float* denominator,
+            void* const* rows, int count, Dtype dtype) {
   for (int lane = 0; lane < count; lane += kWidth) {
     const Float scale = load(factor + lane);
     const Float divisor = load(denominator + lane);

@@ -63,8 +63,7 @@ void mergeRows(const MergeCall& call, const Kernels& kernels, int64_t firstRow, 
   void* rows[QueryBlock::kMaxLanes];
   for (int t = 0; t < count; ++t) {
     const int64_t row = firstRow + t, head = row / call.queries % call.headsQ;
-    const Denominator d =
-        denominatorOf(softmax.reference[t], softmax.sum[t], call.sinks ? call.sinks + head : nullptr);
+    const Denominator d = denominatorOf(softmax.reference[t], softmax.sum[t], call.sinks ? call.sinks + head : nullptr);
     factors[t] = d.factor;
     denominators[t] = d.value;
     rows[t] = call.output + row * call.dimV;

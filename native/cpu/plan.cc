@@ -13,8 +13,8 @@ namespace {
 
 int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// Keys in a chunk: from the sequence's own length alone. Long enough that combining costs nothing beside the tiles, short
-/// enough that a few queries over many keys still make tasks for every thread.
+/// Keys in a chunk: from the sequence's own length alone. Long enough that combining costs nothing beside the tiles,
+/// short enough that a few queries over many keys still make tasks for every thread.
 int64_t chunkFor(int64_t keys) {
   constexpr int64_t smallest = 512, most = 64;
   return std::max<int64_t>(smallest, int64_t(std::bit_ceil(uint64_t(ceilDiv(keys, most)))));
@@ -28,7 +28,8 @@ int64_t groupsFor(int64_t dimV, int lanes) {
 
 int64_t lengthOf(const char* argument, double value, int64_t most) {
   if (!(value >= 0 && value <= double(most)) || value != std::floor(value)) {
-    throw CodedError("ERR_OUT_OF_RANGE", argument, "an integer from 0 to " + std::to_string(most), std::to_string(value));
+    throw CodedError("ERR_OUT_OF_RANGE", argument, "an integer from 0 to " + std::to_string(most),
+                     std::to_string(value));
   }
   return int64_t(value);
 }
@@ -140,10 +141,10 @@ size_t CpuPlan::taskBytes() const {
   const Problem& p = problem_;
   const size_t lanes = size_t(kernels_->maxLanes());
   const auto floats = [](int64_t n) { return Arena::bytesFor<float>(size_t(n)); };
-  size_t bytes = floats(groups_ * p.dimQk * int64_t(lanes));        // query panels
-  bytes += size_t(treeDepth_) * floats(blockFloats());              // chunk tree
+  size_t bytes = floats(groups_ * p.dimQk * int64_t(lanes));          // query panels
+  bytes += size_t(treeDepth_) * floats(blockFloats());                // chunk tree
   bytes += floats(kTileKeys * int64_t(lanes)) * (p.hasBias ? 2 : 1);  // scores, bias
-  bytes += floats(int64_t(lanes));                                  // rescale
+  bytes += floats(int64_t(lanes));                                    // rescale
   if (p.key.dtype != Dtype::float32) bytes += floats(kTileKeys * p.dimQk);
   if (p.value.dtype != Dtype::float32) bytes += floats(kTileKeys * p.dimV);
   bytes += 2 * Arena::bytesFor<const float*>(size_t(kTileKeys));

@@ -1,7 +1,8 @@
 // How one Problem is cut up for the CPU: groups and blocks of queries, chunks of keys, tasks. Immutable.
 //
-// Keys are cut in chunks at fixed columns of their sequence; the partials of chunks combine in a fixed aligned binary tree.
-// A task is a block of queries against an aligned part of that tree, so every way of handing out tasks gives the same bits.
+// Keys are cut in chunks at fixed columns of their sequence; the partials of chunks combine in a fixed aligned binary
+// tree. A task is a block of queries against an aligned part of that tree, so every way of handing out tasks gives the
+// same bits.
 #pragma once
 
 #include <vector>
@@ -17,14 +18,14 @@ inline constexpr int64_t kTileKeys = 128;
 
 struct SequencePlan {
   Sequence sequence;
-  bool packed = false;      // lanes run over the query heads of a key/value head too, for few queries
-  int64_t units = 0;        // packed: key/value heads, else query heads
-  int64_t lanes = 0;        // queries of a unit
-  int64_t blocks = 0;       // blocks of queries in a unit
-  int64_t chunk = 0;        // keys in a chunk
-  int64_t partChunks = 0;   // chunks in a part, a power of two
+  bool packed = false;     // lanes run over the query heads of a key/value head too, for few queries
+  int64_t units = 0;       // packed: key/value heads, else query heads
+  int64_t lanes = 0;       // queries of a unit
+  int64_t blocks = 0;      // blocks of queries in a unit
+  int64_t chunk = 0;       // keys in a chunk
+  int64_t partChunks = 0;  // chunks in a part, a power of two
   int64_t parts = 1;
-  int64_t firstBlock = 0;   // number of blocks, and of tasks, before this sequence
+  int64_t firstBlock = 0;  // number of blocks, and of tasks, before this sequence
   int64_t firstTask = 0;
 
   int64_t blockCount() const { return units * blocks; }

@@ -22,8 +22,8 @@ class Pool {
   /// More threads than size() are used when asked for: how many are sensible is the caller's decision.
   void parallel(int64_t tasks, int threads, const std::function<void(int64_t task, int slot)>& body);
 
-  /// Queues a job for a pool thread; jobs start in order. Idle threads first help regions under way. `job` must not throw.
-  /// Throws std::system_error when not one thread can be started.
+  /// Queues a job for a pool thread; jobs start in order. Idle threads first help regions under way. `job` must not
+  /// throw. Throws std::system_error when not one thread can be started.
   void submit(std::function<void()> job);
 };
 

@@ -82,7 +82,8 @@ double cgroupQuota(const std::string& membership, const std::string& root) {
     if (path.empty() || path.front() != '/') continue;
     if (path.back() == '/') path.pop_back();
     if (controllers.empty()) {
-      least = std::min({least, tightest(root, path, quotaOfVersion2), tightest(root + "/unified", path, quotaOfVersion2)});
+      least =
+          std::min({least, tightest(root, path, quotaOfVersion2), tightest(root + "/unified", path, quotaOfVersion2)});
     } else if (namesCpuController(controllers)) {
       least = std::min({least, tightest(root + "/" + controllers, path, quotaOfVersion1),
                         tightest(root + "/cpu", path, quotaOfVersion1)});

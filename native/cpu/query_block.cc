@@ -4,7 +4,8 @@
 
 namespace fused_attention {
 
-QueryBlock::QueryBlock(const CpuPlan& plan, const Task& task) : problem_(plan.problem()), sequence_(task.plan->sequence) {
+QueryBlock::QueryBlock(const CpuPlan& plan, const Task& task)
+    : problem_(plan.problem()), sequence_(task.plan->sequence) {
   const SequencePlan& cut = *task.plan;
   const int width = plan.kernels().width, most = plan.kernels().maxLanes();
   const int64_t firstHead = cut.packed ? task.unit * problem_.groupSize() : task.unit;
@@ -32,7 +33,8 @@ const char* QueryBlock::row(const Layout& layout, const void* data, int64_t grou
 }
 
 int64_t QueryBlock::statistic(int64_t group, int lane) const {
-  return (sequence_.batch * problem_.headsQ + head_[group][lane]) * problem_.queries + sequence_.rowQ + row_[group][lane];
+  return (sequence_.batch * problem_.headsQ + head_[group][lane]) * problem_.queries + sequence_.rowQ +
+         row_[group][lane];
 }
 
 }  // namespace fused_attention

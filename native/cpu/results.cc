@@ -46,7 +46,8 @@ void writeResults(const CpuPlan& plan, const QueryBlock& queries, const BlockSta
         pointers.partialMax[index] = sum == 0 ? -float(kInfinity) : reference;
         pointers.partialSum[index] = sum;
       } else {
-        const Denominator d = denominatorOf(reference, sum, problem.hasSinks ? pointers.sinks + lanes.head[t] : nullptr);
+        const Denominator d =
+            denominatorOf(reference, sum, problem.hasSinks ? pointers.sinks + lanes.head[t] : nullptr);
         factors[t] = d.factor;
         denominators[t] = d.value;
         if (problem.lse) pointers.lse[index] = float(d.lse);
@@ -69,8 +70,8 @@ void writeEmptyRows(const Problem& problem, int64_t batch, int64_t head, Range r
   const int64_t size = sizeOf(problem.output.dtype);
   const int64_t first = (batch * problem.headsQ + head) * problem.queries;
   for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const int64_t element = problem.output.offset + batch * problem.output.batch + head * problem.output.head +
-                            row * problem.output.row;
+    const int64_t element =
+        problem.output.offset + batch * problem.output.batch + head * problem.output.head + row * problem.output.row;
     std::memset(static_cast<char*>(pointers.output) + element * size, 0, size_t(problem.dimV * size));
     const float empty = -float(kInfinity);
     if (problem.lse) pointers.lse[first + row] = empty;

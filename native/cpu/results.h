@@ -13,9 +13,9 @@ void writeEmptyRows(const Problem& problem, int64_t batch, int64_t head, Range r
 
 /// The denominator of one query and what its numerator is to be multiplied by, with the sink's logit if there is one.
 struct Denominator {
-  float factor = 1;       // a power of two, or 0
-  float value = 0;        // 0: no key seen and no sink
-  double lse = 0;         // natural
+  float factor = 1;  // a power of two, or 0
+  float value = 0;   // 0: no key seen and no sink
+  double lse = 0;    // natural
 };
 Denominator denominatorOf(float reference, float sum, const float* sink);
 

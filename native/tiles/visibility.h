@@ -1,7 +1,7 @@
 // Which keys a box of queries sees, and which queries a box of keys: the only thing that kernels know of masks.
 //
-// `runs` answers for a box without touching a grid: sorted key ranges at granularity 1, each full (every query of the box
-// sees every key of it) or partial (some may). `bits` tells a partial range pair by pair.
+// `runs` answers for a box without touching a grid: sorted key ranges at granularity 1, each full (every query of the
+// box sees every key of it) or partial (some may). `bits` tells a partial range pair by pair.
 #pragma once
 
 #include <cstdint>
