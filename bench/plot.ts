@@ -16,6 +16,7 @@ const THEME = {
   background: 'white',
   font: 'sans-serif',
   axis: { labelFontSize: 11, titleFontSize: 12 },
+  legend: { labelLimit: 0 },
 } as const;
 
 function rows(run: Run) {
@@ -36,15 +37,23 @@ function rows(run: Run) {
   );
 }
 
+function setting({ threads, isa }: Run): string {
+  return `${threads} ${threads === 1 ? 'thread' : 'threads'}, ${isa}`;
+}
+
 function speedOverLength(run: Run): TopLevelSpec {
   const values = rows(run).filter(
     ({ suite, label }) => (suite === 'prefill' || suite === 'causal') && !label.includes('['),
   );
+  const lengths = [...new Set(values.map(({ keys }) => keys))];
   return {
-    title: `Useful GF/s over sequence length, ${run.threads} thread(s), ${run.isa}; dashed: FMA peak`,
+    title: `Useful GF/s over sequence length, ${setting(run)}; dashed: FMA peak`,
     config: THEME,
     data: { values },
-    facet: { row: { field: 'suite', title: null }, column: { field: 'dim', title: null } },
+    facet: {
+      row: { field: 'suite', title: null, sort: ['prefill', 'causal'] },
+      column: { field: 'dim', title: null, sort: ['D 64', 'D 128'] },
+    },
     spec: {
       width: 300,
       height: 200,
@@ -52,7 +61,13 @@ function speedOverLength(run: Run): TopLevelSpec {
         {
           mark: { type: 'line', point: true },
           encoding: {
-            x: { field: 'keys', type: 'quantitative', scale: { type: 'log', base: 2 }, title: 'sequence length' },
+            x: {
+              field: 'keys',
+              type: 'quantitative',
+              scale: { type: 'log', base: 2 },
+              axis: { values: lengths, format: 'd' },
+              title: 'sequence length',
+            },
             y: { field: 'gflops', type: 'quantitative', title: 'GF/s' },
             color: { field: 'who', type: 'nominal', title: null },
           },
@@ -69,14 +84,20 @@ function speedOverLength(run: Run): TopLevelSpec {
 function fractionByCase(run: Run): TopLevelSpec {
   const values = rows(run).filter(({ suite }) => suite !== 'call' && suite !== 'decode');
   return {
-    title: `Part of the FMA peak reached, ${run.threads} thread(s), ${run.isa}`,
+    title: `Part of the FMA peak reached, ${setting(run)}`,
     config: THEME,
     data: { values },
     width: 420,
     mark: { type: 'point', filled: true, size: 60 },
     encoding: {
-      y: { field: 'name', type: 'nominal', sort: null, title: null, axis: { labelLimit: 420 } },
-      x: { field: 'fractionOfPeak', type: 'quantitative', title: 'useful operations / peak', axis: { format: '%' } },
+      y: { field: 'name', type: 'nominal', sort: null, title: null, axis: { labelLimit: 0 } },
+      x: {
+        field: 'fractionOfPeak',
+        type: 'quantitative',
+        title: 'useful operations / peak',
+        axis: { format: '%' },
+        scale: { domain: [0, 1] },
+      },
       color: { field: 'who', type: 'nominal', title: null },
     },
   };

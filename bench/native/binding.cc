@@ -101,7 +101,8 @@ Team& team() {
   return shared;
 }
 
-/// Operations a second of `threads` threads together. Every thread does a share fixed beforehand, so the time is the slowest's.
+/// Operations a second of `threads` threads together. Every thread does a share fixed beforehand, so the time is the
+/// slowest's.
 double fmaRate(const Loop& loop, int threads, double wanted) {
   int64_t rounds = 1 << 16;
   for (;;) {  // how many rounds take `wanted` seconds on one thread
@@ -205,7 +206,9 @@ napi_value read(napi_env env, napi_callback_info info) {
   if (loop == nullptr || !threadsAndTime(env, arguments[1], arguments[3], &threads, &ms) ||
       napi_get_typedarray_info(env, arguments[2], &type, &length, &data, nullptr, nullptr) != napi_ok ||
       type != napi_float32_array || length < static_cast<size_t>(threads) * 64) {
-    return fail(env, "read: expected (isa of isas(), threads 1..1024, Float32Array of 64 or more a thread, milliseconds up to 60000)");
+    return fail(env,
+                "read: expected (isa of isas(), threads 1..1024, Float32Array of 64 or more a thread, milliseconds up "
+                "to 60000)");
   }
   napi_value rate;
   napi_create_double(env, readRate(*loop, threads, static_cast<const float*>(data), length, ms / 1000), &rate);

@@ -1,17 +1,18 @@
 // Frozen yardsticks: how many float32 operations a second the calling thread can do, and how many bytes it can read.
 //
-// FMA peak: independent multiply-add chains that live in registers and touch no memory. There are enough chains to cover the
-// latency of every processor we know (latency x pipes: 2 x 5 on x86, 4 x 4 on large Arm cores). One chain step counts two
-// operations a lane. ISAs without a fused multiply-add do a multiply and an add, the most a kernel of that ISA can do.
+// FMA peak: independent multiply-add chains that live in registers and touch no memory. There are enough chains to
+// cover the latency of every processor we know (latency x pipes: 2 x 5 on x86, 4 x 4 on large Arm cores). One chain
+// step counts two operations a lane. ISAs without a fused multiply-add do a multiply and an add, the most a kernel of
+// that ISA can do.
 //
 // Read bandwidth: the sum of a buffer much larger than the caches, into eight vectors of accumulators.
 //
 // DO NOT TUNE: figures taken with different versions of this file can't be compared. A change is a new loop beside the
 // old one, with a new name, and a note in bench/README.md.
+#include "peak.h"
+
 #include <cstddef>
 #include <cstdint>
-
-#include "peak.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -22,13 +23,14 @@
 namespace bench {
 namespace {
 
-// x <- x * kFactor + kTerm has its fixed point at 1: values neither grow, vanish nor become subnormal. The chains are written
-// in assembly because a compiler that spills one of them to the stack would lower the yardstick.
+// x <- x * kFactor + kTerm has its fixed point at 1: values neither grow, vanish nor become subnormal. The chains are
+// written in assembly because a compiler that spills one of them to the stack would lower the yardstick.
 constexpr float kFactor = 0.999f, kTerm = 0.001f, kStart = 1.5f;
 
 #if defined(__x86_64__)
 
-#define PEAK_EACH12(step) step(0) step(1) step(2) step(3) step(4) step(5) step(6) step(7) step(8) step(9) step(10) step(11)
+#define PEAK_EACH12(step) \
+  step(0) step(1) step(2) step(3) step(4) step(5) step(6) step(7) step(8) step(9) step(10) step(11)
 #define PEAK_EACH14(step) PEAK_EACH12(step) step(12) step(13)
 #define PEAK_CLOBBER12 \
   "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "cc"
@@ -108,9 +110,9 @@ double neon(int64_t rounds) {
   const float32x4_t factor = vdupq_n_f32(kFactor), term = vdupq_n_f32(kTerm);
   int64_t left = rounds;
   // fmla accumulates into its first register: x <- x + factor * term. Even 10^9 rounds stay far below overflow.
-#define PEAK_EACH20(step)                                                                                        \
-  step(0) step(1) step(2) step(3) step(4) step(5) step(6) step(7) step(8) step(9) step(10) step(11) step(12)     \
-      step(13) step(14) step(15) step(16) step(17) step(18) step(19)
+#define PEAK_EACH20(step)                                                                                             \
+  step(0) step(1) step(2) step(3) step(4) step(5) step(6) step(7) step(8) step(9) step(10) step(11) step(12) step(13) \
+      step(14) step(15) step(16) step(17) step(18) step(19)
 #define PEAK_START(c) "mov v" #c ".16b, %[term].16b\n\t"
 #define PEAK_STEP(c) "fmla v" #c ".4s, %[factor].4s, %[term].4s\n\t"
   asm volatile(PEAK_EACH20(PEAK_START) "1:\n\t" PEAK_EACH20(PEAK_STEP) "subs %[left], %[left], #1\n\tb.ne 1b"

@@ -8,8 +8,8 @@
 namespace bench {
 
 struct Loop {
-  const char* isa;                         // names as in FUSED_ATTENTION_ISA
-  double (*multiplyAdd)(int64_t rounds);   // returns the operations it did
+  const char* isa;                                  // names as in FUSED_ATTENTION_ISA
+  double (*multiplyAdd)(int64_t rounds);            // returns the operations it did
   double (*read)(const float* data, size_t count);  // returns something that depends on what it read
 };
 
