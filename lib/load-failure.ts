@@ -24,7 +24,12 @@ const requiredNode = [20, 19] as const;
 const requiredNapi = 9;
 
 /** The error to throw when loading `path` failed with `error`. Only called after a failure: the report is slow to make. */
-export function loadFailure(path: string, error: Error, packageRoot: string, nativePath: string | null): AttentionError {
+export function loadFailure(
+  path: string,
+  error: Error,
+  packageRoot: string,
+  nativePath: string | null,
+): AttentionError {
   const attempt: LoadAttempt = {
     path,
     error,
@@ -112,7 +117,10 @@ function remedy(attempt: LoadAttempt): string {
       ? `${path} is left over from another version: rebuild it (npm run build:native), or delete it to use the prebuilt binary`
       : 'FUSED_ATTENTION_NATIVE_PATH names a binary of another version: name one built from this version, or unset it';
   }
-  if (nativePath !== null && (code === 'MODULE_NOT_FOUND' || /no such file|cannot open shared object file/i.test(message))) {
+  if (
+    nativePath !== null &&
+    (code === 'MODULE_NOT_FOUND' || /no such file|cannot open shared object file/i.test(message))
+  ) {
     if (message.includes(path)) {
       return `FUSED_ATTENTION_NATIVE_PATH names no file: correct it (it is ${JSON.stringify(nativePath)}), or unset it`;
     }
@@ -141,4 +149,3 @@ function remedy(attempt: LoadAttempt): string {
   }
   return `reinstall fused-attention, or ${sourceBuild}`;
 }
-

@@ -106,7 +106,9 @@ function load(path: string): Native {
   const { version } = require('../package.json') as { version: string };
   const built = typeof native.info === 'function' ? native.info().version : 'no version';
   if (built !== version) {
-    throw Object.assign(new Error(`the addon reports ${built}, the package is ${version}`), { code: 'VERSION_MISMATCH' });
+    throw Object.assign(new Error(`the addon reports ${built}, the package is ${version}`), {
+      code: 'VERSION_MISMATCH',
+    });
   }
   return native;
 }

@@ -19,7 +19,10 @@ function cmake(target, out = 'build') {
   const options = ['--out', out, '--config', 'Release', '--target', target, '--log-level', 'warn'];
   if (process.platform !== 'win32') options.push('--prefer-make');
   options.push('--parallel', String(availableParallelism()));
-  const { status, error } = spawnSync(process.execPath, [program, 'build', ...options], { cwd: root, stdio: 'inherit' });
+  const { status, error } = spawnSync(process.execPath, [program, 'build', ...options], {
+    cwd: root,
+    stdio: 'inherit',
+  });
   if (error) throw error;
   if (status !== 0) process.exit(status ?? 1);
 }

@@ -125,6 +125,10 @@ test('loading takes at most 30 ms, the addon included', (t) => {
     });
     times[way] = runs.sort((a, b) => a - b)[3]!;
   }
-  t.log(Object.entries(times).map(([way, time]) => `${way} ${time.toFixed(1)} ms`).join(', '));
+  t.log(
+    Object.entries(times)
+      .map(([way, time]) => `${way} ${time.toFixed(1)} ms`)
+      .join(', '),
+  );
   for (const [way, time] of Object.entries(times)) t.true(time <= 30, `${way}: ${time} ms`);
 });

@@ -1,0 +1,165 @@
+// Compiled, never run: what a user may write, and what the compiler must refuse. Only es2022 and no @types.
+import {
+  AttentionError,
+  Tensor,
+  attention,
+  attentionSync,
+  causal,
+  devices,
+  explain,
+  mergePartials,
+  mergePartialsSync,
+  slidingWindow,
+} from 'fused-attention';
+import type {
+  AttentionOptions,
+  AttentionResult,
+  Device,
+  Dtype,
+  ErrorCode,
+  Explanation,
+  Mask,
+  MaskItem,
+  SoftmaxPartial,
+  TensorInput,
+  TensorLike,
+} from 'fused-attention';
+
+/** Fails to compile unless both types are the same. */
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+function same<A, B>(..._proof: Equal<A, B> extends true ? [] : ['the types differ']): void {}
+
+// --- tensors
+
+const q: Tensor = Tensor.from(new Float32Array(64), [1, 1, 8, 8]);
+const half = Tensor.from(new Uint16Array(64), [1, 1, 8, 8], { dtype: 'bfloat16' });
+const view = q.reshape([1, 8, 8]).transpose(1, 2).transpose([0, 2, 1]).narrow(1, 0, 4);
+same<typeof view, Tensor>();
+same<ReturnType<Tensor['toFloat32']>, Float32Array>();
+same<Tensor['shape'], readonly number[]>();
+same<Tensor['dtype'], Dtype>();
+view.dispose();
+
+// @ts-expect-error: a shape is an array
+Tensor.from(new Float32Array(4), 4);
+// @ts-expect-error: float64 is not supported
+Tensor.from(new Float64Array(4), [4]);
+// @ts-expect-error: no such element type
+Tensor.from(new Uint16Array(4), [4], { dtype: 'float8' });
+// @ts-expect-error: a misspelt option
+Tensor.from(new Float32Array(4), [4], { stride: [1] });
+// @ts-expect-error: tensors are made by Tensor.from
+new Tensor();
+// @ts-expect-error: the shape cannot be written
+q.shape[0] = 2;
+
+// Tensors of other libraries.
+const foreign = { data: new Float32Array(64), dims: [1, 1, 8, 8], type: 'float32' };
+const like: TensorLike = foreign;
+const inputs: TensorInput[] = [q, like, { data: new Uint16Array(64), shape: [1, 1, 8, 8], dtype: 'float16' }];
+
+// --- calls
+
+export async function calls(): Promise<void> {
+  const plain = await attention(q, foreign, half);
+  same<(typeof plain)['output'], Tensor>();
+  same<(typeof plain)['lse'], undefined>();
+  // @ts-expect-error: lse was not asked for
+  plain.lse.shape;
+
+  const withLse = await attention(q, q, q, { mask: causal(), lse: true });
+  same<(typeof withLse)['lse'], Tensor>();
+  same<(typeof withLse)['entropy'], undefined>();
+
+  const all = attentionSync(q, q, q, { lse: true, entropy: true, rowMax: true });
+  const statistics: Tensor[] = [all.output, all.lse, all.entropy, all.rowMax];
+  statistics.pop();
+
+  const flag: boolean = Math.random() < 0.5;
+  const maybe = attentionSync(q, q, q, { lse: flag });
+  same<(typeof maybe)['lse'], Tensor | undefined>();
+
+  const options: AttentionOptions = { scale: 0.125, threads: 2 };
+  const result: AttentionResult = attentionSync(q, q, q, options);
+  result.output.toFloat32();
+
+  const partial = await attention(q, q, q, { partial: true });
+  same<typeof partial, SoftmaxPartial>();
+  const merged = await mergePartials([partial, partial, { output: q, lse: q }], { sinks: [0.5] });
+  const mergedSync = mergePartialsSync([partial]);
+  same<(typeof merged)['lse'], Tensor>();
+  same<(typeof mergedSync)['output'], Tensor>();
+}
+
+// Every option once.
+const everyOption: AttentionOptions = {
+  scale: 1,
+  mask: [causal(), slidingWindow(128, 0), Tensor.from(new Uint8Array(8), [1, 8], { dtype: 'bool' })],
+  bias: q,
+  softcap: 30,
+  sinks: new Array<number>(8).fill(0),
+  align: 'top-left',
+  layout: 'bshd',
+  outputDtype: 'float16',
+  threads: 1,
+  out: { output: q },
+  cuSeqlensQ: [0, 4, 8],
+  cuSeqlensKv: new Int32Array([0, 4, 8]),
+  lengthsQ: new BigInt64Array(1),
+  lengthsKv: [8],
+  device: 'auto',
+  lse: false,
+};
+attentionSync(q, q, q, everyOption);
+attentionSync(q, q, q, { out: q });
+
+// A signal as in browsers and Node, whose types may be absent.
+interface Signal {
+  readonly aborted: boolean;
+  readonly reason: unknown;
+  addEventListener(type: string, listener: (event: unknown) => void, options?: object): void;
+  removeEventListener(type: string, listener: (event: unknown) => void): void;
+}
+export const aborting = (signal: Signal) => attention(q, q, q, { signal });
+
+// @ts-expect-error: a misspelt option
+attentionSync(q, q, q, { sofcap: 30 });
+// @ts-expect-error: no such layout
+attentionSync(q, q, q, { layout: 'sbhd' });
+// @ts-expect-error: a number is no mask
+attentionSync(q, q, q, { mask: 3 });
+// @ts-expect-error: a rule is made by calling it
+attentionSync(q, q, q, { mask: causal });
+// @ts-expect-error: a partial has no sinks
+attentionSync(q, q, q, { partial: true, sinks: [0] });
+// @ts-expect-error: a partial is float32
+attentionSync(q, q, q, { partial: true, outputDtype: 'float16' });
+// @ts-expect-error: bool is no output type
+attentionSync(q, q, q, { outputDtype: 'bool' });
+// @ts-expect-error: no such device
+attentionSync(q, q, q, { device: 'tpu' });
+// @ts-expect-error: values are missing
+attentionSync(q, q);
+// @ts-expect-error: both sides of a window are given
+slidingWindow(128);
+// @ts-expect-error: partials come in an array
+mergePartialsSync(attentionSync(q, q, q, { partial: true }));
+
+// --- masks, explain, devices, errors
+
+const masks: MaskItem[] = [causal(), slidingWindow(128, null), q];
+const rule: Mask = causal();
+const account: Explanation = explain(q, q, q, { mask: rule });
+const found: readonly Device[] = devices();
+same<typeof account.flops, number>();
+
+export function codeOf(error: unknown): ErrorCode | undefined {
+  if (!(error instanceof AttentionError)) return undefined;
+  const texts: string[] = [error.name, error.argument, error.expected, error.received, error.message];
+  if (error.code === 'ERR_SHAPE_MISMATCH') return error.code;
+  // @ts-expect-error: no such code
+  if (error.code === 'ERR_SHAPE') return undefined;
+  return texts.length > 0 ? error.code : undefined;
+}
+
+export { account, found, inputs, masks };
