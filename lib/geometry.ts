@@ -10,6 +10,12 @@ import type { HostView } from './view.js';
 /** Features of one head, of queries and keys as of values. */
 const maxDim = 1024;
 
+/** Rows and heads of a tensor. */
+const maxRows = 2 ** 31 - 1;
+
+/** A plan keeps some 100 bytes for each sequence, so this many are still a matter of memory, not of mistakes. */
+const maxSequences = 2 ** 22;
+
 /** Strides of a [B, H, S, D] tensor, whatever the order of its axes in memory. Ragged tensors have batch 0. */
 export interface Rows {
   readonly batch: number;
@@ -134,8 +140,15 @@ function checkOperand(argument: string, view: HostView, ragged: boolean, layout:
   if (sizes.dim < 1 || sizes.dim > maxDim) {
     throw outOfRange(argument, `a last axis of size 1 to ${maxDim}`, sizes.dim);
   }
+  if (sizes.heads > maxRows) throw outOfRange(argument, `at most ${maxRows} heads`, sizes.heads);
+  if (sizes.rows > maxRows) throw outOfRange(argument, `at most ${maxRows} rows`, sizes.rows);
+  checkSequences(argument, sizes.batch);
   checkLastAxis(argument, view);
   return sizes;
+}
+
+function checkSequences(argument: string, count: number): void {
+  if (count > maxSequences) throw outOfRange(argument, `at most ${maxSequences} sequences`, count);
 }
 
 function expectSizes(
@@ -176,6 +189,7 @@ function readLengths(
     const expected = `${cumulativeQ.length} values, as cuSeqlensQ has`;
     throw shapeMismatch('options.cuSeqlensKv', expected, `${cumulativeKv.length}`);
   }
+  checkSequences('options.cuSeqlensQ', cumulativeQ.length - 1);
   return { lengthsQ: cumulativeQ, lengthsKv: cumulativeKv };
 }
 

@@ -2,7 +2,7 @@
 // to all has stride 0.
 
 import { floatDtypes } from './dtype.js';
-import { describe, formatShape, invalidValue, oneOf, shapeMismatch, unsupported } from './errors.js';
+import { describe, formatShape, invalidValue, oneOf, outOfRange, shapeMismatch, unsupported } from './errors.js';
 import type { Geometry } from './geometry.js';
 import { everything, intersect, readBand } from './masks.js';
 import type { Band } from './masks.js';
@@ -24,11 +24,15 @@ export interface Visibility {
   readonly grids: readonly Grid[];
 }
 
+/** More items than anyone writes down. */
+const maxItems = 1024;
+
 /** The meaning of the `mask` option: all items must allow. */
 export function readMasks(mask: unknown, geometry: Geometry): Visibility {
   let band = everything;
   const grids: Grid[] = [];
   const items: readonly unknown[] = mask === undefined ? [] : Array.isArray(mask) ? mask : [mask];
+  if (items.length > maxItems) throw outOfRange('options.mask', `at most ${maxItems} items`, items.length);
   for (let index = 0; index < items.length; index += 1) {
     const argument = Array.isArray(mask) ? `options.mask[${index}]` : 'options.mask';
     const itemBand = readBand(items[index]);

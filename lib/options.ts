@@ -74,7 +74,7 @@ export interface AttentionBaseOptions {
   /** Replaces a scaled score x by softcap·tanh(x / softcap), before the bias. A finite number > 0. */
   softcap?: number | undefined;
   /** One logit a query head, [Hq], that joins the denominator only. Copied when the call is made. */
-  sinks?: TensorInput | readonly number[] | undefined;
+  sinks?: TensorInput | Float32Array | readonly number[] | undefined;
   /** Default 'bottom-right'. Moves rules of positions; tensors are indexed by row and column. */
   align?: Align | undefined;
   /** Of the inputs and of an allocated output. Default 'bhsd'. Ragged tensors are [total, H, D] in both. */

@@ -50,7 +50,7 @@ export type PartialInput =
 /** Options of {@link mergePartials}. */
 export interface MergeOptions {
   /** One logit a query head, [Hq], that joins the denominator of the merged rows. */
-  sinks?: TensorInput | readonly number[] | undefined;
+  sinks?: TensorInput | Float32Array | readonly number[] | undefined;
   /** Of `output` in the parts and in the result, as for {@link attention}. Default 'bhsd'. */
   layout?: LayoutName | undefined;
   /**

@@ -108,7 +108,8 @@ function fromUser(form: Form, value: unknown): Result {
   if (form.name === 'output') {
     checkLastAxis(argument, view);
     if (!isInjective(view.shape, view.strides)) {
-      throw invalidValue(argument, 'strides that reach no element twice', formatShape(view.strides));
+      const expected = 'memory with a place for every element';
+      throw new AttentionError('ERR_ALIASING', argument, expected, `strides ${formatShape(view.strides)}`);
     }
   } else if (!isContiguous(view.shape, view.strides)) {
     throw invalidValue(argument, 'a contiguous tensor', `strides ${formatShape(view.strides)}`);
