@@ -194,7 +194,7 @@ SIMD Float powerOfTwo(Float n) {
   return asFloat((asInt(shifted) + broadcastInt(127)) << 23);
 }
 
-/// 2^x for x <= 0: relative error below 1.7e-7; exactly 0 below -126; NaN stays NaN.
+/// 2^x for x <= 0: relative error below 1.7e-7 (1.8e-7 where fma rounds twice); exactly 0 below -126; NaN stays NaN.
 /// Degree 5 on [-1/2, 1/2] with the constant term held at 1, so that 2^0 is exactly 1.
 SIMD Float exp2(Float x) {
   const Float bounded = max(broadcast(-126.0f), x);
