@@ -17,8 +17,8 @@ export interface Explanation {
   /** Rows of a tile: queries side by side, keys one after the other. */
   readonly tile: { readonly queries: number; readonly keys: number };
   /**
-   * Tiles by what queries see of them: all keys, some, none (never touched). −1 where a mask tensor decides when the
-   * call runs.
+   * Tiles by what queries see of them: all keys, some, none (never touched). A tile that a mask tensor says something
+   * about is counted as partial: its values are only read when the call runs.
    */
   readonly tiles: { readonly full: number; readonly partial: number; readonly skipped: number };
   /** Keys that are summed up together before they combine with others. */
@@ -28,7 +28,7 @@ export interface Explanation {
   readonly threads: number;
   /** Useful floating-point operations: 2·(Dqk + Dv) for each visible pair of a query and a key. */
   readonly flops: number;
-  /** Inputs and outputs, each once. */
+  /** Those of q, k, v and the output, each element that is used once. */
   readonly bytes: number;
   /** Scratch memory of each thread. */
   readonly workspaceBytes: number;
@@ -116,8 +116,7 @@ function row(name: string, text: string): string {
 }
 
 function tileCounts({ full, partial, skipped }: Explanation['tiles']): string {
-  const known = (value: number): string => (value < 0 ? 'unknown before the call' : String(value));
-  return `${known(full)} full, ${known(partial)} partial, ${known(skipped)} skipped`;
+  return `${full} full, ${partial} partial, ${skipped} skipped`;
 }
 
 function count(value: number, noun: string): string {

@@ -6,7 +6,7 @@ import type { Dtype } from './dtype.js';
 import { AttentionError, formatShape, invalidType, invalidValue, oneOf, shapeMismatch, unsupported } from './errors.js';
 import { checkInteger, checkShape, countOf, reshapedStrides } from './shape.js';
 import { checkExtent, makeView } from './view.js';
-import type { HostView } from './view.js';
+import type { Description, HostView } from './view.js';
 
 /** Options of {@link Tensor.from}. */
 export interface TensorOptions {
@@ -221,19 +221,23 @@ export function readTensor(value: unknown, argument: string): HostView {
     const expected = 'a Tensor or an object with data, dims (or shape) and type (or dtype)';
     throw invalidType(argument, expected, value);
   }
-  const { location } = value as { location?: unknown };
+  const { data, shape, dtype, location } = readLike(value as TensorLike, argument);
   if (typeof location === 'string' && location !== 'cpu' && location !== 'cpu-pinned') {
     throw unsupported(argument, 'a tensor in host memory', `one in '${location}'`);
   }
-  const like = value as TensorLike;
-  const shape = like.dims ?? like.shape;
-  let data: unknown;
+  return makeView(argument, { data, shape, dtype });
+}
+
+/** Each property once; other libraries' getters throw when their tensor is elsewhere, or disposed. */
+function readLike(like: TensorLike & { location?: unknown }, argument: string): Description & { location: unknown } {
   try {
-    data = like.data;
+    const { location } = like;
+    // Where the tensor is elsewhere, its data is not asked for.
+    const data = typeof location === 'string' && !location.startsWith('cpu') ? undefined : like.data;
+    return { data, shape: like.dims ?? like.shape, dtype: like.type ?? like.dtype, location };
   } catch (cause) {
-    throw invalidValue(argument, 'a tensor with readable data', 'one whose data cannot be read', cause);
+    throw invalidValue(argument, 'a tensor whose properties can be read', 'one that throws', cause);
   }
-  return makeView(argument, { data, shape, dtype: like.type ?? like.dtype });
 }
 
 /** A Tensor for an argument that may be tensor-like; Tensors come back as they are. */

@@ -1,0 +1,204 @@
+// Errors: one class, uniform messages, the argument at fault; asynchronous calls reject, never throw; aborts as in Node.
+
+import test from 'ava';
+import {
+  AttentionError,
+  attention,
+  attentionSync,
+  causal,
+  explain,
+  mergePartials,
+  slidingWindow,
+  Tensor,
+} from '../lib/index.js';
+import { fromNative } from '../lib/errors.js';
+import type { NativeError } from '../lib/native.cjs';
+import { isRefusal, refuses, rejects } from './helpers/errors.js';
+import type { Refusal } from './helpers/errors.js';
+import { filled, resizable } from './helpers/tensors.js';
+
+const q = filled([2, 4, 3, 8]);
+const kv = filled([2, 2, 5, 8]);
+type Arguments = [unknown, unknown, unknown, unknown?];
+const call = (...args: Arguments): unknown => attentionSync(...(args as [Tensor, Tensor, Tensor]));
+
+test('an error has its parts, in the message too', (t) => {
+  const cause = new Error('inner');
+  const error = new AttentionError('ERR_UNSUPPORTED', 'options.mask', 'this', 'that', { cause });
+  isRefusal(t, error, { code: 'ERR_UNSUPPORTED', argument: 'options.mask', expected: /^this$/, received: /^that$/ });
+  t.is(error.cause, cause);
+  t.true(error instanceof Error);
+  t.regex(error.stack!, /^AttentionError: options\.mask: expected this but received that/);
+  t.false(Object.keys(error).includes('name'));
+});
+
+/** Arguments and what is wrong with them; the same for every entry point. */
+const wrong: Record<string, { args: Arguments; refusal: Refusal }> = {
+  'no tensor': { args: [undefined, kv, kv], refusal: { code: 'ERR_INVALID_ARG_TYPE', argument: 'query' } },
+  'a typed array': { args: [q, new Float32Array(4), kv], refusal: { code: 'ERR_INVALID_ARG_TYPE', argument: 'key' } },
+  'a fake tensor': {
+    args: [q, kv, Object.create(Tensor.prototype)],
+    refusal: { code: 'ERR_INVALID_ARG_VALUE', argument: 'value', expected: /can be read/ },
+  },
+  'rank 3': { args: [filled([4, 3, 8]), kv, kv], refusal: { code: 'ERR_SHAPE_MISMATCH', argument: 'query' } },
+  'rank 0': { args: [q, filled([]), kv], refusal: { code: 'ERR_SHAPE_MISMATCH', argument: 'key' } },
+  bool: { args: [q, kv, filled([2, 2, 5, 8], 'bool')], refusal: { code: 'ERR_INVALID_ARG_VALUE', argument: 'value' } },
+  batch: {
+    args: [q, filled([1, 2, 5, 8]), kv],
+    refusal: {
+      code: 'ERR_SHAPE_MISMATCH',
+      argument: 'key',
+      expected: /^\[2, 2, 5, 8\]$/,
+      received: /^\[1, 2, 5, 8\]$/,
+    },
+  },
+  'query heads': {
+    args: [filled([2, 3, 3, 8]), kv, kv],
+    refusal: { code: 'ERR_SHAPE_MISMATCH', argument: 'key', received: /2/ },
+  },
+  'fewer query heads': {
+    args: [filled([2, 1, 3, 8]), kv, kv],
+    refusal: { code: 'ERR_SHAPE_MISMATCH', argument: 'key' },
+  },
+  'value heads': { args: [q, kv, filled([2, 4, 5, 8])], refusal: { code: 'ERR_SHAPE_MISMATCH', argument: 'value' } },
+  'value rows': { args: [q, kv, filled([2, 2, 6, 8])], refusal: { code: 'ERR_SHAPE_MISMATCH', argument: 'value' } },
+  'key features': { args: [q, filled([2, 2, 5, 7]), kv], refusal: { code: 'ERR_SHAPE_MISMATCH', argument: 'key' } },
+  'no heads': { args: [filled([2, 0, 3, 8]), kv, kv], refusal: { code: 'ERR_OUT_OF_RANGE', argument: 'query' } },
+  'no features': { args: [q, kv, filled([2, 2, 5, 0])], refusal: { code: 'ERR_OUT_OF_RANGE', argument: 'value' } },
+  'many features': {
+    args: [filled([1, 1, 1, 1025]), kv, kv],
+    refusal: { code: 'ERR_OUT_OF_RANGE', argument: 'query' },
+  },
+  'columns apart': {
+    args: [q, kv.transpose(2, 3), kv],
+    refusal: { code: 'ERR_INVALID_ARG_VALUE', argument: 'key', expected: /contiguous last axis/, received: /stride 8/ },
+  },
+  'an unknown option': {
+    args: [q, kv, kv, { maks: 0 }],
+    refusal: { code: 'ERR_UNKNOWN_OPTION', argument: 'options.maks' },
+  },
+  'a mask': {
+    args: [q, kv, kv, { mask: 'causal' }],
+    refusal: { code: 'ERR_INVALID_ARG_TYPE', argument: 'options.mask' },
+  },
+  'an uncalled mask': {
+    args: [q, kv, kv, { mask: causal }],
+    refusal: { code: 'ERR_INVALID_ARG_TYPE', argument: 'options.mask' },
+  },
+  'a signal': {
+    args: [q, kv, kv, { signal: {} }],
+    refusal: { code: 'ERR_INVALID_ARG_TYPE', argument: 'options.signal' },
+  },
+};
+
+for (const [name, { args, refusal }] of Object.entries(wrong)) {
+  test(`wrong arguments: ${name}`, async (t) => {
+    refuses(t, () => call(...args), refusal);
+    await rejects(t, () => attention(...(args as [Tensor, Tensor, Tensor])), refusal);
+    refuses(t, () => explain(...(args as [Tensor, Tensor, Tensor])), refusal);
+  });
+}
+
+test('tensors of other libraries: refused with the name of the part', (t) => {
+  const data = new Float32Array(240);
+  const like = (parts: object) => () => call({ data, dims: [2, 4, 3, 8], ...parts }, kv, kv);
+  t.notThrows(like({}));
+  refuses(t, like({ dims: undefined }), { code: 'ERR_INVALID_ARG_TYPE', argument: 'query.shape' });
+  refuses(t, like({ data: [1, 2] }), { code: 'ERR_INVALID_ARG_TYPE', argument: 'query.data' });
+  refuses(t, like({ data: new Float64Array(192) }), { code: 'ERR_INVALID_ARG_TYPE', argument: 'query.data' });
+  refuses(t, like({ data: new Float32Array(3) }), { code: 'ERR_SHAPE_MISMATCH', argument: 'query.data' });
+  refuses(t, like({ type: 'int64' }), { code: 'ERR_INVALID_ARG_VALUE', argument: 'query.dtype' });
+  refuses(t, like({ location: 'gpu-buffer' }), { code: 'ERR_UNSUPPORTED', argument: 'query', received: /gpu-buffer/ });
+  const gone = Object.defineProperty({ dims: [1] }, 'data', {
+    get() {
+      throw new Error('disposed');
+    },
+    enumerable: true,
+  });
+  refuses(t, () => call(gone, kv, kv), { code: 'ERR_INVALID_ARG_VALUE', argument: 'query' });
+});
+
+test('absurd sizes are refused', (t) => {
+  const repeated = (shape: number[]): Tensor => Tensor.from(new Float32Array(64), shape, { strides: [0, 0, 0, 1] });
+  const one = repeated([1, 1, 1, 64]);
+  // A result of 2^40 rows, one of 2^36 bytes, more rows, heads and sequences than anything has.
+  const inputs: [Tensor, Refusal['code'], string][] = [
+    [repeated([1, 2 ** 20, 2 ** 20, 64]), 'ERR_OUT_OF_MEMORY', 'output'],
+    [repeated([1, 1, 2 ** 30, 16]), 'ERR_OUT_OF_MEMORY', 'output'],
+    [repeated([1, 1, 2 ** 40, 1]), 'ERR_OUT_OF_RANGE', 'query'],
+    [repeated([1, 2 ** 40, 1, 1]), 'ERR_OUT_OF_RANGE', 'query'],
+    [repeated([2 ** 40, 1, 1, 1]), 'ERR_OUT_OF_RANGE', 'query'],
+  ];
+  for (const [query, code, argument] of inputs) {
+    const key = Tensor.from(one.data, [query.shape[0]!, 1, 1, query.shape[3]!], { strides: [0, 0, 0, 1] });
+    refuses(t, () => call(query, key, key.reshape(key.shape)), { code, argument });
+    refuses(t, () => explain(query, key, key), { code, argument });
+  }
+});
+
+test('buffers that changed since: refused by every call that uses them', async (t) => {
+  const data = new Float32Array(240);
+  const tensor = Tensor.from(data, [2, 4, 3, 8]);
+  structuredClone(data.buffer, { transfer: [data.buffer] });
+  const detached = { code: 'ERR_INVALID_ARG_VALUE', argument: 'query', received: /detached/ } as const;
+  refuses(t, () => call(tensor, kv, kv), detached);
+  await rejects(t, () => attention(tensor, kv, kv), detached);
+
+  const buffer = resizable(4 * 192, 4 * 192);
+  const shrunk = Tensor.from(new Float32Array(buffer), [2, 4, 3, 8]);
+  buffer.resize(4 * 191);
+  refuses(t, () => call(shrunk, kv, kv), { code: 'ERR_SHAPE_MISMATCH', argument: 'query', received: /length 191/ });
+
+  const disposed = filled([2, 2, 5, 8]);
+  disposed.dispose();
+  refuses(t, () => call(q, kv, disposed), { code: 'ERR_DISPOSED', argument: 'value' });
+});
+
+test('options whose properties throw', (t) => {
+  const options = {
+    get scale(): number {
+      throw new RangeError('no');
+    },
+  };
+  refuses(t, () => call(q, kv, kv, options), { code: 'ERR_INVALID_ARG_VALUE', argument: 'options.scale' });
+});
+
+test('windows: refused', (t) => {
+  const make =
+    (...args: unknown[]) =>
+    () =>
+      slidingWindow(...(args as [number, number]));
+  refuses(t, make(), { code: 'ERR_INVALID_ARG_TYPE', argument: 'left' });
+  refuses(t, make(1), { code: 'ERR_INVALID_ARG_TYPE', argument: 'right' });
+  refuses(t, make('1', 1), { code: 'ERR_INVALID_ARG_TYPE', argument: 'left' });
+  for (const value of [-1, 0.5, NaN, -Infinity])
+    refuses(t, make(0, value), { code: 'ERR_OUT_OF_RANGE', argument: 'right' });
+});
+
+test('aborts: as in Node', async (t) => {
+  const reason = new Error('enough');
+  const signal = AbortSignal.abort(reason);
+  const isAbort = (error: unknown): void => {
+    const { name, code, cause } = error as { name: string; code: string; cause: unknown };
+    t.deepEqual([name, code, cause], ['AbortError', 'ABORT_ERR', reason]);
+    t.false(error instanceof AttentionError);
+  };
+  isAbort(await t.throwsAsync(() => attention(q, kv, kv, { signal })));
+  isAbort(t.throws(() => attentionSync(q, kv, kv, { signal })));
+  isAbort(await t.throwsAsync(() => mergePartials([attentionSync(q, kv, kv, { lse: true })], { signal })));
+  // A call that is done no longer listens.
+  const controller = new AbortController();
+  const { output } = await attention(q, kv, kv, { signal: controller.signal });
+  controller.abort();
+  t.deepEqual(output.shape, [2, 4, 3, 8]);
+});
+
+test('errors of the addon become errors of this class', (t) => {
+  const native = (parts: object): NativeError => Object.assign(new Error('m'), parts) as NativeError;
+  const known = native({ code: 'ERR_OUT_OF_MEMORY', argument: 'workspace', expected: 'room', received: 'none' });
+  isRefusal(t, fromNative(known), { code: 'ERR_OUT_OF_MEMORY', argument: 'workspace' });
+  t.is(fromNative(known).cause, known);
+  for (const strange of [native({}), native({ code: 'EFOO', expected: 'a', received: 'b' })]) {
+    isRefusal(t, fromNative(strange), { code: 'ERR_INTERNAL', argument: 'fused-attention' });
+  }
+});
