@@ -308,7 +308,8 @@ test('align moves rules when there are more keys than queries', (t) => {
   const left = run({ mask, align: 'top-left' });
   t.false(same(right, left));
   // Top-left: the first query sees the first key only, so its output is that value.
-  t.deepEqual([...left.subarray(0, Dv)], [...v.toFloat32().subarray(0, Dv)]);
+  const first = v.toFloat32();
+  t.true(left.subarray(0, Dv).every((value, d) => Math.abs(value - first[d]!) < 1e-6));
   t.true(same(right, run({ mask: slidingWindow(null, Nkv - Nq), align: 'top-left' })));
 });
 

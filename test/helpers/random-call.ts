@@ -291,7 +291,7 @@ export class CallMaker {
   }
 
   #detach(buffers: ArrayBufferLike[]): void {
-    const plain = offset === 0 && String(strides) === String(rowMajor(shape));
+    const plain = buffers.filter((memory) => memory instanceof ArrayBuffer);
     if (plain.length > 0) detach(this.#random.pick(plain));
   }
 
