@@ -124,7 +124,7 @@ Task CpuPlan::task(int64_t index) const {
   task.part = local % plan.parts;
   const int64_t block = local / plan.parts;
   task.unit = block / plan.blocks;
-  // Last rows first: under causal-like bands they see most keys, and long tasks should start early.
+  // Last rows first: where keys after the query are hidden they see most keys, and long tasks should start early.
   task.block = plan.blocks - 1 - block % plan.blocks;
   task.blockIndex = plan.firstBlock + block;
   return task;

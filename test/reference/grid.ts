@@ -156,13 +156,13 @@ export function draw(topic: Topic, seed: number, options: GridOptions): Case {
       test.dimQk = Math.ceil(test.dimQk / 2);
       test.dimV = Math.ceil(test.dimV / 2);
     } else {
-      const half = (rows: number) => Math.min(rows, Math.max(1, Math.floor((rows * 2) / 3)));
+      const fewer = (rows: number) => Math.min(rows, Math.max(1, Math.floor((rows * 2) / 3)));
       if (test.queries >= test.keys / 4 || (topic === 'long' && test.queries > 1)) {
-        test.queries = half(test.queries);
-        test.lengthsQ = test.lengthsQ?.map(half) ?? null;
+        test.queries = fewer(test.queries);
+        test.lengthsQ = test.lengthsQ?.map(fewer) ?? null;
       } else {
-        test.keys = half(test.keys);
-        test.lengthsKv = test.lengthsKv?.map(half) ?? null;
+        test.keys = fewer(test.keys);
+        test.lengthsKv = test.lengthsKv?.map(fewer) ?? null;
       }
     }
   }
