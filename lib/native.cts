@@ -7,6 +7,11 @@ import { loadFailure } from './load-failure.js';
 export interface NativeCall {
   numbers: Float64Array;
   buffers: (ArrayBufferView | null)[];
+  /**
+   * Of `run` and `merge`: buffers that JavaScript could take away in flight. They are copied before the call returns, and
+   * what was computed is written back when it settles.
+   */
+  copied?: boolean[];
 }
 
 /** What the addon throws or hands to a callback: lib/errors.ts turns it into an AttentionError. */

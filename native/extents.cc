@@ -70,9 +70,9 @@ void requireDistinct(const Block& block, const std::string& argument) {
   }
 }
 
-void requireInside(const Block& block, const Buffer& buffer, int64_t elementBytes, bool written, CallKind kind, int slot,
+void requireInside(const Block& block, const Buffer& buffer, int64_t elementBytes, bool written, int slot,
                    std::vector<MemoryRange>& ranges) {
-  const std::string argument = bufferName(kind, slot);
+  const std::string argument = bufferName(slot);
   const Extent extent = extentOf(block, argument);
   if (block.empty()) return;
   const int64_t endBytes = multiply(extent.end, elementBytes, argument);
@@ -88,13 +88,13 @@ void requireInside(const Block& block, const Buffer& buffer, int64_t elementByte
   ranges.push_back({base + extent.begin * elementBytes, base + endBytes, written, slot});
 }
 
-void requireApart(const std::vector<MemoryRange>& ranges, CallKind kind) {
+void requireApart(const std::vector<MemoryRange>& ranges) {
   for (const MemoryRange& written : ranges) {
     if (!written.written) continue;
     for (const MemoryRange& other : ranges) {
       if (other.slot == written.slot || written.end <= other.begin || other.end <= written.begin) continue;
-      throw CodedError("ERR_ALIASING", bufferName(kind, written.slot), "memory of its own",
-                       "memory shared with " + bufferName(kind, other.slot));
+      throw CodedError("ERR_ALIASING", bufferName(written.slot), "memory of its own",
+                       "memory shared with " + bufferName(other.slot));
     }
   }
 }

@@ -38,10 +38,10 @@ void requireDistinct(const Block& block, const std::string& argument);
 
 /// Checks the block against its buffer (size and alignment) and notes the bytes it touches. An empty block asks for
 /// nothing; its buffer may be null.
-void requireInside(const Block& block, const Buffer& buffer, int64_t elementBytes, bool written, CallKind kind,
-                   int slot, std::vector<MemoryRange>& ranges);
+void requireInside(const Block& block, const Buffer& buffer, int64_t elementBytes, bool written, int slot,
+                   std::vector<MemoryRange>& ranges);
 
 /// Throws ERR_ALIASING where a written range overlaps another.
-void requireApart(const std::vector<MemoryRange>& ranges, CallKind kind);
+void requireApart(const std::vector<MemoryRange>& ranges);
 
 }  // namespace fused_attention

@@ -39,7 +39,7 @@ MergeCall decodeMerge(const double* data, size_t count, const std::vector<Buffer
   }
   const auto floats = [&](int slot, int64_t elements, bool written) {
     const Buffer& buffer = buffers[static_cast<size_t>(slot)];
-    requireInside({0, {}, elements}, buffer, sizeof(float), written, CallKind::merge, slot, call.ranges);
+    requireInside({0, {}, elements}, buffer, sizeof(float), written, slot, call.ranges);
     return static_cast<float*>(buffer.data);
   };
   const int64_t rows = product({call.batch, call.headsQ, call.queries}, partName(0));
@@ -54,7 +54,7 @@ MergeCall decodeMerge(const double* data, size_t count, const std::vector<Buffer
     if (part.kind == MergePart::Kind::softmax) part.l = floats(slot + 2, rows, false);
     slot += kBuffersOfPart;
   }
-  requireApart(call.ranges, CallKind::merge);
+  requireApart(call.ranges);
   if (rows == 0) call.batch = 0;  // nothing to write, however many sequences the shape claims
   return call;
 }

@@ -15,7 +15,22 @@ constexpr int64_t kMostThreads = 1024;
 constexpr int64_t kMostMasks = 1024;
 
 /// The order of a call's buffers.
-enum Slot { query, key, value, output, lse, entropy, rowMax, partialMax, partialSum, sinks, bias, lengthsQ, lengthsKv, masks };
+enum Slot {
+  query,
+  key,
+  value,
+  output,
+  lse,
+  entropy,
+  rowMax,
+  partialMax,
+  partialSum,
+  sinks,
+  bias,
+  lengthsQ,
+  lengthsKv,
+  masks
+};
 
 enum Flag { withLse = 1, withEntropy = 2, withRowMax = 4, asPartial = 8, withSinks = 16, withBias = 32 };
 
@@ -23,7 +38,8 @@ Dtype readDtype(NumberReader& numbers, const std::string& argument) {
   return static_cast<Dtype>(numbers.integer(argument + ".dtype", 0, 2));
 }
 
-Layout readLayout(NumberReader& numbers, const char* argument) {
+Layout readLayout(NumberReader& numbers, int slot) {
+  const std::string argument = bufferName(slot);
   Layout layout;
   layout.dtype = readDtype(numbers, argument);
   layout.offset = numbers.integer(argument, 0, kMostInteger);
@@ -33,7 +49,8 @@ Layout readLayout(NumberReader& numbers, const char* argument) {
   return layout;
 }
 
-GridLayout readGrid(NumberReader& numbers, const std::string& argument, bool boolean) {
+GridLayout readGrid(NumberReader& numbers, int slot, bool boolean) {
+  const std::string argument = bufferName(slot);
   GridLayout grid;
   grid.dtype = boolean ? static_cast<Dtype>(numbers.integer(argument + ".dtype", 3, 3)) : readDtype(numbers, argument);
   grid.offset = numbers.integer(argument, 0, kMostInteger);
@@ -54,7 +71,8 @@ void requireConsistent(const Problem& problem) {
   }
   if (problem.lengths == Lengths::cumulative) {
     if (problem.hasBias) throw CodedError("ERR_UNSUPPORTED", "options.bias", "none in a ragged batch", "a tensor");
-    if (!problem.masks.empty()) throw CodedError("ERR_UNSUPPORTED", "options.mask", "no tensor in a ragged batch", "one");
+    if (!problem.masks.empty())
+      throw CodedError("ERR_UNSUPPORTED", "options.mask", "no tensor in a ragged batch", "one");
     for (const Layout* layout : {&problem.query, &problem.key, &problem.value, &problem.output}) {
       if (layout->batch != 0) {
         throw CodedError("ERR_INVALID_ARG_VALUE", "call", "no batch stride in a ragged batch",
@@ -96,16 +114,16 @@ Problem readProblem(const double* data, size_t count) {
   p.partial = flags & asPartial;
   p.hasSinks = flags & withSinks;
   p.hasBias = flags & withBias;
-  p.query = readLayout(numbers, "query");
-  p.key = readLayout(numbers, "key");
-  p.value = readLayout(numbers, "value");
-  p.output = readLayout(numbers, "output");
+  p.query = readLayout(numbers, query);
+  p.key = readLayout(numbers, key);
+  p.value = readLayout(numbers, value);
+  p.output = readLayout(numbers, output);
   p.band.low = numbers.bandEnd("options.mask", Band::unbounded);
   p.band.high = numbers.bandEnd("options.mask", Band::unbounded);
-  if (p.hasBias) p.bias = readGrid(numbers, "options.bias", false);
+  if (p.hasBias) p.bias = readGrid(numbers, bias, false);
   const int64_t maskCount = numbers.integer("options.mask", 0, kMostMasks);
   for (int64_t i = 0; i < maskCount; ++i) {
-    p.masks.push_back(readGrid(numbers, bufferName(CallKind::attention, masks + int(i)), true));
+    p.masks.push_back(readGrid(numbers, masks + int(i), true));
   }
   numbers.finish();
   requireConsistent(p);
@@ -152,33 +170,34 @@ class CallChecker {
       to.masks.push_back(static_cast<const uint8_t*>(grid(masks + int(i), p_.masks[i])));
     }
     lengths();
-    requireApart(call_.ranges, CallKind::attention);
+    requireApart(call_.ranges);
   }
 
  private:
   /// The buffer's start. Null where the block is empty and no buffer came.
   void* inside(int slot, const Block& block, Dtype dtype, bool written) {
     const Buffer& buffer = buffers_[size_t(slot)];
-    requireInside(block, buffer, sizeOf(dtype), written, CallKind::attention, slot, call_.ranges);
+    requireInside(block, buffer, sizeOf(dtype), written, slot, call_.ranges);
     return buffer.data;
   }
 
   void* tensor(int slot, const Layout& layout, int64_t heads, int64_t rows, int64_t dim, bool written) {
     Block block{layout.offset, {{heads, layout.head}, {rows, layout.row}}, dim};
     if (!ragged_) block.axes.push_back({p_.batch, layout.batch});
-    if (written) requireDistinct(block, bufferName(CallKind::attention, slot));
+    if (written) requireDistinct(block, bufferName(slot));
     return inside(slot, block, layout.dtype, written);
   }
 
   /// A float32 for each query row: [B, Hq, Nq], ragged [Hq, total], contiguous.
   float* rows(int slot, bool wanted) {
     if (!wanted) return nullptr;
-    const int64_t count = product({ragged_ ? 1 : p_.batch, p_.headsQ, p_.queries}, bufferName(CallKind::attention, slot));
+    const int64_t count = product({ragged_ ? 1 : p_.batch, p_.headsQ, p_.queries}, bufferName(slot));
     return static_cast<float*>(inside(slot, {0, {}, count}, Dtype::float32, true));
   }
 
   const void* grid(int slot, const GridLayout& g) {
-    const Block block{g.offset, {{p_.batch, g.batch}, {p_.headsQ, g.head}, {p_.queries, g.row}, {p_.keys, g.column}}, 1};
+    const Block block{
+        g.offset, {{p_.batch, g.batch}, {p_.headsQ, g.head}, {p_.queries, g.row}, {p_.keys, g.column}}, 1};
     return inside(slot, block, g.dtype, false);
   }
 
@@ -186,7 +205,7 @@ class CallChecker {
     const Buffer& buffer = buffers_[size_t(slot)];
     if (!ragged_ && buffer.data == nullptr) return nullptr;
     const int64_t count = ragged_ ? p_.batch + 1 : p_.batch;
-    requireInside({0, {}, count}, buffer, sizeof(double), false, CallKind::attention, slot, call_.ranges);
+    requireInside({0, {}, count}, buffer, sizeof(double), false, slot, call_.ranges);
     return static_cast<const double*>(buffer.data);
   }
 
@@ -198,19 +217,7 @@ class CallChecker {
 
 }  // namespace
 
-std::string bufferName(CallKind kind, int slot) {
-  if (kind == CallKind::merge) {
-    static constexpr const char* kFirst[] = {"output", "lse", "options.sinks"};
-    static constexpr const char* kOfPart[] = {".o", ".m", ".l"};
-    if (slot < 3) return kFirst[slot];
-    return "parts[" + std::to_string((slot - 3) / 3) + "]" + kOfPart[(slot - 3) % 3];
-  }
-  static constexpr const char* kNames[] = {"query",      "key",        "value",         "output",       "lse",
-                                           "entropy",    "rowMax",     "partial.m",     "partial.l",    "options.sinks",
-                                           "options.bias", "lengthsQ", "lengthsKv"};
-  if (slot < masks) return kNames[slot];
-  return "options.mask[" + std::to_string(slot - masks) + "]";
-}
+std::string bufferName(int slot) { return "buffers[" + std::to_string(slot) + "]"; }
 
 Problem decodeProblem(const double* numbers, size_t count) {
   Problem problem = readProblem(numbers, count);

@@ -45,9 +45,8 @@ struct Call {
 
 inline constexpr int kCodecVersion = 1;
 
-/// What a buffer is called in errors: "query", "lse", "options.mask[1]", or of a merge "parts[2].o".
-enum class CallKind : uint8_t { attention, merge };
-std::string bufferName(CallKind kind, int slot);
+/// What a buffer is called in errors, "buffers[3]": lib/execution.ts puts the user's name for it in its place.
+std::string bufferName(int slot);
 
 /// Problem alone. Throws CodedError. Padded and dense problems without a row to write come out with batch 0.
 Problem decodeProblem(const double* numbers, size_t count);

@@ -86,7 +86,8 @@ TEST(pool_slots_are_dense_and_exclusive) {
 
 TEST(pool_caller_is_slot_0) {
   const auto caller = std::this_thread::get_id();
-  Pool::shared().parallel(500, 3, [&](int64_t, int slot) { CHECK((slot == 0) == (std::this_thread::get_id() == caller)); });
+  Pool::shared().parallel(500, 3,
+                          [&](int64_t, int slot) { CHECK((slot == 0) == (std::this_thread::get_id() == caller)); });
 }
 
 TEST(pool_rethrows_and_stops_handing_out) {
@@ -113,9 +114,7 @@ TEST(pool_rethrows_and_stops_handing_out) {
 TEST(pool_nests) {
   std::atomic<int> ran{0};
   Pool::shared().parallel(8, 3, [&](int64_t, int) {
-    Pool::shared().parallel(16, 3, [&](int64_t, int) {
-      Pool::shared().parallel(4, 2, [&](int64_t, int) { ++ran; });
-    });
+    Pool::shared().parallel(16, 3, [&](int64_t, int) { Pool::shared().parallel(4, 2, [&](int64_t, int) { ++ran; }); });
   });
   CHECK_EQ(ran.load(), 8 * 16 * 4);
 }

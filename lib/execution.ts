@@ -1,0 +1,79 @@
+// Hands prepared calls to the addon: at once, or in the background with memory kept in place and signals heard.
+
+import { abortError, AttentionError, fromNative } from './errors.js';
+import { loadNative } from './native.cjs';
+import type { JobId, NativeError } from './native.cjs';
+import { mark, protectionOf } from './protection.js';
+
+/**
+ * A call in the form of native/problem_codec.h. Slots 3 to 8 of an attention call are written, 0 and 1 of a merge.
+ */
+export interface PreparedCall {
+  readonly kind: 'attention' | 'merge';
+  readonly numbers: Float64Array;
+  readonly buffers: (ArrayBufferView | null)[];
+  /** What users call each buffer, for errors. */
+  readonly names: (string | null)[];
+  /** Memory that no user has seen before the call settles: it needs no protection. */
+  readonly owned: boolean[];
+}
+
+/**
+ * Computes on this thread and the pool's. Throws AttentionError: ERR_BUFFER_IN_USE where an asynchronous call in flight
+ * writes the same memory or reads what this one writes, ERR_ALIASING, ERR_OUT_OF_MEMORY, ERR_OUT_OF_RANGE (lengths),
+ * ERR_UNSUPPORTED, ERR_LOAD_FAILED, ERR_INTERNAL.
+ */
+export function executeSync(call: PreparedCall): void {
+  const native = loadNative();
+  try {
+    if (call.kind === 'merge') native.mergeSync(call);
+    else native.runSync(call);
+  } catch (error) {
+    throw translate(call, error);
+  }
+}
+
+/**
+ * Computes on the pool's threads. Never throws: rejects with the errors of {@link executeSync}, with AttentionError
+ * ERR_INVALID_ARG_VALUE where a result's buffer was detached or shrunk in flight, or with an AbortError (its cause is the
+ * signal's reason) soon after `signal` aborts; by then nothing of the call is in use any more.
+ *
+ * Array buffers of arguments become untransferable for good, or are copied where marks do not hold (see protection.ts).
+ */
+export function execute(call: PreparedCall, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) throw abortError(signal.reason);
+    const native = loadNative();
+    const { numbers, buffers } = call;
+    const protections = buffers.map((view, slot) =>
+      view === null || call.owned[slot] ? 'none' : protectionOf(view.buffer),
+    );
+    const copied = protections.map((protection) => protection === 'copy');
+
+    let job: JobId;
+    const cancel = (): void => native.cancel(job);
+    const settled = (error: NativeError | null): void => {
+      signal?.removeEventListener('abort', cancel);
+      if (error === null) resolve();
+      else reject(error.code === 'ABORT_ERR' ? abortError(signal?.reason) : translate(call, error));
+    };
+    try {
+      const given = { numbers, buffers, copied };
+      job = call.kind === 'merge' ? native.merge(given, settled) : native.run(given, settled);
+    } catch (error) {
+      throw translate(call, error);
+    }
+    signal?.addEventListener('abort', cancel);
+    protections.forEach((protection, slot) => {
+      if (protection === 'mark') mark(buffers[slot]!.buffer);
+    });
+  });
+}
+
+/** The addon names buffers by slot: users know them by other names. */
+function translate(call: PreparedCall, error: unknown): AttentionError {
+  if (error instanceof AttentionError) return error;
+  const { code, argument, expected, received } = fromNative(error as NativeError);
+  const named = (text: string): string => text.replace(/buffers\[(\d+)\]/g, (slot, index) => call.names[index] ?? slot);
+  return new AttentionError(code, named(argument), named(expected), named(received), { cause: error });
+}

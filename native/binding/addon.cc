@@ -1,0 +1,191 @@
+// What the addon exports: the `Native` of lib/native.cts, function by function.
+#include <napi.h>
+
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "../backend.h"
+#include "../cpu/pool.h"
+#include "../error.h"
+#include "call_arguments.h"
+#include "environment.h"
+#include "failure.h"
+#include "job.h"
+#include "parking.h"
+#include "residence.h"
+
+namespace fused_attention::binding {
+
+namespace {
+
+enum class CallKind { attention, merge };
+
+std::shared_ptr<const Plan> planOrThrow(const Problem& problem, const Pointers& pointers) {
+  auto planned = cpuBackend().plan(problem, pointers.lengthsQ, pointers.lengthsKv);
+  if (const Refusal* refusal = std::get_if<Refusal>(&planned)) {
+    throw CodedError("ERR_UNSUPPORTED", "call", "what this device can compute", refusal->reason);
+  }
+  return std::get<std::shared_ptr<const Plan>>(std::move(planned));
+}
+
+void compute(const Call& call, const CancelFlag& cancel) {
+  const std::shared_ptr<const Plan> plan = planOrThrow(call.problem, call.pointers);
+  if (cancel.raised()) throw Cancelled();
+  cpuBackend().run(*plan, call.pointers, cancel);
+}
+
+void compute(const MergeCall& call, const CancelFlag& cancel) { mergeOnCpu(call, Pool::shared().size(), cancel); }
+
+template <CallKind kind>
+auto decode(const CallArguments& arguments) {
+  if constexpr (kind == CallKind::merge) {
+    return decodeMerge(arguments.numbers, arguments.count, arguments.buffers);
+  } else {
+    return decodeCall(arguments.numbers, arguments.count, arguments.buffers);
+  }
+}
+
+const Problem& written(const Call& call) { return call.problem; }
+const MergeCall& written(const MergeCall& call) { return call; }
+
+template <CallKind kind>
+Napi::Value runSync(const Napi::CallbackInfo& info) {
+  const auto call = decode<kind>(readCall(info.Env(), info[0]));
+  const Lease lease(call.ranges);
+  compute(call, CancelFlag());
+  return info.Env().Undefined();
+}
+
+/// Everything that the job needs, out of reach of JavaScript.
+template <CallKind kind>
+Job::Task makeTask(CallArguments& arguments) {
+  auto call = decode<kind>(arguments);
+  Job::Task task;
+  task.lease = Lease(call.ranges);  // of the user's memory, copied or not
+  if (!arguments.anyCopied) {
+    task.compute = [call = std::move(call)](const CancelFlag& cancel) { compute(call, cancel); };
+    return task;
+  }
+  const auto snapshot = std::make_shared<Snapshot>();
+  snapshot->take(call.ranges, arguments.copied, arguments.buffers);
+  call = decode<kind>(arguments);
+  task.writtenCopies = snapshot->written();
+  task.writeBack = [snapshot, shape = written(call)](int slot, const Buffer& buffer) {
+    snapshot->writeBack(slot, buffer, shape);
+  };
+  task.compute = [snapshot, call = std::move(call)](const CancelFlag& cancel) { compute(call, cancel); };
+  return task;
+}
+
+template <CallKind kind>
+Napi::Value run(const Napi::CallbackInfo& info) {
+  CallArguments arguments = readCall(info.Env(), info[0]);
+  if (!info[1].IsFunction()) throw CodedError("ERR_INVALID_ARG_TYPE", "settled", "a function", "another value");
+  const auto job = std::make_shared<Job>(makeTask<kind>(arguments));
+  try {
+    job->hold(info.Env(), arguments.views, info[1]);
+    return Napi::Number::New(info.Env(), info.Env().GetInstanceData<Environment>()->start(job));
+  } catch (...) {
+    job->abandon(info.Env());
+    throw;
+  }
+}
+
+Napi::Value cancel(const Napi::CallbackInfo& info) {
+  if (info[0].IsNumber()) info.Env().GetInstanceData<Environment>()->cancel(info[0].As<Napi::Number>());
+  return info.Env().Undefined();
+}
+
+Napi::Value explain(const Napi::CallbackInfo& info) {
+  const CallArguments arguments = readCall(info.Env(), info[0]);
+  const Call call = decodeForExplain(arguments.numbers, arguments.count, arguments.buffers);
+  const Explanation e = planOrThrow(call.problem, call.pointers)->explain();
+  Napi::Object result = Napi::Object::New(info.Env());
+  result["device"] = e.device;
+  result["kernel"] = e.kernel;
+  const std::pair<const char*, double> numbers[] = {{"tileQueries", double(e.tileQueries)},
+                                                    {"tileKeys", double(e.tileKeys)},
+                                                    {"tilesFull", double(e.tilesFull)},
+                                                    {"tilesPartial", double(e.tilesPartial)},
+                                                    {"tilesSkipped", double(e.tilesSkipped)},
+                                                    {"chunk", double(e.chunk)},
+                                                    {"tasks", double(e.tasks)},
+                                                    {"threads", double(e.threads)},
+                                                    {"flops", e.flops},
+                                                    {"bytes", e.bytes},
+                                                    {"workspaceBytes", e.workspaceBytes}};
+  for (const auto& [name, value] : numbers) result[name] = value;
+  Napi::Array notTaken = Napi::Array::New(info.Env(), e.notTaken.size());
+  for (size_t i = 0; i < e.notTaken.size(); ++i) {
+    Napi::Object entry = Napi::Object::New(info.Env());
+    entry["path"] = e.notTaken[i].first;
+    entry["reason"] = e.notTaken[i].second;
+    notTaken[uint32_t(i)] = entry;
+  }
+  result["notTaken"] = notTaken;
+  return result;
+}
+
+Napi::Value information(const Napi::CallbackInfo& info) {
+  const CpuInfo& cpu = cpuInfo();
+  Napi::Object result = Napi::Object::New(info.Env());
+  Napi::Array isas = Napi::Array::New(info.Env(), cpu.usable.size());
+  for (size_t i = 0; i < cpu.usable.size(); ++i) isas[uint32_t(i)] = isaName(cpu.usable[i]);
+  result["cpu"] = cpu.name;
+  result["isas"] = isas;
+  result["isa"] = isaName(cpu.automatic);
+  result["threads"] = Pool::shared().size();
+  result["version"] = FUSED_ATTENTION_VERSION;
+  return result;
+}
+
+Napi::Value park(const Napi::CallbackInfo& info) {
+  if (info[0].IsNull()) {
+    parkAt(Stage::none);
+    return info.Env().Undefined();
+  }
+  const std::string stage = info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "";
+  if (stage == "queued")
+    parkAt(Stage::queued);
+  else if (stage == "running")
+    parkAt(Stage::running);
+  else if (stage == "finishing")
+    parkAt(Stage::finishing);
+  else
+    throw CodedError("ERR_INVALID_ARG_VALUE", "stage", "'queued', 'running', 'finishing' or null", "another value");
+  return info.Env().Undefined();
+}
+
+Napi::Value parked(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), parkedJobs()); }
+
+template <Napi::Value (*function)(const Napi::CallbackInfo&)>
+Napi::Value guardedExport(const Napi::CallbackInfo& info) {
+  return Napi::Value(info.Env(), guarded(info.Env(), [&]() -> napi_value { return function(info); }));
+}
+
+template <Napi::Value (*function)(const Napi::CallbackInfo&)>
+void addExport(Napi::Object& exports, const char* name) {
+  exports.Set(name, Napi::Function::New<guardedExport<function>>(exports.Env(), name));
+}
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  stayLoaded();
+  env.SetInstanceData(new Environment(env));
+  addExport<information>(exports, "info");
+  addExport<runSync<CallKind::attention>>(exports, "runSync");
+  addExport<run<CallKind::attention>>(exports, "run");
+  addExport<cancel>(exports, "cancel");
+  addExport<explain>(exports, "explain");
+  addExport<runSync<CallKind::merge>>(exports, "mergeSync");
+  addExport<run<CallKind::merge>>(exports, "merge");
+  addExport<park>(exports, "park");
+  addExport<parked>(exports, "parked");
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(fused_attention, initialize)
+
+}  // namespace fused_attention::binding

@@ -1,0 +1,87 @@
+#include "call_arguments.h"
+
+#include "../error.h"
+
+namespace fused_attention::binding {
+
+namespace {
+
+[[noreturn]] void wrongType(const char* argument, const char* expected) {
+  throw CodedError("ERR_INVALID_ARG_TYPE", argument, expected, "another value");
+}
+
+size_t bytesPerElement(napi_typedarray_type type) {
+  switch (type) {
+    case napi_int8_array:
+    case napi_uint8_array:
+    case napi_uint8_clamped_array: return 1;
+    case napi_int16_array:
+    case napi_uint16_array: return 2;
+    case napi_int32_array:
+    case napi_uint32_array:
+    case napi_float32_array: return 4;
+    case napi_float64_array:
+    case napi_bigint64_array:
+    case napi_biguint64_array: return 8;
+    default: return 0;
+  }
+}
+
+}  // namespace
+
+Buffer bufferOf(napi_env env, napi_value view, const char* argument) {
+  bool isTypedArray = false;
+  if (napi_is_typedarray(env, view, &isTypedArray) != napi_ok || !isTypedArray)
+    wrongType(argument, "a typed array or null");
+  napi_typedarray_type type;
+  size_t length = 0;
+  void* data = nullptr;
+  if (napi_get_typedarray_info(env, view, &type, &length, &data, nullptr, nullptr) != napi_ok) {
+    wrongType(argument, "a typed array that Node-API knows");
+  }
+  const size_t bytes = length * bytesPerElement(type);
+  // Detached and out-of-bounds views have length 0, and an address that may be stale.
+  return bytes == 0 ? Buffer{} : Buffer{data, bytes};
+}
+
+CallArguments readCall(Napi::Env env, napi_value value) {
+  const Napi::Value given(env, value);
+  if (!given.IsObject()) wrongType("call", "an object");
+  const Napi::Object call = given.As<Napi::Object>();
+  const Napi::Value numbers = call.Get("numbers");
+  const Napi::Value buffers = call.Get("buffers");
+  const Napi::Value copied = call.Get("copied");
+  if (!numbers.IsTypedArray() || numbers.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array) {
+    wrongType("call.numbers", "a Float64Array");
+  }
+  if (!buffers.IsArray()) wrongType("call.buffers", "an array");
+  if (!copied.IsUndefined() && !copied.IsArray()) wrongType("call.copied", "an array");
+
+  // Getters can run JavaScript: every value is fetched before the first address is taken.
+  CallArguments arguments;
+  const Napi::Array list = buffers.As<Napi::Array>();
+  const uint32_t slots = list.Length();
+  arguments.views.assign(slots, nullptr);
+  arguments.copied.assign(slots, false);
+  for (uint32_t slot = 0; slot < slots; ++slot) {
+    const Napi::Value view = list.Get(slot);
+    if (!view.IsNull() && !view.IsUndefined()) arguments.views[slot] = view;
+    if (copied.IsArray()) {
+      const Napi::Value copy = copied.As<Napi::Array>().Get(slot);
+      arguments.copied[slot] = copy.IsBoolean() && copy.As<Napi::Boolean>().Value();
+      arguments.anyCopied |= arguments.copied[slot];
+    }
+  }
+
+  const Buffer encoded = bufferOf(env, numbers, "call.numbers");
+  arguments.numbers = static_cast<const double*>(encoded.data);
+  arguments.count = encoded.bytes / sizeof(double);
+  arguments.buffers.resize(slots);
+  for (uint32_t slot = 0; slot < slots; ++slot) {
+    if (arguments.views[slot] != nullptr)
+      arguments.buffers[slot] = bufferOf(env, arguments.views[slot], "call.buffers");
+  }
+  return arguments;
+}
+
+}  // namespace fused_attention::binding

@@ -1,0 +1,27 @@
+// A NativeCall of lib/native.cts, read: where its numbers and buffers lie. Valid while no JavaScript runs.
+#pragma once
+
+#include <napi.h>
+
+#include <vector>
+
+#include "../problem_codec.h"
+
+namespace fused_attention::binding {
+
+struct CallArguments {
+  const double* numbers = nullptr;
+  size_t count = 0;
+  std::vector<napi_value> views;  // null where there is no buffer
+  std::vector<Buffer> buffers;
+  std::vector<bool> copied;  // buffers that a call in flight must not rely on
+  bool anyCopied = false;
+};
+
+/// Throws CodedError ERR_INVALID_ARG_TYPE, or Napi::Error where a getter threw.
+CallArguments readCall(Napi::Env env, napi_value call);
+
+/// Address and bytes of a typed array as it is now; empty when it is detached or out of bounds.
+Buffer bufferOf(napi_env env, napi_value view, const char* argument);
+
+}  // namespace fused_attention::binding

@@ -1,0 +1,62 @@
+// One asynchronous call from queueing to settling. Methods say on which thread they run.
+#pragma once
+
+#include <napi.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "../backend.h"
+#include "../leases.h"
+#include "../snapshot.h"
+#include "failure.h"
+
+namespace fused_attention::binding {
+
+class Job {
+ public:
+  /// What a job computes, and how a result that was computed in a copy gets back: plain C++, no JavaScript values.
+  struct Task {
+    std::function<void(const CancelFlag&)> compute;
+    std::function<void(int slot, const Buffer&)> writeBack;
+    std::vector<int> writtenCopies;
+    Lease lease;
+  };
+
+  explicit Job(Task task) : task_(std::move(task)) {}
+
+  // --- thread of the environment ---
+
+  /// Keeps the views alive, and the callback.
+  void hold(napi_env env, const std::vector<napi_value>& views, napi_value settled);
+  /// Asks the job to stop. True when it had not begun and never will: then nobody else is going to post it.
+  bool cancel();
+  /// Writes results back, gives everything up and calls the callback.
+  void settle(napi_env env);
+  /// Gives everything up without a word, when the environment goes away.
+  void abandon(napi_env env);
+
+  // --- thread of the pool ---
+
+  /// False when the job was withdrawn.
+  bool begin();
+  void compute();
+
+ private:
+  enum class State : uint8_t { waiting, begun, withdrawn };
+
+  void writeResultsBack(napi_env env);
+  void dropReferences(napi_env env);
+
+  Task task_;
+  CancelFlag cancel_;
+  std::atomic<State> state_{State::waiting};
+  std::optional<Failure> failure_;
+  std::vector<napi_ref> views_;  // by slot, null where there is no buffer
+  napi_ref settled_ = nullptr;
+};
+
+}  // namespace fused_attention::binding
