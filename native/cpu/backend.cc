@@ -52,8 +52,8 @@ class CpuBackend : public Backend {
 }  // namespace
 
 const Backend& cpuBackend() {
-  static const CpuBackend backend;
-  return backend;
+  static const CpuBackend* const leaked = new CpuBackend;  // pool threads may be here during exit()
+  return *leaked;
 }
 
 }  // namespace fused_attention

@@ -87,16 +87,16 @@ std::string brand() {
 }  // namespace
 
 const CpuInfo& cpuInfo() {
-  static const CpuInfo info = [] {
-    CpuInfo result;
-    result.name = brand();
-    result.usable = detect();
-    result.automatic = result.usable.front();
+  static const CpuInfo* const leaked = [] {  // pool threads may ask during exit()
+    auto* result = new CpuInfo;
+    result->name = brand();
+    result->usable = detect();
+    result->automatic = result->usable.front();
     // Not chosen unasked until some machine of ours has run it.
-    if (result.automatic == Isa::avx512) result.automatic = Isa::avx2;
+    if (result->automatic == Isa::avx512) result->automatic = Isa::avx2;
     return result;
   }();
-  return info;
+  return *leaked;
 }
 
 const char* isaName(Isa isa) {
