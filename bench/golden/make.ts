@@ -43,17 +43,23 @@ function tokenize(sentences: string[]): number[][] {
 async function embed(tokens: number[][]): Promise<Float32Array> {
   const graph = await loadGraph();
   const embeddings = new Float32Array(tokens.length * WIDTH);
-  for (let first = 0; first < tokens.length; first += BATCH) {
-    const batch = tokens.slice(first, first + BATCH);
+  // By length, shortest first: less padding to compute, and no batch ends with a sentence that has no tokens, which the
+  // graph would not count as a row.
+  const order = [...tokens.keys()].sort((a, b) => tokens[a]!.length - tokens[b]!.length);
+  for (let first = 0; first < order.length; first += BATCH) {
+    const rows = order.slice(first, first + BATCH);
+    const batch = rows.map((row) => tokens[row]!);
     const pairs = batch.flatMap((ids, row) => ids.map((_, column) => [row, column]));
     const indices = tf.tensor2d(pairs.flat(), [pairs.length, 2], 'int32');
     const values = tf.tensor1d(batch.flat(), 'int32');
     const result = (await graph.executeAsync({ indices, values })) as tf.Tensor;
-    // The graph counts its rows by the last sentence that has tokens.
     if (result.shape[0] !== batch.length || result.shape[1] !== WIDTH) {
       throw new Error(`batch at ${first}: [${result.shape}] for ${batch.length} sentences`);
     }
-    embeddings.set(await result.data<'float32'>(), first * WIDTH);
+    const made = await result.data<'float32'>();
+    for (const [index, row] of rows.entries()) {
+      embeddings.set(made.subarray(index * WIDTH, (index + 1) * WIDTH), row * WIDTH);
+    }
     tf.dispose([indices, values, result]);
     if (process.stderr.isTTY) process.stderr.write(`\r${first + batch.length}/${tokens.length} sentences`);
   }
