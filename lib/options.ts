@@ -18,7 +18,7 @@ import {
 import type { LengthsInput } from './lengths.js';
 import type { MaskItem } from './masks.js';
 import { checkInteger } from './shape.js';
-import { readSnapshot } from './snapshot.js';
+import { readProperty, readSnapshot } from './snapshot.js';
 import type { TensorInput } from './tensor.js';
 
 /** Order of the axes: `'bhsd'` is [B, H, S, D], `'bshd'` is [B, S, H, D]. */
@@ -222,18 +222,15 @@ function checkPartial({ lse, entropy, rowMax, outputDtype, given }: CallOptions)
   }
 }
 
-/** Checks that a value can be waited on for an abort. Throws the abort error itself when it is aborted already. */
+/** Checks that a value can be waited on for an abort. */
 export function checkSignal(value: unknown): AbortSignalLike | undefined {
   if (value === undefined) return undefined;
-  const signal = value as Partial<AbortSignalLike> | null;
-  const usable =
-    typeof signal === 'object' &&
-    signal !== null &&
-    typeof signal.aborted === 'boolean' &&
-    typeof signal.addEventListener === 'function' &&
-    typeof signal.removeEventListener === 'function';
-  if (!usable) throw invalidType('options.signal', 'an AbortSignal', value);
-  return signal as AbortSignalLike;
+  const argument = 'options.signal';
+  if (typeof value !== 'object' || value === null) throw invalidType(argument, 'an AbortSignal', value);
+  const read = (name: string): unknown => readProperty(argument, value, name);
+  const listens = typeof read('addEventListener') === 'function' && typeof read('removeEventListener') === 'function';
+  if (typeof read('aborted') !== 'boolean' || !listens) throw invalidType(argument, 'an AbortSignal', value);
+  return value as AbortSignalLike;
 }
 
 /** Throws the AbortError of a signal that is aborted already. */

@@ -21,7 +21,7 @@ import { guarded } from './prepare.js';
 import { checkAliasing } from './results.js';
 import { contiguousStrides, countOf, isContiguous } from './shape.js';
 import { readSinks } from './sinks.js';
-import { readSnapshot } from './snapshot.js';
+import { readProperty, readSnapshot } from './snapshot.js';
 import { readTensor, tensorOf, toTensor } from './tensor.js';
 import type { Tensor, TensorInput } from './tensor.js';
 import { rawView } from './view.js';
@@ -142,7 +142,7 @@ function readParts(given: unknown, layout: LayoutName): readonly Part[] {
   if (given.length < 1 || given.length > maxParts) {
     throw new AttentionError('ERR_OUT_OF_RANGE', 'parts', `1 to ${maxParts} partials`, `${given.length}`);
   }
-  const parts = given.map((part: unknown, index) => readPart(part, `parts[${index}]`, layout));
+  const parts = Array.from(given, (part: unknown, index) => readPart(part, `parts[${index}]`, layout));
   const shape = formatShape(parts[0]!.views[0]!.shape);
   for (const { argument, names, views } of parts) {
     if (formatShape(views[0]!.shape) === shape) continue;
@@ -157,11 +157,11 @@ function readParts(given: unknown, layout: LayoutName): readonly Part[] {
 
 function readPart(part: unknown, argument: string, layout: LayoutName): Part {
   if (typeof part !== 'object' || part === null) throw invalidType(argument, 'a partial or { output, lse }', part);
-  const { kind } = part as { kind?: unknown };
+  const kind = readProperty(argument, part, 'kind');
   if (kind !== undefined && kind !== 'softmax') throw invalidValue(`${argument}.kind`, "'softmax'", describe(kind));
   const finished = kind === undefined;
   const names = finished ? ['output', 'lse'] : ['o', 'm', 'l'];
-  const read = names.map((name) => readFloat32((part as Record<string, unknown>)[name], `${argument}.${name}`));
+  const read = names.map((name) => readFloat32(readProperty(argument, part, name), `${argument}.${name}`));
   const [first, ...statistics] = read as [HostView, ...HostView[]];
   const rank = first.shape.length;
   if (rank !== 3 && rank !== 4) {

@@ -18,13 +18,36 @@ export function readSnapshot(
     throw invalidType(argument, 'an object', value);
   for (const name in value) {
     if (!names.includes(name)) throw later.includes(name) ? notYet(argument, name) : unknown(argument, name, names);
-    try {
-      snapshot[name] = (value as Record<string, unknown>)[name];
-    } catch (cause) {
-      throw invalidValue(`${argument}.${name}`, 'a readable property', 'one that throws', cause);
-    }
+    snapshot[name] = readProperty(argument, value, name);
   }
+  // attention(q, k, v, causal()): a mask has no properties, and would pass for no options at all.
+  if (isEmpty(snapshot) && isInstance(value)) throw invalidType(argument, 'an object of options', value);
   return snapshot;
+}
+
+function isEmpty(snapshot: object): boolean {
+  for (const _ in snapshot) return false;
+  return true;
+}
+
+/** Whether an object was made by a class, rather than written out or made from another such object. */
+function isInstance(value: object): boolean {
+  let prototype: object | null = Object.getPrototypeOf(value);
+  while (prototype !== null) {
+    const parent: object | null = Object.getPrototypeOf(prototype);
+    if (parent !== null && Object.hasOwn(prototype, 'constructor')) return true;
+    prototype = parent;
+  }
+  return false;
+}
+
+/** One property; a getter that throws is the user's error, not this package's. */
+export function readProperty(argument: string, value: object, name: string): unknown {
+  try {
+    return (value as Record<string, unknown>)[name];
+  } catch (cause) {
+    throw invalidValue(`${argument}.${name}`, 'a readable property', 'one that throws', cause);
+  }
 }
 
 function notYet(argument: string, name: string): AttentionError {

@@ -3,7 +3,7 @@
 import { inspect } from 'node:util';
 
 import test from 'ava';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { Tensor } from '../lib/index.js';
 import { element, filled, indices, resizable, rowMajor } from './helpers/tensors.js';
 import { refuses } from './helpers/errors.js';

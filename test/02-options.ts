@@ -383,7 +383,7 @@ test('unknown options are named, with the nearest known one', (t) => {
   // Inherited options count: an object made from defaults must not lose them in silence.
   t.true(same(run(Object.create({ scale: 1 }) as AttentionOptions), run({ scale: 1 })));
   refuses(t, rawOptions(Object.create({ laout: 1 })), { code: 'ERR_UNKNOWN_OPTION', argument: 'options.laout' });
-  for (const options of [null, 7, 'causal', [], () => 0]) {
+  for (const options of [null, 7, 'causal', [], () => 0, causal(), q, new Map()]) {
     refuses(t, rawOptions(options), { code: 'ERR_INVALID_ARG_TYPE', argument: 'options' });
   }
 });

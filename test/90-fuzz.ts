@@ -26,6 +26,11 @@ const promised = attention as unknown as (...args: unknown[]) => Promise<unknown
 const merge = mergePartials as unknown as (...args: unknown[]) => Promise<unknown>;
 const mergeNow = mergePartialsSync as unknown as Entry;
 
+const modes = [
+  ...['sync', 'sync', 'sync', 'promise', 'promise', 'promise'],
+  ...['disturbed', 'disturbed', 'aborted', 'explain'],
+];
+
 interface Tally {
   results: number;
   kernels: number;
@@ -58,7 +63,7 @@ async function runCall(seed: number, tally: Tally): Promise<void> {
   const random = new Random(seed);
   const call = new CallMaker(random).make();
   const args = [...call.args, call.options];
-  const mode = random.pick(['sync', 'sync', 'promise', 'disturbed', 'aborted', 'explain']);
+  const mode = random.pick(modes);
   const disturbed = mode === 'disturbed' || mode === 'aborted';
   try {
     if (mode === 'explain') {
