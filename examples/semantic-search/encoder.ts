@@ -73,7 +73,17 @@ export class SentenceEncoder {
     clipped.forEach((tokens, index) => (starts[index + 1] = starts[index]! + tokens.length));
     const batch: Ragged = { starts, total: starts[clipped.length]! };
 
-    let x = this.#embed(clipped, batch);
+    // Sentences without tokens keep a mean of 0.
+    const pooled =
+      batch.total === 0
+        ? new Float32Array(clipped.length * this.#hidden.inputs)
+        : await this.#transform(this.#embed(clipped, batch), batch);
+    return normalizeRows(this.#hidden.apply(pooled).map(Math.tanh), this.dimensions);
+  }
+
+  /** Both layers and the mean over tokens: [tokens, 256] to [sentences, 512]. */
+  async #transform(embedded: Float32Array, batch: Ragged): Promise<Float32Array> {
+    let x = embedded;
     for (const layer of this.#layers.slice(0, -1)) {
       const y = await this.#attend(layer, x, batch);
       x = add(layer.contract.apply(layer.expand.apply(layerNorm(y, layer.feedForwardNorm))), y);
@@ -82,12 +92,8 @@ export class SentenceEncoder {
     const last = this.#layers.at(-1)!;
     const y = await this.#attend(last, x, batch);
     const expanded = last.expand.apply(layerNorm(y, last.feedForwardNorm));
-    const pooled = add(
-      last.contract.apply(mean(expanded, last.expand.outputs, batch)),
-      mean(y, last.contract.outputs, batch),
-    );
-    clearEmpty(pooled, batch);
-    return normalizeRows(this.#hidden.apply(pooled).map(Math.tanh), this.dimensions);
+    const means = last.contract.apply(mean(expanded, last.expand.outputs, batch));
+    return clearEmpty(add(means, mean(y, last.contract.outputs, batch)), batch);
   }
 
   /** Token embeddings and positions, [tokens, 256]. */
@@ -169,12 +175,13 @@ function mean(rows: Float32Array, width: number, { starts }: Ragged): Float32Arr
   return means;
 }
 
-/** The mean of no tokens is 0 in the graph: undoes the bias that the projection gave such rows. */
-function clearEmpty(rows: Float32Array, { starts }: Ragged): void {
+/** The mean of no tokens is 0 in the graph: takes back, in place, the bias that W2 gave such rows. */
+function clearEmpty(rows: Float32Array, { starts }: Ragged): Float32Array {
   const width = rows.length / (starts.length - 1);
   for (let s = 0; s + 1 < starts.length; s++) {
     if (starts[s + 1] === starts[s]) rows.fill(0, s * width, (s + 1) * width);
   }
+  return rows;
 }
 
 /** Scales every row to length one, in place. */

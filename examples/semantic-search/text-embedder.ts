@@ -1,11 +1,12 @@
 // Text to embeddings in one thread: tokeniser and encoder together, with the time each batch took.
 
-import { SentenceEncoder } from './encoder.js';
+import { MAX_TOKENS, SentenceEncoder } from './encoder.js';
 import { loadVocabulary, Tokenizer } from './tokenizer.js';
 
 export interface Embedded {
   /** [sentences, dimensions], row-major, every row of length one. */
   embeddings: Float32Array;
+  /** Tokens that went through the encoder. */
   tokens: number;
   /** Milliseconds this call spent in all, and in attention. */
   time: number;
@@ -35,7 +36,7 @@ export class TextEmbedder {
     const embeddings = await this.#encoder.encode(tokens);
     return {
       embeddings,
-      tokens: tokens.reduce((sum, ids) => sum + ids.length, 0),
+      tokens: tokens.reduce((sum, ids) => sum + Math.min(ids.length, MAX_TOKENS), 0),
       time: performance.now() - began,
       attentionTime: this.#encoder.attentionTime - attentionBefore,
     };
