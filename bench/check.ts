@@ -52,7 +52,7 @@ function checkRow(
     const actual = contestant.row(batch, head, rowQ + row);
     if (actual === null) continue;
     for (let d = 0; d < c.dim; d++) {
-      const bound = 2 * outputBound(rowContext(expected, 0, c.dim, keys)) * expected.spread[d]!;
+      const bound = 2 * outputBound(rowContext(expected, 0, c.dim, keys), expected.spread[d]!);
       const error = Math.abs(actual[d]! - expected.output[d]!);
       if (!(error <= bound)) {
         const where = `batch ${batch}, head ${head}, row ${rowQ + row}, component ${d}`;
@@ -96,7 +96,7 @@ function checkAll(c: Case, inputs: Inputs, ours: Contestant, peer: Contestant): 
       const k = extremes(inputs.key, part, headKv, rowKv, keys);
       const v = extremes(inputs.value, part, headKv, rowKv, keys);
       const magnitude = (q.norm * k.norm) / Math.sqrt(c.dim);
-      const bound = 2 * outputBound({ dimQk: c.dim, keys, magnitude, lse: 0 }) * v.top;
+      const bound = 2 * outputBound({ dimQk: c.dim, keys, magnitude, lse: 0 }, v.top);
       for (let row = 0; row < queries; row++) {
         const theirs = peer.row(batch, head, rowQ + row);
         if (theirs === null) continue;

@@ -51,10 +51,10 @@ export function compare(c: OracleCase, operands: Operands, ours: Float32Array, t
         ...(sinks ? { sink: sinks[h]! } : {}),
       });
       for (let row = 0; row < queries; row++) {
-        const relative = outputBound(rowContext(exact, row, dimQk, keys));
+        const context = rowContext(exact, row, dimQk, keys);
         for (let d = 0; d < dimV; d++) {
           const at = ((b * queries + row) * headsQ + h) * dimV + d;
-          const bound = relative * exact.spread[row * dimV + d]!;
+          const bound = outputBound(context, exact.spread[row * dimV + d]!);
           const reference = exact.output[row * dimV + d]!;
           const off = (x: number, y: number, allowed: number): number => {
             const difference = Math.abs(x - y);
