@@ -30,7 +30,7 @@ const prototype: object = Object.getPrototypeOf(Float32Array.prototype);
 const tag = getter(Symbol.toStringTag);
 const length = getter('length');
 const buffer = getter('buffer');
-const byteOffset = getter('byteOffset');
+const byteOffset = getter('byteOffset') as (value: unknown) => number;
 
 /** `'Float32Array'`, ... for real typed arrays, undefined for everything else. */
 export function typedArrayName(value: unknown): string | undefined {
@@ -38,7 +38,7 @@ export function typedArrayName(value: unknown): string | undefined {
 }
 
 /** Elements now; 0 when the buffer is detached or the view has fallen out of its bounds. */
-export function lengthOf(array: TensorData): number {
+export function lengthOf(array: TensorData | ArrayBufferView): number {
   return length(array) as number;
 }
 
@@ -46,11 +46,15 @@ export function bufferOf(array: ArrayBufferView): ArrayBufferLike {
   return buffer(array) as ArrayBufferLike;
 }
 
+export function byteOffsetOf(array: ArrayBufferView): number {
+  return byteOffset(array);
+}
+
 /** Elements [start, start + count) of `array` as a view of the plain class for the type. They must exist. */
 export function viewRange(array: TensorData, dtype: Dtype, start: number, count: number): RawView {
   if (count === 0) return emptyView(dtype);
   const memory = bufferOf(array);
-  const from = byteOffset(array) as number;
+  const from = byteOffset(array);
   switch (dtype) {
     case 'float32':
       return new Float32Array(memory, from + 4 * start, count);

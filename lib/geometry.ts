@@ -184,7 +184,9 @@ function readLengths(
     throw invalidValue(`options.${name}`, 'none with cumulative lengths', describe(given[name]));
   }
   const cumulativeQ = readCumulative('options.cuSeqlensQ', given['cuSeqlensQ'], queries);
-  const cumulativeKv = readCumulative('options.cuSeqlensKv', given['cuSeqlensKv'], keys);
+  // Self-attention gives the same lengths twice.
+  const same = given['cuSeqlensKv'] === given['cuSeqlensQ'] && keys === queries;
+  const cumulativeKv = same ? cumulativeQ : readCumulative('options.cuSeqlensKv', given['cuSeqlensKv'], keys);
   if (cumulativeQ.length !== cumulativeKv.length) {
     const expected = `${cumulativeQ.length} values, as cuSeqlensQ has`;
     throw shapeMismatch('options.cuSeqlensKv', expected, `${cumulativeKv.length}`);

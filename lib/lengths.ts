@@ -2,7 +2,7 @@
 
 import { endianness } from 'node:os';
 
-import { typedArrayName } from './arrays.js';
+import { bufferOf, byteOffsetOf, lengthOf, typedArrayName } from './arrays.js';
 import { AttentionError, describe, invalidType, outOfRange, shapeMismatch } from './errors.js';
 
 /** Lengths, or cumulative lengths, of sequences: integers in rows. */
@@ -60,8 +60,9 @@ export function checkPadded(lengths: Float64Array, batch: number, rows: number, 
 }
 
 function fromNumbers(values: readonly unknown[], argument: string): Float64Array {
-  const result = new Float64Array(values.length);
-  for (let i = 0; i < result.length; i += 1) {
+  const { length } = values;
+  const result = new Float64Array(length);
+  for (let i = 0; i < length; i += 1) {
     const value = values[i];
     if (typeof value !== 'number') throw invalidType(`${argument}[${i}]`, 'an integer', value);
     result[i] = value;
@@ -71,9 +72,11 @@ function fromNumbers(values: readonly unknown[], argument: string): Float64Array
 
 function fromBigInts(values: BigInt64Array): Float64Array {
   // Reading a BigInt64Array makes a BigInt an element, several times the cost of reading its halves.
-  const result = new Float64Array(values.length);
-  const halves = new Int32Array(values.buffer, values.byteOffset, 2 * result.length);
-  for (let i = 0; i < result.length; i += 1) {
+  const length = lengthOf(values);
+  const result = new Float64Array(length);
+  if (length === 0) return result;
+  const halves = new Int32Array(bufferOf(values), byteOffsetOf(values), 2 * length);
+  for (let i = 0; i < length; i += 1) {
     result[i] = halves[2 * i + highHalf]! * 2 ** 32 + (halves[2 * i + 1 - highHalf]! >>> 0);
   }
   return result;

@@ -2,7 +2,7 @@
 
 import test from 'ava';
 import { attention, attentionSync, causal, slidingWindow, Tensor } from '../lib/index.js';
-import type { AttentionOptions, TensorInput } from '../lib/index.js';
+import type { AttentionBaseOptions, AttentionOptions, TensorInput } from '../lib/index.js';
 import { refuses } from './helpers/errors.js';
 import { filled } from './helpers/tensors.js';
 
@@ -129,6 +129,39 @@ test('out: gaps between rows are left alone', (t) => {
   t.is(data.filter((value) => value === 7).length, B * Hq * Nq * (10 - Dv));
 });
 
+test('out: every element is written, of rows that see nothing too', (t) => {
+  const [rows, features] = [64, 80];
+  const tensor = filled([2, 2, rows, features]);
+  const ragged = filled([4 * rows, 2, features]);
+  const [dense, flat] = [tensor.shape, ragged.shape];
+  const cases: [Tensor, readonly number[], AttentionBaseOptions][] = [
+    [tensor, dense, {}],
+    [tensor, dense, { lengthsQ: [0, 3], lengthsKv: [5, 0] }],
+    [tensor, dense, { mask: filled([2, rows], 'bool'), align: 'top-left' }],
+    [tensor, dense, { mask: Tensor.from(new Uint8Array(1), [1, 1, 1, 1], { dtype: 'bool' }) }],
+    [ragged, flat, { cuSeqlensQ: [0, 0, 9, 4 * rows, 4 * rows], cuSeqlensKv: [0, 7, 7, 8, 4 * rows], mask: causal() }],
+  ];
+  for (const [input, shape, options] of cases) {
+    const statistic = shape.length === 3 ? [2, 4 * rows] : [2, 2, rows];
+    const poisoned = (dims: readonly number[]): Tensor =>
+      Tensor.from(new Float32Array(dims.reduce((product, size) => product * size, 1)).fill(NaN), dims);
+    const out = {
+      output: poisoned(shape),
+      lse: poisoned(statistic),
+      entropy: poisoned(statistic),
+      rowMax: poisoned(statistic),
+    };
+    attentionSync(input, input, input, { ...options, lse: true, entropy: true, rowMax: true, out });
+    for (const [name, { data }] of Object.entries(out)) t.false((data as Float32Array).some(Number.isNaN), name);
+    const parts = { o: poisoned([...statistic, features]), m: poisoned(statistic), l: poisoned(statistic) };
+    attentionSync(input, input, input, { ...options, partial: true, out: parts });
+    for (const [name, { data }] of Object.entries(parts)) t.false((data as Float32Array).some(Number.isNaN), name);
+  }
+  const none = attentionSync(tensor, tensor.narrow(2, 0, 0), tensor.narrow(2, 0, 0), { lse: true });
+  t.true(none.output.toFloat32().every((value) => value === 0));
+  t.true(none.lse.toFloat32().every((value) => value === -Infinity));
+});
+
 test('out: refuses what the result cannot go to', (t) => {
   const shape = [B, Hq, Nq, Dv];
   const count = B * Hq * Nq * Dv;
@@ -193,7 +226,7 @@ test('lengths: any array of integers; ragged equals padded', (t) => {
   const rows = (tensor: Tensor, b: number, count: number): Float32Array =>
     tensor.narrow(0, b, 1).narrow(2, 0, count).transpose(1, 2).toFloat32();
   const join = (tensor: Tensor, counts: number[]): Tensor => {
-    const parts = counts.map((count, b) => [...rows(tensor, b, count)]).flat();
+    const parts = counts.flatMap((count, b) => [...rows(tensor, b, count)]);
     const [, heads, , dim] = tensor.shape as [number, number, number, number];
     return Tensor.from(Float32Array.from(parts), [parts.length / heads / dim, heads, dim]);
   };

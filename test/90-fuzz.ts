@@ -26,10 +26,7 @@ const promised = attention as unknown as (...args: unknown[]) => Promise<unknown
 const merge = mergePartials as unknown as (...args: unknown[]) => Promise<unknown>;
 const mergeNow = mergePartialsSync as unknown as Entry;
 
-const modes = [
-  ...['sync', 'sync', 'sync', 'promise', 'promise', 'promise'],
-  ...['disturbed', 'disturbed', 'aborted', 'explain'],
-];
+const modes = 'sync sync sync promise promise promise disturbed disturbed aborted explain'.split(' ');
 
 interface Tally {
   results: number;
