@@ -2,92 +2,14 @@
 // nothing was cut.
 
 import test from 'ava';
-import { attention, attentionSync, mergePartials, mergePartialsSync, Tensor, type PartialInput } from '../lib/index.js';
-import { actualOf, bitsOf, callOf, tensorOf, type Call, type Options, type Result } from './reference/call.js';
+import { attention, attentionSync, mergePartials, mergePartialsSync, Tensor } from '../lib/index.js';
+import { actualOf, bitsOf, type Result } from './reference/call.js';
 import { describe, type Case } from './reference/case.js';
 import { differences } from './reference/check.js';
 import { expectedOf } from './reference/expected.js';
-import { draw, usual, type Topic } from './reference/grid.js';
+import type { Topic } from './reference/grid.js';
+import { cuts, finishedOf, parted, partialOf } from './reference/parts.js';
 import { Random } from './reference/random.js';
-import { placeGrid } from './reference/storage.js';
-import { valuesOf, type Grid, type Values } from './reference/values.js';
-
-/** Columns [begin, end) of a grid over keys. */
-function columnsOf(grid: Grid, begin: number, end: number): Grid {
-  const [b, h, rows, columns] = grid.shape;
-  if (columns === 1) return grid;
-  const width = end - begin;
-  const data = new Float64Array(b * h * rows * width);
-  for (let line = 0; line < b * h * rows; line++) {
-    data.set(grid.data.subarray(line * columns + begin, line * columns + end), line * width);
-  }
-  return { shape: [b, h, rows, width], data };
-}
-
-interface Parted {
-  one: Case;
-  values: Values;
-  whole: Call;
-  /** The call over keys [begin, end), without sinks. */
-  part(begin: number, end: number): Call;
-}
-
-/** A case without bands: positions would not survive the cut. */
-function parted(topic: Topic, seed: number): Parted {
-  const drawn = draw(topic, seed, usual);
-  const one: Case = {
-    ...drawn,
-    lengths: 'dense',
-    lengthsQ: null,
-    lengthsKv: null,
-    causal: false,
-    window: null,
-    outputDtype: 'float32',
-    lse: true,
-    entropy: false,
-    rowMax: false,
-  };
-  if (one.storage.key === 'packed') one.storage = { query: 'plain', key: 'plain', value: 'plain' };
-  const values = valuesOf(one);
-  const whole = callOf(one, values);
-  const axis = one.layout === 'bhsd' ? 2 : 1;
-  return {
-    one,
-    values,
-    whole,
-    part(begin, end) {
-      const random = new Random(seed + begin);
-      const mask = values.masks.map((grid, n) =>
-        tensorOf(placeGrid(columnsOf(grid, begin, end), 'bool', one.masks[n] === 'keys' ? 2 : 4, random)),
-      );
-      const { sinks: _, ...options } = whole.options;
-      return {
-        query: whole.query,
-        key: whole.key.narrow(axis, begin, end - begin),
-        value: whole.value.narrow(axis, begin, end - begin),
-        options: {
-          ...options,
-          mask,
-          ...(values.bias ? { bias: tensorOf(placeGrid(columnsOf(values.bias, begin, end), one.bias!.dtype, 4, random)) } : {}),
-        },
-      };
-    },
-  };
-}
-
-function partialOf({ query, key, value, options }: Call): PartialInput {
-  const { lse: _, outputDtype: __, ...rest } = options as Record<string, unknown>;
-  return attentionSync(query, key, value, { ...rest, partial: true } as unknown as Options) as unknown as PartialInput;
-}
-
-function finishedOf({ query, key, value, options }: Call): PartialInput {
-  return attentionSync(query, key, value, options) as unknown as PartialInput;
-}
-
-function cuts(random: Random, keys: number): number[] {
-  const inner = Array.from({ length: random.integer(0, 5) }, () => random.integer(0, keys));
-  return [0, ...inner, keys].sort((a, b) => a - b); // empty parts among them
-}
 
 for (const topic of ['masks', 'scores', 'types', 'decode', 'long'] as Topic[]) {
   test(`${topic}: parts of either kind, merged, are the whole`, (t) => {

@@ -1,7 +1,8 @@
 // One sequence and one query head of a case as a case of its own: what its bits may depend on, and nothing else.
 
-import type { Case } from './case.js';
-import type { Grid, Values } from './values.js';
+import { actualOf, callOf, run } from './call.js';
+import { describe, type Case } from './case.js';
+import { valuesOf, type Grid, type Values } from './values.js';
 
 function slice(grid: Grid, b: number, h: number, queries: number, keys: number): Grid {
   const [batches, heads, rows, columns] = grid.shape;
@@ -14,7 +15,7 @@ function slice(grid: Grid, b: number, h: number, queries: number, keys: number):
   return { shape: [1, 1, cut.rows, cut.columns], data };
 }
 
-export function alone(test: Case, values: Values, s: number, h: number): { test: Case; values: Values } {
+function alone(test: Case, values: Values, s: number, h: number): { test: Case; values: Values } {
   const { batch, queries, keys } = values.sequences[s]!;
   const hkv = Math.floor(h / (test.headsQ / test.headsKv));
   return {
@@ -42,4 +43,30 @@ export function alone(test: Case, values: Values, s: number, h: number): { test:
       sinks: values.sinks && values.sinks.slice(h, h + 1),
     },
   };
+}
+
+/** Where a row of the case has other bits than its sequence and head have alone; null when nowhere. */
+export function differsAlone(test: Case): string | null {
+  const values = valuesOf(test);
+  const together = actualOf(test, run(callOf(test, values)));
+  let first = 0;
+  for (const [s, { queries }] of values.sequences.entries()) {
+    for (let h = 0; h < test.headsQ; h++) {
+      const single = alone(test, values, s, h);
+      const lonely = actualOf(single.test, run(callOf(single.test, single.values)));
+      const [b, from] = test.lengths === 'ragged' ? [0, first] : [s, 0];
+      for (let row = 0; row < queries; row++) {
+        const statistics = (['lse', 'entropy', 'rowMax'] as const).every(
+          (name) => !test[name] || Object.is(together[name]!(b, h, from + row), lonely[name]!(0, 0, row)),
+        );
+        let same = statistics;
+        for (let d = 0; d < test.dimV; d++) {
+          same &&= Object.is(together.output(b, h, from + row, d), lonely.output(0, 0, row, d));
+        }
+        if (!same) return `sequence ${s}, head ${h}, row ${row} of ${describe(test)}`;
+      }
+    }
+    first += queries;
+  }
+  return null;
 }

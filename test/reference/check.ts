@@ -45,7 +45,7 @@ export function differences(test: Case, expected: Expected, actual: Actual, limi
           }
           rule?.add(got, want, expected.lp![s]![h]![index]!);
           // A 16-bit result is a float32 one rounded once more: kernels that accumulate in float32 owe that too.
-          const bound = tolerance.outputBound(context) * result.spread[index]!;
+          const bound = tolerance.outputBound(context, result.spread[index]!);
           const store = dtype === 'float32' ? 0 : 0.5 * spacing(dtype, Math.abs(want) + bound);
           if (!tolerance.within(got, want, bound + store)) say(`output${where}[${d}]: ${got}, expected ${want} +- ${bound + store}`);
         }

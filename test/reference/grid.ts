@@ -128,7 +128,7 @@ export function draw(topic: Topic, seed: number, options: GridOptions): Case {
 
   if (test.lengths !== 'dense') {
     const within = (rows: number) =>
-      Array.from({ length: test.batch }, () => random.pick([0, 1, rows, random.integer(0, rows), random.integer(0, rows)]));
+      Array.from({ length: test.batch }, () => random.pick([0, Math.min(1, rows), rows, random.integer(0, rows), random.integer(0, rows)]));
     test.lengthsQ = within(test.queries);
     test.lengthsKv = within(test.keys);
     if (test.lengths === 'padded' && random.chance(0.4)) test.lengthsQ = null;
@@ -180,3 +180,38 @@ export function grid(topic: Topic, options: GridOptions = usual): Case[] {
 export function wholeGrid(options: GridOptions = usual): Case[] {
   return order.flatMap((topic) => grid(topic, options));
 }
+
+/** Few queries over many keys, so that threads share one row's keys. */
+export const deep: Case[] = [
+  { queries: 1, keys: 5000, headsQ: 1, headsKv: 1 },
+  { queries: 1, keys: 4096, headsQ: 4, headsKv: 1 },
+  { queries: 1, keys: 3001, headsQ: 6, headsKv: 2 },
+  { queries: 3, keys: 5000, headsQ: 2, headsKv: 2 },
+  { queries: 40, keys: 2300, headsQ: 1, headsKv: 1 },
+  { queries: 2, keys: 1537, headsQ: 7, headsKv: 1 },
+  { queries: 9, keys: 513, headsQ: 1, headsKv: 1 },
+].flatMap((shape, n) =>
+  [0, 1, 2].map((variant) => ({
+    ...draw('dense', 500 + n, usual),
+    ...shape,
+    seed: 600 + 3 * n + variant,
+    batch: 1 + (variant % 2),
+    lengths: 'dense' as const,
+    lengthsQ: null,
+    lengthsKv: null,
+    dimQk: [24, 64, 7][variant]!,
+    dimV: [24, 33, 7][variant]!,
+    storage: { query: 'plain', key: 'plain', value: 'plain' } as const,
+    causal: variant > 0,
+    window: variant === 2 ? ([900, 0] as [number, number]) : null,
+    masks: variant === 1 ? (['keys'] as const).slice() : [],
+    softcap: variant === 2 ? 20 : null,
+    sinks: variant === 1,
+    scores: variant === 0 ? ('wide' as const) : ('normal' as const),
+    scale: null,
+    lse: true,
+    entropy: true,
+    rowMax: true,
+    threads: 1,
+  })),
+);

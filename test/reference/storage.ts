@@ -95,7 +95,7 @@ export function placeInputs(test: Case, values: Values): PlacedInputs {
   if (test.storage.query === 'packed') {
     const width = test.headsQ * test.dimQk + test.headsKv * (test.dimQk + test.dimV);
     const all = Math.max(rows.queries, rows.keys);
-    const common = { length: batch * all * width, batch: all * width, row: width };
+    const common = { length: (batch * all + 1) * width, batch: all * width, row: width };
     places.query = { ...common, offset: 0, head: test.dimQk };
     places.key = { ...common, offset: test.headsQ * test.dimQk, head: test.dimQk };
     places.value = { ...common, offset: (test.headsQ + test.headsKv) * test.dimQk, head: test.dimV };

@@ -2,11 +2,13 @@
 //
 //   float32 output   |o - ref| <= u (sqrt(d) A_i + sqrt(nkv) + 8) sum_j p_ij |v_j|       per component
 //   lse              |lse - ref| <= u (sqrt(d) A_i + |lse| + sqrt(nkv) + 8)
-//   row maximum      |m - ref| <= u (sqrt(d) A_i + |m| + 8)
+//   row maximum      |m - ref| <= u ((sqrt(d) + 2) A_i + 2 |m| + 8)
 //   entropy, nats    |H - ref| <= u (sqrt(d) A_i + |lse| + sqrt(nkv) + 8) (2 + H)
 //   16-bit output    max |o - ref| <= 2 max |lp - ref| + 2 max |(ref + 0.3 - 0.3) - ref|, the last in the output's type;
 //                    mean |o - ref| <= 1.5 mean |lp - ref|, over the whole result
 //
+// Row maximum: it is a bare score, so nothing averages out: scale and base change cost a rounding each, softcap a few.
+// Where weights would fall below float32's normal range they are 0, so outputs also get its smallest normal number.
 // Entropy: an error e in ln p moves -sum p ln p by at most e sum p (1 + |ln p|) = e (1 + H); the other e is for the
 // sums themselves.
 
@@ -26,9 +28,9 @@ function base(row: RowContext): number {
   return Math.sqrt(row.dimQk) * row.magnitude + Math.sqrt(row.keys) + 8;
 }
 
-/** Relative to sum_j p |v_j|. */
-export function outputBound(row: RowContext): number {
-  return unit * base(row);
+/** `spread` is sum_j p |v_j|. */
+export function outputBound(row: RowContext, spread: number): number {
+  return unit * base(row) * spread + 2 ** -126;
 }
 
 export function lseBound(row: RowContext): number {
@@ -36,7 +38,7 @@ export function lseBound(row: RowContext): number {
 }
 
 export function rowMaxBound(row: RowContext, rowMax: number): number {
-  return unit * (Math.sqrt(row.dimQk) * row.magnitude + Math.abs(rowMax) + 8);
+  return unit * ((Math.sqrt(row.dimQk) + 2) * row.magnitude + 2 * Math.abs(rowMax) + 8);
 }
 
 export function entropyBound(row: RowContext, entropy: number): number {
