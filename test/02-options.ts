@@ -134,7 +134,7 @@ test('out: every element is written, of rows that see nothing too', (t) => {
   const tensor = filled([2, 2, rows, features]);
   const ragged = filled([4 * rows, 2, features]);
   const [dense, flat] = [tensor.shape, ragged.shape];
-  const cases: [Tensor, readonly number[], AttentionBaseOptions][] = [
+  const cases: [Tensor, readonly number[], Omit<AttentionBaseOptions, 'sinks' | 'outputDtype'>][] = [
     [tensor, dense, {}],
     [tensor, dense, { lengthsQ: [0, 3], lengthsKv: [5, 0] }],
     [tensor, dense, { mask: filled([2, rows], 'bool'), align: 'top-left' }],
