@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 
 import { loadNative } from '../../lib/native.cjs';
+import type { NativeCall } from '../../lib/native.cjs';
 import { Tensor } from '../../lib/index.js';
 
 export const native = loadNative();
@@ -58,6 +59,22 @@ export function over(buffer: ArrayBufferLike, shape: readonly number[], seed = 1
 
 export function size(shape: readonly number[]): number {
   return shape.reduce((product, n) => product * n, 1);
+}
+
+/**
+ * A call as the addon takes it: ten ragged rows, one head, dimension 4, with these cumulative lengths on both sides. For what
+ * lib/ would have refused before.
+ */
+export function raggedCall(lengths: number[]): NativeCall {
+  const rows = 10;
+  const dim = 4;
+  const layout = [0, 0, 0, 0, dim]; // float32, offset, strides of batch, head and row
+  const head = [1, 0, places, lengths.length - 1, 1, 1, rows, rows, dim, dim, 1, 0, 0, 2, 0];
+  const numbers = Float64Array.from([...head, ...layout, ...layout, ...layout, ...layout, -Infinity, Infinity, 0]);
+  const buffers: (ArrayBufferView | null)[] = new Array(13).fill(null);
+  for (let slot = 0; slot < 4; slot += 1) buffers[slot] = new Float32Array(rows * dim);
+  for (const slot of [11, 12]) buffers[slot] = Float64Array.from(lengths);
+  return { numbers, buffers };
 }
 
 /** What a child process left behind. */

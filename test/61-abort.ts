@@ -1,0 +1,127 @@
+// AbortSignal: when it is heard, what the promise rejects with, and that nothing stays behind.
+
+import { getEventListeners } from 'node:events';
+
+import test from 'ava';
+import type { ExecutionContext } from 'ava';
+import { attention, attentionSync, mergePartials } from '../lib/index.js';
+import { native, places, random, stages, until, untilParked, whileParking } from './helpers/in-flight.js';
+
+const shape = [2, 3, 40, 16];
+const [q, k, v] = [random(shape, 1), random(shape, 2), random(shape, 3)];
+
+async function isAborted(t: ExecutionContext, promise: Promise<unknown>, reason: unknown): Promise<void> {
+  const error = (await t.throwsAsync(promise)) as NodeJS.ErrnoException;
+  t.is(error.name, 'AbortError');
+  t.is(error.code, 'ABORT_ERR');
+  t.is(error.cause, reason);
+}
+
+test.serial('an aborted signal rejects at once, with its reason', async (t) => {
+  const reason = new Error('too late');
+  const signal = AbortSignal.abort(reason);
+  await isAborted(t, attention(q, k, v, { signal }), reason);
+  const part = attentionSync(q, k, v, { partial: true });
+  await isAborted(t, mergePartials([part, part], { signal }), reason);
+  const plain = AbortSignal.abort();
+  await isAborted(t, attention(q, k, v, { signal: plain }), plain.reason);
+  t.is(getEventListeners(signal, 'abort').length, 0);
+});
+
+for (const stage of stages) {
+  test.serial(`a call that is ${stage} stops, and gives everything back`, async (t) => {
+    await whileParking(stage, async () => {
+      const controller = new AbortController();
+      const out = { output: random(shape) };
+      const call = attention(q, k, v, { out, signal: controller.signal });
+      await untilParked(1);
+      t.is(getEventListeners(controller.signal, 'abort').length, 1);
+      t.throws(() => attentionSync(q, k, v, { out }), { code: 'ERR_BUFFER_IN_USE' });
+      const reason = { any: 'value' };
+      controller.abort(reason);
+      await isAborted(t, call, reason);
+      t.is(getEventListeners(controller.signal, 'abort').length, 0);
+      t.is(native.parked(), 0);
+      t.notThrows(() => attentionSync(q, k, v, { out }));
+    });
+  });
+}
+
+test.serial('a call that waits in the queue is withdrawn from it', async (t) => {
+  await whileParking('running', async () => {
+    const running = Array.from({ length: places }, () => attention(q, k, v));
+    await untilParked(places);
+    const controller = new AbortController();
+    const out = { output: random(shape) };
+    const waiting = attention(q, k, v, { out, signal: controller.signal });
+    controller.abort('changed my mind');
+    await isAborted(t, waiting, 'changed my mind'); // while all places are still taken
+    t.is(native.parked(), places);
+    t.notThrows(() => attentionSync(q, k, v, { out }));
+    native.park(null);
+    await Promise.all(running);
+  });
+});
+
+test.serial('a long call stops between tiles', async (t) => {
+  const long = [1, 16, 16384, 64];
+  const [a, b, c] = [random(long, 4), random(long, 5), random(long, 6)];
+  const controller = new AbortController();
+  const call = whileParking('running', async () => {
+    const promise = attention(a, b, c, { signal: controller.signal });
+    await untilParked(1); // under way, past its planning
+    return promise.catch((error: unknown) => error);
+  });
+  await untilParked(1);
+  native.park(null);
+  const from = performance.now();
+  controller.abort();
+  const error = (await call) as Error;
+  const took = performance.now() - from;
+  t.is(error.name, 'AbortError');
+  t.true(took < 500, `${took} ms`); // the whole call takes many seconds; bench/event-loop.ts measures against 20 ms
+});
+
+test.serial('listeners go when calls settle by themselves', async (t) => {
+  const { signal } = new AbortController();
+  await attention(q, k, v, { signal });
+  await t.throwsAsync(attention(q, k, random([1, 1, 1, 1]), { signal }));
+  await Promise.all(Array.from({ length: 20 }, () => attention(q, k, v, { signal })));
+  t.is(getEventListeners(signal, 'abort').length, 0);
+});
+
+test.serial('an abort after settling changes nothing', async (t) => {
+  const controller = new AbortController();
+  const { output } = await attention(q, k, v, { signal: controller.signal });
+  controller.abort();
+  t.deepEqual(output.data, attentionSync(q, k, v).output.data);
+});
+
+test.serial('one signal stops many calls', async (t) => {
+  await whileParking('running', async () => {
+    const controller = new AbortController();
+    const calls = Array.from({ length: places + 5 }, () => attention(q, k, v, { signal: controller.signal }));
+    await untilParked(places);
+    controller.abort('all');
+    for (const call of calls) await isAborted(t, call, 'all');
+    t.is(getEventListeners(controller.signal, 'abort').length, 0);
+  });
+});
+
+test.serial('aborts at any moment end in a result or an AbortError', async (t) => {
+  const expected = attentionSync(q, k, v).output.data;
+  const counts = { fulfilled: 0, rejected: 0 };
+  for (let round = 0; round < 300; round += 1) {
+    const controller = new AbortController();
+    const call = attention(q, k, v, { signal: controller.signal });
+    for (let turn = round % 4; turn > 0; turn -= 1) await new Promise((resolve) => setImmediate(resolve));
+    controller.abort(round);
+    const [settled] = await Promise.allSettled([call]);
+    counts[settled.status] += 1;
+    if (settled.status === 'fulfilled') t.deepEqual(settled.value.output.data, expected);
+    else t.is((settled.reason as Error).cause, round);
+  }
+  t.true(counts.rejected > 0);
+});
+
+test.after(async () => until(() => native.parked() === 0, 'no call stands parked'));
