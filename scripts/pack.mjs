@@ -26,7 +26,7 @@ function pack(folder) {
   try {
     const run = (...line) => execFileSync('npm', line, { cwd: copy, stdio: ['ignore', 2, 'inherit'] });
     run('run', 'build:ts');
-    run('run', 'prebuilt');
+    run('run', 'binaries');
     const answer = execFileSync('npm', ['pack', '--json', '--pack-destination', folder], { cwd: copy });
     return join(folder, JSON.parse(answer.toString())[0].filename);
   } finally {
