@@ -88,7 +88,7 @@ function contents(folder: string): string {
 
 const sourceBuild =
   'build it from source: npm install --save-dev cmake-js node-addon-api, then ' +
-  'npm explore fused-attention -- npm run build:native (needs CMake 3.18 and a C++20 compiler)';
+  'npm explore fused-attention -- npm run build:native (needs CMake 3.19 and a C++20 compiler)';
 
 /** What to do, one line a cause. Never empty. */
 export function remedies(attempt: LoadAttempt): string[] {
