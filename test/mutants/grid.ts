@@ -1,0 +1,77 @@
+// A fast cut of the grid and of the exact checks, without ava: ends at the first failure, with exit status 1.
+// The library under test is the one that FUSED_ATTENTION_NATIVE_PATH names.
+
+import { mergePartialsSync, Tensor } from '../../lib/index.js';
+import { differsAlone } from '../reference/alone.js';
+import { actualOf, bitsOf, callOf, run, type Result } from '../reference/call.js';
+import { describe, type Case } from '../reference/case.js';
+import { differences } from '../reference/check.js';
+import { expectedOf } from '../reference/expected.js';
+import { deep, grid, type Topic } from '../reference/grid.js';
+import { flat, wrongKeys } from '../reference/keys-seen.js';
+import { cuts, finishedOf, parted, partialOf } from '../reference/parts.js';
+import { tame, wrongRows } from '../reference/poison.js';
+import { Random } from '../reference/random.js';
+import { valuesOf } from '../reference/values.js';
+
+function fail(what: string, wrong: string): never {
+  console.log(`${what}: ${wrong}`.slice(0, 600));
+  process.exit(1);
+}
+
+function verify(one: Case): string[] {
+  const values = valuesOf(one);
+  return differences(one, expectedOf(one, values), actualOf(one, run(callOf(one, values))));
+}
+
+/** Quick and sharp ones first. */
+function* checks(): Generator<[string, () => string[]]> {
+  const topics: Topic[] = ['masks', 'long', 'lengths', 'decode', 'layouts', 'scores', 'types', 'dims', 'anything'];
+  for (let n = 0; n < 12; n++) {
+    for (const topic of topics) {
+      yield ['keys seen', () => wrongKeys(flat(topic, 78_000 + n, 'positions'), 'positions')];
+      yield ['grid', () => verify(grid(topic)[n]!)];
+      yield ['poison', () => wrongRows(tame(topic, 82_000 + n), n, false).wrong];
+    }
+  }
+  for (const topic of ['masks', 'long'] as Topic[]) for (let n = 0; n < 8; n++) yield ['parts', () => parts(topic, n)];
+  for (const one of deep) {
+    yield ['deep', () => verify(one)];
+    yield ['threads', () => threads(one)];
+    yield ['alone', () => [differsAlone(one) ?? []].flat()];
+  }
+  for (const topic of topics) {
+    for (const one of grid(topic).slice(12, 40)) yield ['grid', () => verify(one)];
+  }
+}
+
+function threads(one: Case): string[] {
+  const call = callOf(one);
+  const bits = [1, 7].map((count) => {
+    const { output, lse } = run({ ...call, options: { ...call.options, threads: count } });
+    return [...bitsOf(output), ...bitsOf(lse!)].join();
+  });
+  return bits[0] === bits[1] ? [] : [`bits depend on threads: ${describe(one)}`];
+}
+
+function parts(topic: Topic, n: number): string[] {
+  const { one, values, part } = parted(topic, 41_000 + n);
+  const at = cuts(new Random(n), one.keys);
+  const list = at.slice(1).map((end, p) => (p % 2 === 0 ? partialOf : finishedOf)(part(at[p]!, end)));
+  const sinks = values.sinks === null ? {} : { sinks: Tensor.from(values.sinks, [one.headsQ]) };
+  const merged = mergePartialsSync(list, { layout: one.layout, ...sinks });
+  return differences(one, expectedOf(one, values), actualOf(one, merged as unknown as Result));
+}
+
+let count = 0;
+for (const [what, check] of checks()) {
+  let wrong: string[];
+  try {
+    wrong = check();
+  } catch (error) {
+    wrong = [String(error)];
+  }
+  if (wrong.length > 0) fail(what, wrong[0]!);
+  count++;
+}
+console.log(`${count} checks passed`);

@@ -1,0 +1,241 @@
+// Wrong kernels: each is one textual change of a file under native/, and each must fail the grid. `search` has to occur
+// exactly once, so a change of the kernels that removes it is noticed and the mutant is carried over.
+
+export interface Mutant {
+  name: string;
+  file: string;
+  search: string;
+  replacement: string;
+}
+
+const visibility = 'native/tiles/visibility.cc';
+const kernels = 'native/cpu/kernels.inl';
+const tree = 'native/cpu/chunk_tree.cc';
+const forward = 'native/cpu/forward.cc';
+const block = 'native/cpu/query_block.cc';
+const rows = 'native/cpu/key_rows.h';
+const results = 'native/cpu/results.cc';
+
+export const mutants: Mutant[] = [
+  // Visibility: boundaries of runs, bits, grids.
+  {
+    name: 'visibility: full runs one key too long',
+    file: visibility,
+    search: 'clip(last + band.low, first + band.high + 1, within)',
+    replacement: 'clip(last + band.low, first + band.high + 2, within)',
+  },
+  {
+    name: 'visibility: runs of a box miss its last key',
+    file: visibility,
+    search: 'clip(first + band.low, last + band.high + 1, within)',
+    replacement: 'clip(first + band.low, last + band.high, within)',
+  },
+  {
+    name: 'visibility: runs of a box start one key late',
+    file: visibility,
+    search: 'clip(first + band.low, last + band.high + 1, within)',
+    replacement: 'clip(first + band.low + 1, last + band.high + 1, within)',
+  },
+  {
+    name: 'visibility: a query does not see its own right end',
+    file: visibility,
+    search: 'position + problem_.band.high + 1, {0, sequence_.keys}',
+    replacement: 'position + problem_.band.high, {0, sequence_.keys}',
+  },
+  {
+    name: 'visibility: mask grids of one head for all',
+    file: visibility,
+    search: 'start + lanes.head[t] * layout.head + lanes.row[t] * layout.row',
+    replacement: 'start + lanes.row[t] * layout.row',
+  },
+  {
+    name: 'visibility: mask grids of the first batch entry for all',
+    file: visibility,
+    search: 'layout.offset + sequence_.batch * layout.batch + keys.begin * layout.column',
+    replacement: 'layout.offset + keys.begin * layout.column',
+  },
+  {
+    name: 'visibility: a tile counts as full when part of it is',
+    file: forward,
+    search: 'full = covered == all.end - all.begin;',
+    replacement: 'full = covered > 0;',
+  },
+  {
+    name: 'visibility: every group of lanes reads the first vector of bits',
+    file: kernels,
+    search: 'lanesOf(uint32_t(tile.visible[key] >> lane))',
+    replacement: 'lanesOf(uint32_t(tile.visible[key]))',
+  },
+  {
+    name: 'visibility: masked scores are small instead of gone',
+    file: kernels,
+    search: 'const Float hidden = broadcast(-__builtin_inff());',
+    replacement: 'const Float hidden = broadcast(-10000.0f);',
+  },
+
+  // Rescale: what was accumulated before a larger score came.
+  {
+    name: 'rescale: outputs are not rescaled',
+    file: kernels,
+    search: 'store(out, fma(load(out), factor, sum[r][v]));',
+    replacement: 'store(out, load(out) + sum[r][v] + factor * broadcast(0.0f));',
+  },
+  {
+    name: 'rescale: sums are not rescaled',
+    file: kernels,
+    search: 'store(state.sum + lane, fma(sum, factor, tileSum));',
+    replacement: 'store(state.sum + lane, sum + tileSum);',
+  },
+  {
+    name: 'rescale: the reference does not move',
+    file: kernels,
+    search: 'store(state.reference + lane, reference);\n    store(rescale + lane, factor);',
+    replacement: 'store(state.reference + lane, max(before, reference - broadcast(1.0f)));\n    store(rescale + lane, factor);',
+  },
+  {
+    name: 'rescale: the moment keeps its old reference',
+    file: kernels,
+    search: 'const Float shifted = fma(max(broadcast(-FLT_MAX), before - reference), sum, load(state.moment + lane));',
+    replacement: 'const Float shifted = load(state.moment + lane);',
+  },
+
+  // Tails: last keys, last components, last lanes.
+  {
+    name: 'tail: one of three last keys gets no weight',
+    file: kernels,
+    search: 'if (key + 2 < tile.keys) weigh(key + 2, 2);',
+    replacement: '',
+  },
+  {
+    name: 'tail: the last key is not looked at for the maximum',
+    file: kernels,
+    search: 'if (key < tile.keys) largest[0] = max(largest[0], load(column + key * lanes));',
+    replacement: '',
+  },
+  {
+    name: 'tail: a single last key keeps an old score',
+    file: kernels,
+    search: 'if (key < keys) {\n      scoreBlock',
+    replacement: 'if (key + 1 < keys) {\n      scoreBlock',
+  },
+  {
+    name: 'tail: a single last component of the output is left out',
+    file: kernels,
+    search: 'if (first < dim) {\n      accumulateBlock',
+    replacement: 'if (first + 1 < dim) {\n      accumulateBlock',
+  },
+  {
+    name: 'tail: components after the first stretch replace it',
+    file: kernels,
+    search: 'start == 0 ? sum[r][v] : load(out) + sum[r][v]',
+    replacement: 'sum[r][v]',
+  },
+  {
+    name: 'tail: the last components of a 16-bit row are not converted',
+    file: kernels,
+    search: 'for (; d < dim; ++d) out[d] = toFloat(row, dtype, d);',
+    replacement: 'for (; d + 1 < dim; ++d) out[d] = toFloat(row, dtype, d);',
+  },
+
+  // Chunks and their tree.
+  {
+    name: 'chunks: the last key of every chunk but the last is lost',
+    file: forward,
+    search: 'std::min((c + 1) * cut.chunk, cut.sequence.keys)}',
+    replacement: 'std::min((c + 1) * cut.chunk - 1, cut.sequence.keys)}',
+  },
+  {
+    name: 'chunks: the sum of the right side is not rescaled',
+    file: kernels,
+    search: 'fma(leftSum, leftFactor, rightSum * rightFactor)',
+    replacement: 'fma(leftSum, leftFactor, rightSum)',
+  },
+  {
+    name: 'chunks: the output of the left side is not rescaled',
+    file: kernels,
+    search: 'store(out, fma(load(out), leftFactor, load(rightOutput + d * lanes + lane) * rightFactor));',
+    replacement: 'store(out, load(out) + load(rightOutput + d * lanes + lane) * rightFactor);',
+  },
+  {
+    name: 'chunks: the tree is a chain, so its shape depends on the threads',
+    file: tree,
+    search: 'meeting(indices_[count_ - 2], indices_[count_ - 1]) < level',
+    replacement: 'meeting(indices_[count_ - 2], indices_[count_ - 1]) <= level + 1',
+  },
+  {
+    name: 'chunks: only two partials are left to combine',
+    file: tree,
+    search: 'while (count_ >= 2) mergeTop();\n  return',
+    replacement: 'if (count_ >= 2) mergeTop();\n  return',
+  },
+
+  // Scores, statistics, normalisation.
+  {
+    name: 'scores: bias is not in base 2',
+    file: kernels,
+    search: 'fma(load(tile.bias + key * lanes + lane), log2e, s)',
+    replacement: 's + load(tile.bias + key * lanes + lane) + log2e * broadcast(0.0f)',
+  },
+  {
+    name: 'scores: softcap forgets the sign of large scores',
+    file: kernels,
+    search: 'asFloat(asInt(far) | sign)',
+    replacement: 'asFloat(asInt(far) | (sign & broadcastInt(0)))',
+  },
+  {
+    name: 'statistics: lse mixes bases',
+    file: results,
+    search: 'sum == 0 ? -kInfinity : (double(reference) + std::log2(double(sum)))',
+    replacement: 'sum == 0 ? -kInfinity : (double(reference) + std::log(double(sum)))',
+  },
+  {
+    name: 'sinks: the sink is in lse but not in the denominator',
+    file: results,
+    search: 'float(double(sum) * std::exp2(double(reference) - common) + std::exp2(logit - common));',
+    replacement: 'float(double(sum) * std::exp2(double(reference) - common));',
+  },
+  {
+    name: 'poison: tiles with NaN are not done again with care',
+    file: forward,
+    search: 'if (spoiled) attendGroups(chunk, state, spoiled, true);',
+    replacement: 'static_cast<void>(spoiled);',
+  },
+
+  // Addresses.
+  {
+    name: 'heads: groups of query heads are interleaved',
+    file: block,
+    search: 'kvHead_ = firstHead / problem_.groupSize();',
+    replacement: 'kvHead_ = firstHead % problem_.headsKv;',
+  },
+  {
+    name: 'rows: every tile reads the first keys',
+    file: rows,
+    search: 'segment.row(key)',
+    replacement: 'segment.row(key - range.begin)',
+  },
+  {
+    name: 'rows: ragged sequences read the keys of the first',
+    file: rows,
+    search: 'head * layout.head + sequence.rowKv * layout.row',
+    replacement: 'head * layout.head',
+  },
+  {
+    name: 'rows: ragged statistics go to the first sequence',
+    file: block,
+    search: '* problem_.queries + sequence_.rowQ +',
+    replacement: '* problem_.queries +',
+  },
+  {
+    name: 'rows: a group that sees less of a tile reads its first keys',
+    file: forward,
+    search: 'keyRows_ + (keys.begin - firstLoaded)',
+    replacement: 'keyRows_ + 0 * (keys.begin - firstLoaded)',
+  },
+  {
+    name: 'merge: the output of a finished part does not get its weight',
+    file: 'native/cpu/merge.cc',
+    search: 'empty ? 0 : o[d] * factor',
+    replacement: 'empty ? 0 : o[d] + 0 * factor',
+  },
+];

@@ -1,0 +1,81 @@
+// Builds every mutant of the kernels in a copy of the sources and runs a fast cut of the grid against it. A mutant that
+// survives, does not compile, or is no longer found in the sources is a failure; so is a grid that fails unmutated kernels.
+//   npm run test:mutants [-- part of a name]
+
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { mutants, type Mutant } from './list.js';
+
+const root = join(__dirname, '..', '..');
+const copy = mkdtempSync(join(tmpdir(), 'fused-attention-mutants-'));
+
+function build(): boolean {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['scripts/build.mjs', 'addon'], { cwd: copy, encoding: 'utf8' });
+  if (status !== 0) console.log(stdout, stderr);
+  return status === 0;
+}
+
+/** The grid's last line, and whether it passed. A crash or a hang is a failure as well. */
+function runGrid(): { passed: boolean; line: string } {
+  const { status, signal, stdout } = spawnSync(process.execPath, ['--require=tsx/cjs', join(__dirname, 'grid.ts')], {
+    cwd: root,
+    encoding: 'utf8',
+    timeout: 240_000,
+    env: { ...process.env, FUSED_ATTENTION_NATIVE_PATH: join(copy, 'build', 'Release', 'fused_attention.node') },
+  });
+  const line = stdout.trim().split('\n')[0] ?? '';
+  return { passed: status === 0, line: signal === null ? line : `ended by ${signal}` };
+}
+
+/** The source with the mutation, or what is wrong with the search. */
+function mutate({ search, replacement }: Mutant, source: string): string | Error {
+  const parts = source.split(search);
+  if (parts.length !== 2) return new Error(`'${search}' occurs ${parts.length - 1} times`);
+  return parts.join(replacement);
+}
+
+function test(mutant: Mutant): string | null {
+  const path = join(copy, mutant.file);
+  const source = readFileSync(path, 'utf8');
+  const mutated = mutate(mutant, source);
+  if (mutated instanceof Error) return mutated.message;
+  writeFileSync(path, mutated);
+  try {
+    if (!build()) return 'does not compile';
+    const { passed, line } = runGrid();
+    console.log(`  ${line.slice(0, 150)}`);
+    return passed ? 'survives the grid' : null;
+  } finally {
+    writeFileSync(path, source);
+  }
+}
+
+function main(): void {
+  const only = process.argv[2];
+  const chosen = mutants.filter(({ name }) => only === undefined || name.includes(only));
+  for (const part of ['CMakeLists.txt', 'package.json', 'native', 'scripts', 'test/native']) {
+    cpSync(join(root, part), join(copy, part), { recursive: true });
+  }
+  symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
+  let failed = 0;
+  if (!build() || !runGrid().passed) {
+    console.log('the grid must pass with the kernels as they are');
+    failed = 1;
+  }
+  for (const mutant of failed > 0 ? [] : chosen) {
+    const start = Date.now();
+    const wrong = test(mutant);
+    if (wrong !== null) failed++;
+    console.log(`${wrong === null ? 'caught' : `FAILED (${wrong})`}: ${mutant.name}, ${((Date.now() - start) / 1000).toFixed(1)} s`);
+  }
+  console.log(`${chosen.length - failed} passed, ${failed} failed`);
+  process.exitCode = failed > 0 || chosen.length === 0 ? 1 : 0;
+}
+
+try {
+  main();
+} finally {
+  rmSync(copy, { recursive: true, force: true });
+}
