@@ -67,7 +67,7 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
   if (bias) numbers.push(...encodeGrid(bias));
   numbers.push(visibility.grids.length);
   for (const grid of visibility.grids) numbers.push(...encodeGrid(grid));
-  return Float64Array.from(numbers);
+  return new Float64Array(numbers);
 }
 
 /** Numbers and buffers of an attention call. */
@@ -151,7 +151,7 @@ export function encodeMerge({ batch, heads, queries, dim, output, lse, sinks, pa
   for (const { buffers } of parts) slots.push(buffers[0]!, buffers[1]!, buffers[2] ?? null);
   return {
     kind: 'merge',
-    numbers: Float64Array.from([...head, ...kinds]),
+    numbers: new Float64Array([...head, ...kinds]),
     buffers: slots.map((slot) => slot && slot.view),
     names: slots.map((slot) => slot && slot.argument),
     owned: slots.map((slot) => slot !== null && slot.owned),

@@ -1,4 +1,4 @@
-// One attention call, described without data pointers. Made by problem_codec.cc from what lib/problem.ts encodes;
+// One attention call, described without data pointers. Made by problem_codec.cc from what lib/call.ts encodes;
 // read by every backend. Defaults and user-facing validation are in lib/; here everything is explicit.
 #pragma once
 

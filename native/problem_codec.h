@@ -1,4 +1,4 @@
-// The flat form in which lib/problem.ts hands a call over, decoded and checked. Nothing that passes here can make a
+// The flat form in which lib/call.ts hands a call over, decoded and checked. Nothing that passes here can make a
 // backend read or write outside the buffers that came with it, whatever the numbers were.
 //
 // A call is one Float64Array and a list of buffers. The numbers, in order:
