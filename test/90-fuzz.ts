@@ -56,6 +56,16 @@ function countError(tally: Tally, error: unknown, call: RandomCall, seed: number
   tally.codes.set(String(code), (tally.codes.get(String(code)) ?? 0) + 1);
 }
 
+/** Starts a call, which must not throw. */
+function start(args: unknown[], tally: Tally, seed: number): Promise<unknown> {
+  try {
+    return promised(...args);
+  } catch (error) {
+    tally.wrong.push(`call ${seed}: threw instead of rejecting, ${String(error)}`);
+    throw error;
+  }
+}
+
 async function runCall(seed: number, tally: Tally): Promise<void> {
   const random = new Random(seed);
   const call = new CallMaker(random).make();
@@ -70,9 +80,9 @@ async function runCall(seed: number, tally: Tally): Promise<void> {
     }
     let result: unknown;
     if (mode === 'sync') result = sync(...args);
-    else if (mode === 'promise') result = await promised(...args);
+    else if (mode === 'promise') result = await start(args, tally, seed);
     else if (mode === 'disturbed') {
-      const running = promised(...args);
+      const running = start(args, tally, seed);
       for (const memory of call.buffers) {
         if (random.chance(0.3)) detach(memory);
         else resize(memory, random);
@@ -81,7 +91,7 @@ async function runCall(seed: number, tally: Tally): Promise<void> {
     } else {
       const controller = new AbortController();
       if (typeof call.options === 'object' && call.options !== null) call.options['signal'] = controller.signal;
-      const running = promised(...args);
+      const running = start(args, tally, seed);
       if (random.chance(0.7)) controller.abort(junk(random));
       result = await running;
     }
