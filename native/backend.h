@@ -41,7 +41,7 @@ class CancelFlag {
   std::function<void()> stop_;
 };
 
-/// What `explain` prints. Counts come from the tile map that runs; -1 where it is only known at run time.
+/// What `explain` prints. Counts come from the tile map that runs; what a mask tensor touches counts as partial.
 struct Explanation {
   std::string device, kernel;
   int64_t tileQueries = 0, tileKeys = 0;  // tile shape
