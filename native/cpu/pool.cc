@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "background.h"
 #include "processors.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -100,6 +101,7 @@ struct Threads {
   bool jobReady() const { return !jobs.empty() && jobsRunning < size; }
 
   [[noreturn]] void work() {
+    becomeBackgroundThread();
     std::unique_lock lock(mutex);
     for (;;) {
       if (Region* region = openRegion()) {
