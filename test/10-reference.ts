@@ -71,8 +71,13 @@ test('a NaN or infinite score spoils its row', (t) => {
 
 test('the same as plain softmax of whole score matrices', (t) => {
   const random = new Random(7);
-  for (let round = 0; round < 50; round++) {
-    const [queries, keys, dimQk, dimV] = [random.integer(1, 6), random.integer(1, 9), random.integer(1, 5), random.integer(1, 5)];
+  for (let n = 0; n < 50; n++) {
+    const [queries, keys, dimQk, dimV] = [
+      random.integer(1, 6),
+      random.integer(1, 9),
+      random.integer(1, 5),
+      random.integer(1, 5),
+    ];
     const one: Head = head({
       queries,
       keys,
@@ -112,8 +117,14 @@ test('16-bit patterns and values are inverse; NaN stays NaN', (t) => {
       }
     }
   }
-  t.deepEqual([0x3c00, 0xc000, 0x7bff, 0x0001, 0x7c00].map((b) => decode16('float16', b)), [1, -2, 65504, 2 ** -24, Infinity]);
-  t.deepEqual([0x3f80, 0xc000, 0x0001, 0xff80].map((b) => decode16('bfloat16', b)), [1, -2, 2 ** -133, -Infinity]);
+  t.deepEqual(
+    [0x3c00, 0xc000, 0x7bff, 0x0001, 0x7c00].map((b) => decode16('float16', b)),
+    [1, -2, 65504, 2 ** -24, Infinity],
+  );
+  t.deepEqual(
+    [0x3f80, 0xc000, 0x0001, 0xff80].map((b) => decode16('bfloat16', b)),
+    [1, -2, 2 ** -133, -Infinity],
+  );
 });
 
 test('rounding goes to the nearest, ties to even, once', (t) => {
@@ -126,8 +137,11 @@ test('rounding goes to the nearest, ties to even, once', (t) => {
       const step = (high - low) * 2 ** -20;
       const even = bits % 2 === 0 ? low : high;
       const right =
-        round(dtype, middle) === even && round(dtype, middle - step) === low && round(dtype, middle + step) === high &&
-        round(dtype, -middle) === -even && spacing(dtype, low) === high - low;
+        round(dtype, middle) === even &&
+        round(dtype, middle - step) === low &&
+        round(dtype, middle + step) === high &&
+        round(dtype, -middle) === -even &&
+        spacing(dtype, low) === high - low;
       if (!right) t.fail(`${dtype} between ${low} and ${high}`);
     }
   }
@@ -141,9 +155,16 @@ test('rounding goes to the nearest, ties to even, once', (t) => {
 });
 
 test('lp rounds inputs, weights and output, each to its own type', (t) => {
-  const third = head({ key: Float64Array.of(0, 1), query: Float64Array.of(Math.LN2), value: Float64Array.of(1, 1.001) });
+  const third = head({
+    key: Float64Array.of(0, 1),
+    query: Float64Array.of(Math.LN2),
+    value: Float64Array.of(1, 1.001),
+  });
   const types = { query: 'float32', key: 'float32', value: 'bfloat16', output: 'float16' } as const;
-  const p = [round('bfloat16', 1 / (1 + Math.exp(Math.fround(Math.LN2)))), round('bfloat16', 1 / (1 + Math.exp(-Math.fround(Math.LN2))))];
+  const p = [
+    round('bfloat16', 1 / (1 + Math.exp(Math.fround(Math.LN2)))),
+    round('bfloat16', 1 / (1 + Math.exp(-Math.fround(Math.LN2)))),
+  ];
   t.is(lp(third, types)[0], round('float16', p[0]! + p[1]! * round('bfloat16', 1.001)));
 });
 
@@ -153,9 +174,24 @@ test('the half rule bites: a weight forgotten, a NaN, a mean that drifts', (t) =
     for (let n = 0; n < 100; n++) made.add(1 + n / 128 + errors(n), 1 + n / 128, 1 + n / 128 + (n % 2) * 2 ** -11);
     return made.verdict();
   };
-  t.is(rule(() => 0), null);
-  t.is(rule((n) => (n % 2) * 2 ** -11), null);
-  t.regex(rule((n) => (n === 50 ? 0.1 : 0))!, /max/);
-  t.regex(rule((n) => (n === 50 ? NaN : 0))!, /max/);
-  t.regex(rule(() => 2 ** -11)!, /mean/);
+  t.is(
+    rule(() => 0),
+    null,
+  );
+  t.is(
+    rule((n) => (n % 2) * 2 ** -11),
+    null,
+  );
+  t.regex(
+    rule((n) => (n === 50 ? 0.1 : 0))!,
+    /max/,
+  );
+  t.regex(
+    rule((n) => (n === 50 ? NaN : 0))!,
+    /max/,
+  );
+  t.regex(
+    rule(() => 2 ** -11)!,
+    /mean/,
+  );
 });

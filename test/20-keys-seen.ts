@@ -24,7 +24,16 @@ for (const topic of topics) {
 
 test('the positions of every band over a range of shapes', (t) => {
   const base = flat('dense', 1, 'positions');
-  for (const [queries, keys] of [[1, 1], [1, 9], [9, 1], [7, 12], [12, 7], [30, 30], [26, 300], [5, 1100]] as const) {
+  for (const [queries, keys] of [
+    [1, 1],
+    [1, 9],
+    [9, 1],
+    [7, 12],
+    [12, 7],
+    [30, 30],
+    [26, 300],
+    [5, 1100],
+  ] as const) {
     for (const align of ['bottom-right', 'top-left'] as const) {
       for (const causal of [false, true]) {
         for (const window of [null, [0, 0], [2, 1], [Infinity, 3], [4, Infinity], [130, 0], [0, 200]] as const) {

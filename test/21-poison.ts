@@ -29,7 +29,12 @@ for (const topic of topics) {
 
 test('biases of hidden pairs may be anything', (t) => {
   for (let n = 0; n < 60; n++) {
-    const one: Case = { ...tame('scores', 83_000 + n), bias: { dtype: 'float32', axes: [true, true, true, true] }, causal: true, align: 'top-left' };
+    const one: Case = {
+      ...tame('scores', 83_000 + n),
+      bias: { dtype: 'float32', axes: [true, true, true, true] },
+      causal: true,
+      align: 'top-left',
+    };
     if (one.lengths === 'ragged') continue;
     const clean = valuesOf(one);
     const poisoned = copy(clean);

@@ -59,9 +59,14 @@ test('a row with a NaN or +infinity is spoiled, all others keep every bit', (t) 
     });
     const values = valuesOf(one);
     const clean = run(callOf(one, values));
-    const [b, h, row] = [random.integer(0, one.batch - 1), random.integer(0, one.headsQ - 1), random.integer(0, one.queries - 1)];
+    const [b, h, row] = [
+      random.integer(0, one.batch - 1),
+      random.integer(0, one.headsQ - 1),
+      random.integer(0, one.queries - 1),
+    ];
     if (byQuery) values.query[b]![h]![row * one.dimQk] = NaN;
-    else values.bias!.data[((b * one.headsQ + h) * one.queries + row) * one.keys + random.integer(0, one.keys - 1)] = bad;
+    else
+      values.bias!.data[((b * one.headsQ + h) * one.queries + row) * one.keys + random.integer(0, one.keys - 1)] = bad;
     const spoiled = run(callOf(one, values));
     for (const name of ['output', 'lse'] as const) {
       const width = name === 'output' ? one.dimV : 1;
@@ -69,7 +74,10 @@ test('a row with a NaN or +infinity is spoiled, all others keep every bit', (t) 
       const from = ((b * one.headsQ + h) * one.queries + row) * width;
       const own = spoiled[name]!.toFloat32().subarray(from, from + width);
       const why = `${name} with ${byQuery ? 'query' : 'bias'} ${bad}: ${describe(one)}`;
-      t.true(own.every((v) => (name === 'output' ? Number.isNaN(v) : !Number.isFinite(v) && v !== -Infinity)), why);
+      t.true(
+        own.every((v) => (name === 'output' ? Number.isNaN(v) : !Number.isFinite(v) && v !== -Infinity)),
+        why,
+      );
       x.splice(from, width);
       y.splice(from, width);
       t.deepEqual(y, x, why);

@@ -15,7 +15,12 @@ const wanted = { lse: true, entropy: true, rowMax: true } as const;
 test('no key at all', (t) => {
   const random = new Random(1);
   for (const queries of [0, 1, 5, 40]) {
-    const result = attentionSync(tensor(random, [2, 4, queries, 8]), tensor(random, [2, 2, 0, 8]), tensor(random, [2, 2, 0, 3]), wanted);
+    const result = attentionSync(
+      tensor(random, [2, 4, queries, 8]),
+      tensor(random, [2, 2, 0, 8]),
+      tensor(random, [2, 2, 0, 3]),
+      wanted,
+    );
     t.deepEqual(result.output.shape, [2, 4, queries, 3]);
     t.true(result.output.toFloat32().every((x) => Object.is(x, 0)));
     t.true(result.lse.toFloat32().every((x) => x === -Infinity));
@@ -26,17 +31,29 @@ test('no key at all', (t) => {
 
 test('bottom-right causal with more queries than keys: the first rows are empty', (t) => {
   const random = new Random(2);
-  for (const [queries, keys] of [[5, 2], [70, 3], [60, 59]] as const) {
-    const result = attentionSync(tensor(random, [1, 1, queries, 4]), tensor(random, [1, 1, keys, 4]), tensor(random, [1, 1, keys, 4]), {
-      mask: causal(),
-      ...wanted,
-    });
+  for (const [queries, keys] of [
+    [5, 2],
+    [70, 3],
+    [60, 59],
+  ] as const) {
+    const result = attentionSync(
+      tensor(random, [1, 1, queries, 4]),
+      tensor(random, [1, 1, keys, 4]),
+      tensor(random, [1, 1, keys, 4]),
+      {
+        mask: causal(),
+        ...wanted,
+      },
+    );
     const lse = result.lse.toFloat32();
     const output = result.output.toFloat32();
     for (let row = 0; row < queries; row++) {
       const empty = row < queries - keys;
       t.is(lse[row] === -Infinity, empty);
-      t.is(output.subarray(row * 4, row * 4 + 4).every((x) => x === 0), empty);
+      t.is(
+        output.subarray(row * 4, row * 4 + 4).every((x) => x === 0),
+        empty,
+      );
       t.is(result.rowMax!.toFloat32()[row] === -Infinity, empty);
     }
   }

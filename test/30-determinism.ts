@@ -56,7 +56,9 @@ test('the same bits from attention and attentionSync, also of many calls at once
   const some = [...deep, ...everything.slice(0, 60)];
   const calls = some.map((one) => callOf(one));
   const results = await Promise.all(
-    calls.map(({ query, key, value, options }, n) => attention(query, key, value, { ...options, threads: 1 + (n % 3) })),
+    calls.map(({ query, key, value, options }, n) =>
+      attention(query, key, value, { ...options, threads: 1 + (n % 3) }),
+    ),
   );
   results.forEach((result, n) => t.is(all(result as Result), all(run(calls[n]!)), describe(some[n]!)));
 });
@@ -86,8 +88,8 @@ for (const lengths of ['dense', 'padded', 'ragged'] as const) {
 test('the same bits in both layouts and from any memory', (t) => {
   for (const one of [...cases('layouts', 60), ...cases('types', 30)]) {
     const values = valuesOf(one);
-    const read = (test: Case) => {
-      const actual = actualOf(test, run(callOf(test, values)));
+    const read = (stored: Case) => {
+      const actual = actualOf(stored, run(callOf(stored, values)));
       return values.sequences.flatMap(({ queries, rowQ }, s) =>
         Array.from({ length: queries * one.headsQ * one.dimV }, (_, n) => {
           const [d, row, h] = [n % one.dimV, Math.floor(n / one.dimV) % queries, Math.floor(n / one.dimV / queries)];
@@ -101,6 +103,9 @@ test('the same bits in both layouts and from any memory', (t) => {
       storage: { query: 'strided', key: 'offset', value: 'strided' },
     };
     const [here, there] = [read(one), read(other)];
-    t.true(here.every((x, n) => Object.is(x, there[n])), describe(one));
+    t.true(
+      here.every((x, n) => Object.is(x, there[n])),
+      describe(one),
+    );
   }
 });

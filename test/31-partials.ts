@@ -56,7 +56,10 @@ test('a partial is what it says: o / l is the output, (m + log2 l) ln 2 the lse,
     t.deepEqual(o.shape, [one.batch, one.headsQ, one.queries, one.dimV]);
     const row = (b: number, h: number, r: number) => (b * one.headsQ + h) * one.queries + r;
     const wrong = differences(bare, expectedOf(bare, { ...values, sinks: null }), {
-      output: (b, h, r, d) => (sum[row(b, h, r)] === 0 ? numerator[row(b, h, r) * one.dimV + d]! : Math.fround(numerator[row(b, h, r) * one.dimV + d]! / sum[row(b, h, r)]!)),
+      output: (b, h, r, d) =>
+        sum[row(b, h, r)] === 0
+          ? numerator[row(b, h, r) * one.dimV + d]!
+          : Math.fround(numerator[row(b, h, r) * one.dimV + d]! / sum[row(b, h, r)]!),
       lse: (b, h, r) => (top[row(b, h, r)]! + Math.log2(sum[row(b, h, r)]!)) * Math.LN2,
       entropy: null,
       rowMax: null,
@@ -72,7 +75,12 @@ test('empties merge to empties, and change nothing beside others', (t) => {
   const make = (dims: number[], fill: () => number) =>
     Tensor.from(Float32Array.from({ length: dims.reduce((a, b) => a * b) }, fill), dims);
   const rows = shape.slice(0, 3);
-  const emptyPartial = { kind: 'softmax' as const, o: make(shape, () => 0), m: make(rows, () => -Infinity), l: make(rows, () => 0) };
+  const emptyPartial = {
+    kind: 'softmax' as const,
+    o: make(shape, () => 0),
+    m: make(rows, () => -Infinity),
+    l: make(rows, () => 0),
+  };
   const emptyResult = { output: make(shape, () => 0), lse: make(rows, () => -Infinity) };
   const full = { output: make(shape, () => random.normal()), lse: make(rows, () => random.normal()) };
 
@@ -99,8 +107,12 @@ test('empties merge to empties, and change nothing beside others', (t) => {
 
 test('ragged partials merge, and asynchronous merges have the same bits', async (t) => {
   const random = new Random(10);
-  const tensor = (shape: number[]) => Tensor.from(Float32Array.from(random.normals(shape.reduce((a, b) => a * b, 1))), shape);
-  const [lengthsQ, lengthsKv] = [[0, 3, 8], [0, 9, 11]];
+  const tensor = (shape: number[]) =>
+    Tensor.from(Float32Array.from(random.normals(shape.reduce((a, b) => a * b, 1))), shape);
+  const [lengthsQ, lengthsKv] = [
+    [0, 3, 8],
+    [0, 9, 11],
+  ];
   const q = tensor([8, 4, 6]);
   const parts = [0, 1].map(() => {
     const [k, v] = [tensor([11, 2, 6]), tensor([11, 2, 5])];

@@ -31,7 +31,8 @@ test('strided outputs keep their surroundings', (t) => {
       const untouched = data.slice();
       const output = Tensor.from(data, shape, { dtype, strides, offset });
       const rows = plain.lse!.shape;
-      const statistic = () => Tensor.from(new Float32Array(rows.reduce((a, b) => a * b, 1) + 4).fill(canary), rows, { offset: 2 });
+      const statistic = () =>
+        Tensor.from(new Float32Array(rows.reduce((a, b) => a * b, 1) + 4).fill(canary), rows, { offset: 2 });
       const out = { output, lse: statistic(), entropy: statistic(), rowMax: statistic() };
       const given = run({ ...call, options: { ...call.options, out } as Options });
       t.is(given.output, output);
@@ -49,7 +50,10 @@ test('strided outputs keep their surroundings', (t) => {
         else for (let i = 0; i < shape[axis]!; i++) walk(axis + 1, at + i * strides[axis]!);
       };
       walk(0, offset);
-      t.true(data.every((x, i) => own.has(i) || x === untouched[i]), describe(one));
+      t.true(
+        data.every((x, i) => own.has(i) || x === untouched[i]),
+        describe(one),
+      );
     }
   }
 });

@@ -1,6 +1,6 @@
 // What must hold of attention whatever the numbers: properties over random calls, without the reference.
 
-import fc from 'fast-check';
+import { assert, constantFrom, integer, nat, oneof, property, record } from 'fast-check';
 import test from 'ava';
 import { attentionSync, causal, slidingWindow, Tensor } from '../lib/index.js';
 import { Random } from './reference/random.js';
@@ -18,34 +18,34 @@ interface Draw {
   dimV: number;
 }
 
-const draws = fc
-  .record({
-    heads: fc.integer({ min: 1, max: 3 }),
-    queries: fc.integer({ min: 1, max: 40 }),
-    keys: fc.oneof(fc.integer({ min: 1, max: 150 }), fc.integer({ min: 500, max: 1100 })),
-    dimQk: fc.integer({ min: 1, max: 40 }),
-    dimV: fc.integer({ min: 1, max: 40 }),
-    seed: fc.nat(),
-    spread: fc.constantFrom(0.1, 1, 3),
-  })
-  .map(({ seed, spread, ...sizes }): Draw => {
-    const random = new Random(seed);
-    const make = (length: number, deviation = 1) => Float32Array.from(random.normals(length, deviation));
-    const { heads, queries, keys, dimQk, dimV } = sizes;
-    return { ...sizes, q: make(heads * queries * dimQk, spread), k: make(heads * keys * dimQk), v: make(heads * keys * dimV) };
+const draws = record({
+  heads: integer({ min: 1, max: 3 }),
+  queries: integer({ min: 1, max: 40 }),
+  keys: oneof(integer({ min: 1, max: 150 }), integer({ min: 500, max: 1100 })),
+  dimQk: integer({ min: 1, max: 40 }),
+  dimV: integer({ min: 1, max: 40 }),
+  seed: nat(),
+  spread: constantFrom(0.1, 1, 3),
+}).map(({ seed, spread, ...sizes }): Draw => {
+  const random = new Random(seed);
+  const make = (length: number, deviation = 1) => Float32Array.from(random.normals(length, deviation));
+  const { heads, queries, keys, dimQk, dimV } = sizes;
+  return Object.assign(sizes, {
+    q: make(heads * queries * dimQk, spread),
+    k: make(heads * keys * dimQk),
+    v: make(heads * keys * dimV),
   });
+});
 
-const options = fc
-  .record(
-    {
-      mask: fc.constantFrom(causal(), slidingWindow(5, 3), slidingWindow(null, 40), slidingWindow(200, null)),
-      softcap: fc.constantFrom(2, 30),
-      align: fc.constantFrom('top-left' as const, 'bottom-right' as const),
-      threads: fc.constantFrom(1, 2, 5),
-    },
-    { requiredKeys: [] },
-  )
-  .map((record) => record as Options);
+const options = record(
+  {
+    mask: constantFrom(causal(), slidingWindow(5, 3), slidingWindow(null, 40), slidingWindow(200, null)),
+    softcap: constantFrom(2, 30),
+    align: constantFrom('top-left' as const, 'bottom-right' as const),
+    threads: constantFrom(1, 2, 5),
+  },
+  { requiredKeys: [] },
+).map((given) => given as Options);
 
 function attend({ q, k, v, heads, queries, keys, dimQk, dimV }: Draw, given: Options = {}) {
   const result = attentionSync(
@@ -61,7 +61,7 @@ const same = (a: Float32Array, b: Float32Array) => a.length === b.length && a.ev
 
 function check(name: string, holds: (one: Draw, given: Options) => boolean): void {
   test(name, (t) => {
-    fc.assert(fc.property(draws, options, holds), { numRuns: 150, seed: 20_240 });
+    assert(property(draws, options, holds), { numRuns: 150, seed: 20_240 });
     t.pass();
   });
 }
@@ -69,7 +69,10 @@ function check(name: string, holds: (one: Draw, given: Options) => boolean): voi
 check('a power of two in the values comes out exactly', (one, given) => {
   const { output } = attend(one, given);
   const scaled = attend({ ...one, v: one.v.map((x) => x * 8) }, given);
-  return same(scaled.output, output.map((x) => x * 8));
+  return same(
+    scaled.output,
+    output.map((x) => x * 8),
+  );
 });
 
 check('every component lies between the least and the largest value', (one, given) => {
@@ -109,7 +112,10 @@ check('the order of keys does not matter without a band', (one) => {
   };
   const a = attend(one);
   const b = attend({ ...one, k: shuffled(one.k, one.dimQk), v: shuffled(one.v, one.dimV) });
-  return a.output.every((x, n) => Math.abs(x - b.output[n]!) < 1e-5) && a.lse.every((x, n) => Math.abs(x - b.lse[n]!) < 1e-5 * (1 + Math.abs(x)));
+  return (
+    a.output.every((x, n) => Math.abs(x - b.output[n]!) < 1e-5) &&
+    a.lse.every((x, n) => Math.abs(x - b.lse[n]!) < 1e-5 * (1 + Math.abs(x)))
+  );
 });
 
 check('a bias that is the same for a whole row moves lse alone', (one, given) => {
@@ -148,7 +154,11 @@ check('causal() is slidingWindow(null, 0), bit for bit', (one, given) => {
 });
 
 check('items of a mask commute, and repeating one changes nothing', (one, given) => {
-  const padding = Tensor.from(Uint8Array.from({ length: one.keys }, (_, j) => (j % 7 === 3 ? 0 : 1)), [1, one.keys], { dtype: 'bool' });
+  const padding = Tensor.from(
+    Uint8Array.from({ length: one.keys }, (_, j) => (j % 7 === 3 ? 0 : 1)),
+    [1, one.keys],
+    { dtype: 'bool' },
+  );
   const a = attend(one, { ...given, mask: [slidingWindow(30, 9), padding, causal()] });
   const b = attend(one, { ...given, mask: [causal(), padding, slidingWindow(30, 9), padding, causal()] });
   return same(a.output, b.output) && same(a.lse, b.lse);

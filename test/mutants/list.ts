@@ -90,7 +90,8 @@ export const mutants: Mutant[] = [
     name: 'rescale: the reference does not move',
     file: kernels,
     search: 'store(state.reference + lane, reference);\n    store(rescale + lane, factor);',
-    replacement: 'store(state.reference + lane, max(before, reference - broadcast(1.0f)));\n    store(rescale + lane, factor);',
+    replacement:
+      'store(state.reference + lane, max(before, reference - broadcast(1.0f)));\n    store(rescale + lane, factor);',
   },
   {
     name: 'rescale: the moment keeps its old reference',

@@ -12,7 +12,10 @@ const root = join(__dirname, '..', '..');
 const copy = mkdtempSync(join(tmpdir(), 'fused-attention-mutants-'));
 
 function build(): boolean {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['scripts/build.mjs', 'addon'], { cwd: copy, encoding: 'utf8' });
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['scripts/build.mjs', 'addon'], {
+    cwd: copy,
+    encoding: 'utf8',
+  });
   if (status !== 0) console.log(stdout, stderr);
   return status === 0;
 }
@@ -68,7 +71,9 @@ function main(): void {
     const start = Date.now();
     const wrong = test(mutant);
     if (wrong !== null) failed++;
-    console.log(`${wrong === null ? 'caught' : `FAILED (${wrong})`}: ${mutant.name}, ${((Date.now() - start) / 1000).toFixed(1)} s`);
+    console.log(
+      `${wrong === null ? 'caught' : `FAILED (${wrong})`}: ${mutant.name}, ${((Date.now() - start) / 1000).toFixed(1)} s`,
+    );
   }
   console.log(`${chosen.length - failed} passed, ${failed} failed`);
   process.exitCode = failed > 0 || chosen.length === 0 ? 1 : 0;

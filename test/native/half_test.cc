@@ -5,9 +5,7 @@
 #include <bit>
 #include <cstring>
 
-#include "backend.h"
-#include "cpu/kernels.h"
-#include "test.h"
+#include "kernel_fixtures.h"
 
 namespace fused_attention {
 namespace {
@@ -22,15 +20,6 @@ double valueOf(Dtype dtype, uint16_t bits) {
                        : sign * std::ldexp(digits + (1 << fraction), exponent - bias - fraction);
 }
 
-template <class Body>
-void forEachTarget(const Body& body) {
-  for (Isa isa : cpuInfo().usable) {
-    const int before = test::failuresHere;
-    body(kernelsFor(isa));
-    if (test::failuresHere > before) FAIL(std::string("on ") + isaName(isa));
-  }
-}
-
 TEST(half_every_pattern_widens_exactly) {
   forEachTarget([](const Kernels& kernels) {
     for (Dtype dtype : {Dtype::float16, Dtype::bfloat16}) {
@@ -43,8 +32,9 @@ TEST(half_every_pattern_widens_exactly) {
           CHECK_EQ(out.back(), 123.0f);
           for (size_t i = 0; i < row.size(); ++i) {
             const double expected = valueOf(dtype, row[i]);
-            const bool same = std::isnan(expected) ? std::isnan(out[i])
-                                                   : out[i] == expected && std::signbit(out[i]) == std::signbit(expected);
+            const bool same = std::isnan(expected)
+                                  ? std::isnan(out[i])
+                                  : out[i] == expected && std::signbit(out[i]) == std::signbit(expected);
             if (!same) FAIL("pattern " + std::to_string(row[i]));
           }
         }
@@ -65,7 +55,7 @@ uint16_t nearest(Dtype dtype, float x) {
   if (std::isinf(magnitude)) return sign | high;
   // Past the largest finite number rounding goes on as if there were one more.
   const double above = std::isinf(valueOf(dtype, high)) ? 2 * valueOf(dtype, low) - valueOf(dtype, uint16_t(low - 1))
-                                                         : valueOf(dtype, high);
+                                                        : valueOf(dtype, high);
   const double middle = (valueOf(dtype, low) + above) / 2;
   const bool up = magnitude > middle || (magnitude == middle && (low & 1));
   return sign | (up ? high : low);

@@ -38,7 +38,9 @@ std::string both(const char* text, const A& a, const B& b) {
   out.precision(17);
   out << text;
   if constexpr (requires { out << +a << +b; }) out << ": " << +a << " and " << +b;
-  if constexpr (!requires { +a; } && requires { out << a << b; }) out << ": " << a << " and " << b;
+  if constexpr (
+      !requires { +a; } && requires { out << a << b; })
+    out << ": " << a << " and " << b;
   return out.str();
 }
 
@@ -46,8 +48,8 @@ int runAll(const char* only);  // main.cc
 
 }  // namespace fused_attention::test
 
-#define TEST(name)                                                                            \
-  static void test_##name();                                                                  \
+#define TEST(name)                                                                          \
+  static void test_##name();                                                                \
   static const bool registered_##name = fused_attention::test::addTest(#name, test_##name); \
   static void test_##name()
 #define FAIL(what) fused_attention::test::fail(__FILE__, __LINE__, what)

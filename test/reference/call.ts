@@ -43,7 +43,8 @@ export function callOf(test: Case, values: Values = valuesOf(test)): Call {
   random.shuffle(items);
   if (items.length > 0) options['mask'] = items.length === 1 && random.chance(0.5) ? items[0] : items;
   if (values.bias !== null) options['bias'] = tensorOf(placeGrid(values.bias, test.bias!.dtype, 4, random));
-  if (values.sinks !== null) options['sinks'] = random.chance(0.5) ? values.sinks : Tensor.from(values.sinks, [test.headsQ]);
+  if (values.sinks !== null)
+    options['sinks'] = random.chance(0.5) ? values.sinks : Tensor.from(values.sinks, [test.headsQ]);
   if (test.softcap !== null) options['softcap'] = test.softcap;
   if (test.scale !== null) options['scale'] = test.scale;
   if (test.align === 'top-left' || random.chance(0.2)) options['align'] = test.align;
@@ -64,7 +65,12 @@ export function callOf(test: Case, values: Values = valuesOf(test)): Call {
     options['cuSeqlensQ'] = random.pick(kinds)(cumulative(test.lengthsQ!));
     options['cuSeqlensKv'] = random.pick(kinds)(cumulative(test.lengthsKv!));
   }
-  return { query: tensorOf(inputs.query), key: tensorOf(inputs.key), value: tensorOf(inputs.value), options: options as Options };
+  return {
+    query: tensorOf(inputs.query),
+    key: tensorOf(inputs.key),
+    value: tensorOf(inputs.value),
+    options: options as Options,
+  };
 }
 
 export function cumulative(lengths: number[]): number[] {
@@ -76,7 +82,12 @@ export function cumulative(lengths: number[]): number[] {
 export function reader(tensor: Tensor): (...index: number[]) => number {
   const { data, strides, offset } = tensor;
   const dtype = tensor.dtype as Dtype;
-  return (...index) => load(dtype, data as ArrayLike<number>, index.reduce((sum, n, axis) => sum + n * strides[axis]!, offset));
+  return (...index) =>
+    load(
+      dtype,
+      data as ArrayLike<number>,
+      index.reduce((sum, n, axis) => sum + n * strides[axis]!, offset),
+    );
 }
 
 /** Accessors by [batch, head, row] whatever the layout. */

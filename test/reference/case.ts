@@ -126,7 +126,10 @@ export function featuresOf(test: Case): string[] {
   for (const batch of [false, true]) {
     for (const head of [false, true]) {
       const name = `mask [${batch ? 'B' : 1},${head ? 'H' : 1},N,N]`;
-      note(name, test.masks.some((mask) => mask !== 'keys' && mask.batch === batch && mask.head === head));
+      note(
+        name,
+        test.masks.some((mask) => mask !== 'keys' && mask.batch === batch && mask.head === head),
+      );
     }
   }
   note('several masks', test.masks.length > 1);
@@ -146,12 +149,30 @@ export function featuresOf(test: Case): string[] {
   note('d < 8', test.dimQk < 8 && test.dimV < 8);
   note('d > 128', test.dimQk > 128 || test.dimV > 128);
   note('odd d', test.dimQk % 2 === 1 || test.dimV % 2 === 1);
-  note('one query', shapes.some(({ queries }) => queries === 1));
-  note('no query', shapes.some(({ queries }) => queries === 0));
-  note('no key', shapes.some(({ keys }) => keys === 0));
-  note('Nq < Nkv', shapes.some(({ queries, keys }) => queries > 0 && queries < keys));
-  note('Nq > Nkv', shapes.some(({ queries, keys }) => queries > keys));
-  note('Nkv > 512', shapes.some(({ keys }) => keys > 512));
+  note(
+    'one query',
+    shapes.some(({ queries }) => queries === 1),
+  );
+  note(
+    'no query',
+    shapes.some(({ queries }) => queries === 0),
+  );
+  note(
+    'no key',
+    shapes.some(({ keys }) => keys === 0),
+  );
+  note(
+    'Nq < Nkv',
+    shapes.some(({ queries, keys }) => queries > 0 && queries < keys),
+  );
+  note(
+    'Nq > Nkv',
+    shapes.some(({ queries, keys }) => queries > keys),
+  );
+  note(
+    'Nkv > 512',
+    shapes.some(({ keys }) => keys > 512),
+  );
   note('wide scores', test.scores === 'wide');
   note('tied scores', test.scores === 'flat' || test.scores === 'ties');
   note('lse', test.lse);

@@ -23,6 +23,7 @@ export function differences(test: Case, expected: Expected, actual: Actual, limi
   const dtype = outputDtypeOf(test);
   const rule = dtype === 'float32' ? null : new tolerance.HalfRule(dtype);
   const ragged = test.lengths === 'ragged';
+  const padded = ragged ? 0 : test.queries;
   let firstRow = 0;
 
   expected.heads.forEach((heads, s) => {
@@ -47,7 +48,8 @@ export function differences(test: Case, expected: Expected, actual: Actual, limi
           // A 16-bit result is a float32 one rounded once more: kernels that accumulate in float32 owe that too.
           const bound = tolerance.outputBound(context, result.spread[index]!);
           const store = dtype === 'float32' ? 0 : 0.5 * spacing(dtype, Math.abs(want) + bound);
-          if (!tolerance.within(got, want, bound + store)) say(`output${where}[${d}]: ${got}, expected ${want} +- ${bound + store}`);
+          if (!tolerance.within(got, want, bound + store))
+            say(`output${where}[${d}]: ${got}, expected ${want} +- ${bound + store}`);
         }
 
         const scalar = (name: 'lse' | 'entropy' | 'rowMax', bound: (want: number) => number) => {
@@ -55,7 +57,8 @@ export function differences(test: Case, expected: Expected, actual: Actual, limi
           if (read === null) return;
           const want = result[name][local]!;
           const got = read(b, h, row);
-          if (!tolerance.within(got, want, bound(want))) say(`${name}${where}: ${got}, expected ${want} +- ${bound(want)}`);
+          if (!tolerance.within(got, want, bound(want)))
+            say(`${name}${where}: ${got}, expected ${want} +- ${bound(want)}`);
         };
         scalar('lse', () => tolerance.lseBound(context));
         scalar('entropy', (want) => (empty ? 0 : tolerance.entropyBound(context, want)));
@@ -63,7 +66,7 @@ export function differences(test: Case, expected: Expected, actual: Actual, limi
       }
 
       // Rows of a padded batch past the sequence.
-      for (let row = head.queries; !ragged && row < test.queries; row++) {
+      for (let row = head.queries; row < padded; row++) {
         for (let d = 0; d < head.dimV; d++) {
           const got = actual.output(b, h, row, d);
           if (got !== 0) say(`output[${b}, ${h}, ${row}][${d}]: ${got} in a padded row`);

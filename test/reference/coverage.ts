@@ -34,7 +34,11 @@ export const impossible: Rule[] = [
   { one: ['float16'], other: ['bfloat16', 'mixed types'], reason: 'all inputs have it' },
   { one: ['bfloat16'], other: ['mixed types'], reason: 'all inputs have it' },
   { one: ['packed views'], other: ['mixed types'], reason: 'one buffer has one type' },
-  { one: ['packed views'], other: ['offset views', 'strided views', 'shared views'], reason: 'all inputs are in one buffer' },
+  {
+    one: ['packed views'],
+    other: ['offset views', 'strided views', 'shared views'],
+    reason: 'all inputs are in one buffer',
+  },
   { one: ['bias, full grid'], other: ['bias, one row', 'bias, one column'], reason: 'opposites' },
   { one: ['grouped heads'], other: ['one kv head'], reason: 'opposites' },
   { one: ['d_qk < d_v'], other: ['d_qk > d_v'], reason: 'opposites' },
@@ -53,7 +57,9 @@ export interface Coverage {
 }
 
 function isImpossible(a: string, b: string): boolean {
-  return impossible.some(({ one, other }) => (one.includes(a) && other.includes(b)) || (one.includes(b) && other.includes(a)));
+  return impossible.some(
+    ({ one, other }) => (one.includes(a) && other.includes(b)) || (one.includes(b) && other.includes(a)),
+  );
 }
 
 export function coverageOf(cases: Iterable<Case>): Coverage {

@@ -40,7 +40,9 @@ export function headsOf(test: Case, values: Values): Head[][] {
           if (distance < band.low || distance > band.high) return false;
           return values.masks.every((mask) => at(mask, batch, h, row, column) !== 0);
         },
-        ...(values.bias === null ? {} : { bias: (row: number, column: number) => at(values.bias!, batch, h, row, column) }),
+        ...(values.bias === null
+          ? {}
+          : { bias: (row: number, column: number) => at(values.bias!, batch, h, row, column) }),
         ...(values.sinks === null ? {} : { sink: values.sinks[h]! }),
       };
     });

@@ -53,8 +53,7 @@ function drawHeads(random: Random): { headsQ: number; headsKv: number } {
 }
 
 function drawMasks(random: Random): MaskShape[] {
-  const one = (): MaskShape =>
-    random.chance(0.35) ? 'keys' : { batch: random.chance(0.5), head: random.chance(0.5) };
+  const one = (): MaskShape => (random.chance(0.35) ? 'keys' : { batch: random.chance(0.5), head: random.chance(0.5) });
   return Array.from({ length: random.pick([1, 1, 1, 2, 3]) }, one);
 }
 
@@ -89,7 +88,18 @@ export function draw(topic: Topic, seed: number, options: GridOptions): Case {
     dimV: drawDim(random),
     lengths,
     queries: few ? random.pick([1, 1, 1, 2, 3, 5]) : random.pick([1, 7, 8, 16, 17, 24, 25, 33, random.integer(1, 70)]),
-    keys: random.pick([1, 2, 16, 63, 64, 65, 100, random.integer(1, 90), random.integer(1, 300), few ? random.integer(200, 1500) : 31]),
+    keys: random.pick([
+      1,
+      2,
+      16,
+      63,
+      64,
+      65,
+      100,
+      random.integer(1, 90),
+      random.integer(1, 300),
+      few ? random.integer(200, 1500) : 31,
+    ]),
     lengthsQ: null,
     lengthsKv: null,
     layout: random.pick(['bhsd', 'bshd'] as const),
@@ -115,7 +125,14 @@ export function draw(topic: Topic, seed: number, options: GridOptions): Case {
     // Enough keys for several chunks, so little else.
     test.keys = random.pick([513, 640, 1024, 1025, random.integer(513, 2000), random.integer(513, 4000)]);
     test.queries = random.pick([1, 1, 2, 5, 9, 26]);
-    Object.assign(test, random.pick([{ headsQ: 1, headsKv: 1 }, { headsQ: 2, headsKv: 1 }, { headsQ: 4, headsKv: 2 }]));
+    Object.assign(
+      test,
+      random.pick([
+        { headsQ: 1, headsKv: 1 },
+        { headsQ: 2, headsKv: 1 },
+        { headsQ: 4, headsKv: 2 },
+      ]),
+    );
     if (random.chance(0.8)) [test.dimQk, test.dimV] = [random.integer(1, 40), random.integer(1, 40)];
   }
   if (topic !== 'dims' && random.chance(0.6)) test.dimV = test.dimQk;
@@ -128,7 +145,9 @@ export function draw(topic: Topic, seed: number, options: GridOptions): Case {
 
   if (test.lengths !== 'dense') {
     const within = (rows: number) =>
-      Array.from({ length: test.batch }, () => random.pick([0, Math.min(1, rows), rows, random.integer(0, rows), random.integer(0, rows)]));
+      Array.from({ length: test.batch }, () =>
+        random.pick([0, Math.min(1, rows), rows, random.integer(0, rows), random.integer(0, rows)]),
+      );
     test.lengthsQ = within(test.queries);
     test.lengthsKv = within(test.keys);
     if (test.lengths === 'padded' && random.chance(0.4)) test.lengthsQ = null;
@@ -152,7 +171,11 @@ export function draw(topic: Topic, seed: number, options: GridOptions): Case {
     else if (test.headsKv > 1) {
       test.headsQ -= test.headsQ / test.headsKv;
       test.headsKv--;
-    } else if (Math.max(test.dimQk, test.dimV) > (topic === 'long' ? 256 : 600) && random.chance(0.5) && topic !== 'dims') {
+    } else if (
+      Math.max(test.dimQk, test.dimV) > (topic === 'long' ? 256 : 600) &&
+      random.chance(0.5) &&
+      topic !== 'dims'
+    ) {
       test.dimQk = Math.ceil(test.dimQk / 2);
       test.dimV = Math.ceil(test.dimV / 2);
     } else {
@@ -190,28 +213,28 @@ export const deep: Case[] = [
   { queries: 40, keys: 2300, headsQ: 1, headsKv: 1 },
   { queries: 2, keys: 1537, headsQ: 7, headsKv: 1 },
   { queries: 9, keys: 513, headsQ: 1, headsKv: 1 },
-].flatMap((shape, n) =>
-  [0, 1, 2].map((variant) => ({
-    ...draw('dense', 500 + n, usual),
-    ...shape,
-    seed: 600 + 3 * n + variant,
+].flatMap((shape, n) => [0, 1, 2].map((variant) => deepCase(shape, 3 * n + variant, variant)));
+
+function deepCase(shape: Partial<Case>, seed: number, variant: number): Case {
+  return Object.assign(draw('dense', 500 + seed, usual), shape, {
+    seed: 600 + seed,
     batch: 1 + (variant % 2),
-    lengths: 'dense' as const,
+    lengths: 'dense',
     lengthsQ: null,
     lengthsKv: null,
     dimQk: [24, 64, 7][variant]!,
     dimV: [24, 33, 7][variant]!,
-    storage: { query: 'plain', key: 'plain', value: 'plain' } as const,
+    storage: { query: 'plain', key: 'plain', value: 'plain' },
     causal: variant > 0,
-    window: variant === 2 ? ([900, 0] as [number, number]) : null,
-    masks: variant === 1 ? (['keys'] as const).slice() : [],
+    window: variant === 2 ? [900, 0] : null,
+    masks: variant === 1 ? ['keys'] : [],
     softcap: variant === 2 ? 20 : null,
     sinks: variant === 1,
-    scores: variant === 0 ? ('wide' as const) : ('normal' as const),
+    scores: variant === 0 ? 'wide' : 'normal',
     scale: null,
     lse: true,
     entropy: true,
     rowMax: true,
     threads: 1,
-  })),
-);
+  } satisfies Partial<Case>);
+}

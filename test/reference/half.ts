@@ -88,7 +88,9 @@ export type Storage = Float32Array | Uint16Array;
 
 /** A buffer of the type for `length` elements, filled with `value`. */
 export function allocate(dtype: Dtype, length: number, value = 0): Storage {
-  return dtype === 'float32' ? new Float32Array(length).fill(value) : new Uint16Array(length).fill(encode16(dtype, value));
+  return dtype === 'float32'
+    ? new Float32Array(length).fill(value)
+    : new Uint16Array(length).fill(encode16(dtype, value));
 }
 
 export function store(dtype: Dtype, data: Storage, index: number, value: number): void {

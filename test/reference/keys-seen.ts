@@ -56,12 +56,14 @@ export function wrongKeys(one: Case, code: Code): string[] {
         for (let d = 0; d < one.dimV; d++) {
           const want = count === 0 ? 0 : Math.fround(sums[d]! / count);
           const got = actual.output(b, h, at, d);
-          if (got !== want) wrong.push(`output[${b}, ${h}, ${at}][${d}]: ${got * count}, expected ${want * count} of ${count}`);
+          if (got !== want)
+            wrong.push(`output[${b}, ${h}, ${at}][${d}]: ${got * count}, expected ${want * count} of ${count}`);
         }
         const lse = actual.lse!(b, h, at);
         const want = Math.log(count);
         const bound = lseBound({ dimQk: one.dimQk, keys: head.keys, magnitude: 0, lse: want });
-        if (!(lse === want || Math.abs(lse - want) <= bound)) wrong.push(`lse[${b}, ${h}, ${at}]: ${lse}, expected ln ${count}`);
+        if (!(lse === want || Math.abs(lse - want) <= bound))
+          wrong.push(`lse[${b}, ${h}, ${at}]: ${lse}, expected ln ${count}`);
       }
     });
     first += heads[0]!.queries;

@@ -64,7 +64,9 @@ export function parted(topic: Topic, seed: number): Parted {
         options: {
           ...options,
           mask,
-          ...(values.bias ? { bias: tensorOf(placeGrid(columnsOf(values.bias, begin, end), one.bias!.dtype, 4, random)) } : {}),
+          ...(values.bias
+            ? { bias: tensorOf(placeGrid(columnsOf(values.bias, begin, end), one.bias!.dtype, 4, random)) }
+            : {}),
         },
       };
     },

@@ -27,7 +27,11 @@ interface Poison {
 }
 
 /** Runs a case clean and poisoned: what rows that see no poison lost, and rows that see it kept. */
-export function wrongRows(one: Case, seed: number, hiddenOnly: boolean): { wrong: string[]; kept: number; spoiled: number } {
+export function wrongRows(
+  one: Case,
+  seed: number,
+  hiddenOnly: boolean,
+): { wrong: string[]; kept: number; spoiled: number } {
   const random = new Random(seed);
   const clean = valuesOf(one);
   const heads = headsOf(one, clean);
@@ -82,11 +86,13 @@ export function wrongRows(one: Case, seed: number, hiddenOnly: boolean): { wrong
           }
         } else if (badValue && !badKey) {
           outcome.spoiled++;
-          if (Number.isFinite(after.output(b, h, at, 0))) outcome.wrong.push(`output${where} finite in spite of a seen value`);
+          if (Number.isFinite(after.output(b, h, at, 0)))
+            outcome.wrong.push(`output${where} finite in spite of a seen value`);
         } else outcome.spoiled++;
         if (!badKey) {
           for (const name of ['lse', 'entropy', 'rowMax'] as const) {
-            if (one[name] && !Object.is(before[name]!(b, h, at), after[name]!(b, h, at))) outcome.wrong.push(`${name}${where} changed`);
+            if (one[name] && !Object.is(before[name]!(b, h, at), after[name]!(b, h, at)))
+              outcome.wrong.push(`${name}${where} changed`);
           }
         }
       }

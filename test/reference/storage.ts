@@ -46,7 +46,13 @@ function affineOf(kind: Storage, axes: Axes, layout: Case['layout'], random: Ran
     step = step * Math.max(extent[axis]!, 1) + gap();
   }
   if (kind === 'shared') strides['batch'] = 0;
-  return { length: offset + step + tail, offset, batch: strides['batch']!, head: strides['head']!, row: strides['row']! };
+  return {
+    length: offset + step + tail,
+    offset,
+    batch: strides['batch']!,
+    head: strides['head']!,
+    row: strides['row']!,
+  };
 }
 
 function view(test: Case, data: Elements, dtype: Dtype, axes: Axes, at: Affine): Placed {
@@ -60,8 +66,16 @@ function view(test: Case, data: Elements, dtype: Dtype, axes: Axes, at: Affine):
     : { data, dtype, offset, shape: [batch, rows, heads, dim], strides: [at.batch, at.row, at.head, 1] };
 }
 
-function write(test: Case, data: Elements, dtype: Dtype, at: Affine, dim: number, side: 'query' | 'key', values: Values,
-  heads: Float64Array[][]): void {
+function write(
+  test: Case,
+  data: Elements,
+  dtype: Dtype,
+  at: Affine,
+  dim: number,
+  side: 'query' | 'key',
+  values: Values,
+  heads: Float64Array[][],
+): void {
   values.sequences.forEach((sequence, s) => {
     const first = side === 'query' ? sequence.rowQ : sequence.rowKv;
     const rows = side === 'query' ? sequence.queries : sequence.keys;

@@ -69,7 +69,10 @@ export function valuesOf(test: Case): Values {
   const deviation = { normal: 1, wide: random.pick([4, 12, 30]), flat: 0, ties: 1 }[test.scores];
   const make = (dtype: Dtype, length: number, spread: number) => {
     if (test.scores !== 'ties') return rounded(dtype, random.normals(length, spread));
-    return rounded(dtype, Float64Array.from({ length }, () => spread * random.integer(-1, 1)));
+    return rounded(
+      dtype,
+      Float64Array.from({ length }, () => spread * random.integer(-1, 1)),
+    );
   };
   const heads = <T>(count: number, one: () => T) => Array.from({ length: count }, one);
   const shift = random.chance(0.25) ? 3 : 0;
@@ -77,7 +80,12 @@ export function valuesOf(test: Case): Values {
   const query = sequences.map((s) => heads(headsQ, () => make(dtypes.query, s.queries * dimQk, deviation)));
   const key = sequences.map((s) => heads(headsKv, () => make(dtypes.key, s.keys * dimQk, 1)));
   const value = sequences.map((s) =>
-    heads(headsKv, () => rounded(dtypes.value, random.normals(s.keys * dimV).map((x) => x + shift))),
+    heads(headsKv, () =>
+      rounded(
+        dtypes.value,
+        random.normals(s.keys * dimV).map((x) => x + shift),
+      ),
+    ),
   );
   if (test.storage.key === 'shared') share(key, sequences, dimQk);
   if (test.storage.value === 'shared') share(value, sequences, dimV);
@@ -94,7 +102,9 @@ export function valuesOf(test: Case): Values {
     const shape = full.map((extent, axis) => (test.bias!.axes[axis] ? extent : 1)) as Grid['shape'];
     const length = shape.reduce((a, b) => a * b, 1);
     const shut = random.chance(0.3) ? 0.1 : 0;
-    const data = random.normals(length, test.scores === 'wide' ? 8 : 1).map((x) => (random.chance(shut) ? -Infinity : x));
+    const data = random
+      .normals(length, test.scores === 'wide' ? 8 : 1)
+      .map((x) => (random.chance(shut) ? -Infinity : x));
     bias = { shape, data: rounded(test.bias.dtype, data) };
   }
   const sinks = test.sinks ? Float32Array.from({ length: headsQ }, () => 2 * random.normal()) : null;
