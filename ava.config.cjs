@@ -1,7 +1,14 @@
 // Test files run in child processes: a native crash then fails one file instead of the whole run, and tests of the
 // life cycle can fork with their own flags.
 module.exports = {
-  files: ['test/**/*.ts', '!test/types/**', '!test/package/**', '!test/reference/**', '!test/helpers/**', '!test/mutants/**'],
+  files: [
+    'test/**/*.ts',
+    '!test/types/**',
+    '!test/package/**',
+    '!test/reference/**',
+    '!test/helpers/**',
+    '!test/mutants/**',
+  ],
   extensions: { ts: 'commonjs' },
   nodeArguments: ['--require=tsx/cjs'],
   workerThreads: false,
