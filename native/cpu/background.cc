@@ -22,8 +22,8 @@ void becomeBackgroundThread() {
   } attributes = {};
   if (syscall(SYS_sched_getattr, 0, &attributes, sizeof(attributes), 0) != 0) return;
   if (attributes.policy != SCHED_OTHER) return;  // somebody has chosen for the whole process
-  // Batch: waking up does not interrupt whoever runs. A longer slice than others' (Linux 6.12 and later): whoever wakes up
-  // interrupts this thread at once.
+  // Batch: waking up does not interrupt whoever runs. A longer slice than others' (Linux 6.12 and later): whoever wakes
+  // up interrupts this thread at once.
   attributes.size = sizeof(attributes);
   attributes.policy = SCHED_BATCH;
   attributes.flags = 0;
