@@ -131,8 +131,8 @@ test('every call ends in a result or a coded error', async (t) => {
   const seeds = only === undefined ? Array.from({ length: calls }, (_, i) => firstSeed * 1e6 + i) : [Number(only)];
   // Several at a time, so that calls meet in the pool.
   const inFlight = 8;
-  for (let start = 0; start < seeds.length && tally.wrong.length < 10; start += inFlight) {
-    await Promise.all(seeds.slice(start, start + inFlight).map((seed) => runCall(seed, tally)));
+  for (let first = 0; first < seeds.length && tally.wrong.length < 10; first += inFlight) {
+    await Promise.all(seeds.slice(first, first + inFlight).map((seed) => runCall(seed, tally)));
   }
   const codes = [...tally.codes].sort((a, b) => b[1] - a[1]).map(([code, count]) => `${code} ${count}`);
   const share = tally.kernels / seeds.length;
