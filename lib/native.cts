@@ -1,7 +1,6 @@
 // The one file that loads the addon, and the one description of what it exports.
 // Everything here takes values that lib/ has already validated; natively they are checked again so that nothing can crash.
 import { join, resolve } from 'node:path';
-import { loadFailure } from './load-failure.js';
 
 /** The numbers of a call in the order of native/problem_codec.h, and its buffers. */
 export interface NativeCall {
@@ -94,6 +93,8 @@ export function loadNative(): Native {
     path = nativePath === null ? findBinary() : resolve(nativePath);
     return (loaded = load(path));
   } catch (error) {
+    // Only needed now, and every file read at start-up counts.
+    const { loadFailure } = require('./load-failure.js') as typeof import('./load-failure.js');
     throw (failure = loadFailure(path, error as Error, packageRoot, nativePath));
   }
 }
