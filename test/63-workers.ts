@@ -91,6 +91,13 @@ test.serial('twenty workers come and go with calls in flight', async (t) => {
   t.deepEqual((await attention(q, k, v)).output.data, attentionSync(q, k, v).output.data);
 });
 
+test.serial('workers are terminated while their calls compute', async (t) => {
+  const { code, signal, stdout, stderr } = await child('terminate-while-computing');
+  t.is(signal, null, stderr);
+  t.is(code, 0, stderr);
+  t.is(stdout, 'ok\n');
+});
+
 test.serial('the library stays loaded when the only worker that used it ends', async (t) => {
   if (process.platform !== 'linux') {
     t.pass('reads /proc');
