@@ -48,7 +48,7 @@ export function execute(call: PreparedCall, signal?: AbortSignal): Promise<void>
     const protections = buffers.map((view, slot) =>
       view === null || call.owned[slot] ? 'none' : protectionOf(view.buffer),
     );
-    const copied = protections.map((protection) => protection === 'copy');
+    const copied = protections.includes('copy') && protections.map((protection) => protection === 'copy');
 
     let job: JobId;
     const cancel = (): void => native.cancel(job);
@@ -58,7 +58,7 @@ export function execute(call: PreparedCall, signal?: AbortSignal): Promise<void>
       else reject(error.code === 'ABORT_ERR' ? abortError(signal?.reason) : translate(call, error));
     };
     try {
-      const given = { numbers, buffers, copied };
+      const given = copied ? { numbers, buffers, copied } : { numbers, buffers };
       job = call.kind === 'merge' ? native.merge(given, settled) : native.run(given, settled);
     } catch (error) {
       throw translate(call, error);
