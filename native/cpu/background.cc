@@ -27,7 +27,7 @@ void becomeBackgroundThread() {
   attributes.size = sizeof(attributes);
   attributes.policy = SCHED_BATCH;
   attributes.flags = 0;
-  attributes.runtime = 20'000'000;
+  attributes.runtime = 5'000'000;
   syscall(SYS_sched_setattr, 0, &attributes, 0);
 #endif
 }

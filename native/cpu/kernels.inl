@@ -17,8 +17,11 @@ constexpr int rowsFor(int vectors) {
   return kRegisters == 32 ? (vectors == 1 ? 12 : 8) : (vectors == 1 ? 8 : vectors == 2 ? 6 : 4);
 }
 
-/// Long dot products are summed in stretches of this many components, so that rounding grows with their number's root.
-constexpr int64_t kDotStretch = 64;
+// Rounding of a dot product should grow with the root of its number of terms. Where there are few, a few unlucky
+// roundings in a row already weigh more: those are summed in double, or in two halves. Long ones are summed in
+// stretches.
+constexpr int64_t kDoubleDot = 8;
+constexpr int64_t dotStretch(int64_t dim) { return dim <= 16 ? (dim + 1) / 2 : 64; }
 
 inline float toFloat(const void* row, Dtype dtype, int64_t index) {
   switch (dtype) {
@@ -88,8 +91,9 @@ SIMD void scoreRows(float* scores, const float* panel, int64_t dim, const float*
   constexpr int lanes = Vectors * kWidth;
   const float* k[Rows];
   for (int r = 0; r < Rows; ++r) k[r] = keyRows[r];
-  for (int64_t start = 0; start < dim; start += kDotStretch) {
-    const int64_t end = start + kDotStretch < dim ? start + kDotStretch : dim;
+  const int64_t stretch = dotStretch(dim);
+  for (int64_t start = 0; start < dim; start += stretch) {
+    const int64_t end = start + stretch < dim ? start + stretch : dim;
     Float sum[Rows][Vectors] = {};
 #pragma GCC unroll 4
     for (int64_t d = start; d < end; ++d) {
@@ -110,10 +114,28 @@ SIMD void scoreRows(float* scores, const float* panel, int64_t dim, const float*
 }
 
 template <int Vectors, int Rows>
+SIMD void shortScoreRows(float* scores, const float* panel, int64_t dim, const float* const* keyRows) {
+  constexpr int lanes = Vectors * kWidth;
+  for (int r = 0; r < Rows; ++r) {
+    Double sum[Vectors] = {};
+    for (int64_t d = 0; d < dim; ++d) {
+      const double component = keyRows[r][d];
+      for (int v = 0; v < Vectors; ++v) sum[v] += widen(load(panel + d * lanes + v * kWidth)) * component;
+    }
+    for (int v = 0; v < Vectors; ++v) store(scores + r * lanes + v * kWidth, narrow(sum[v]));
+  }
+}
+
+template <int Vectors, int Rows>
 void scoreBlock(float* scores, const float* panel, int64_t dim, const float* const* keyRows, int64_t keys) {
   int64_t key = 0;
   for (; key + Rows <= keys; key += Rows) {
-    scoreRows<Vectors, Rows>(scores + key * Vectors * kWidth, panel, dim, keyRows + key);
+    float* rows = scores + key * Vectors * kWidth;
+    if (dim <= kDoubleDot) {
+      shortScoreRows<Vectors, Rows>(rows, panel, dim, keyRows + key);
+    } else {
+      scoreRows<Vectors, Rows>(rows, panel, dim, keyRows + key);
+    }
   }
   if constexpr (Rows > 1) {
     if (key < keys) {
@@ -143,12 +165,15 @@ SIMD Float softcapped(Float x, Float cap, Float inverseCap) {
   p = fma(p, square, broadcast(1.33314422036e-1f));
   p = fma(p, square, broadcast(-3.33332819422e-1f));
   const Float near = fma(p * square, x, x);
-  const Float decay = exp2(magnitude * broadcast(-2.8853900817779268f));  // e^(-2|y|)
+  const Float decay = powerBelow(magnitude * broadcast(-2.8853900817779268f), Float{}).value;  // e^(-2|y|)
   const Float far = cap * ((broadcast(1.0f) - decay) / (broadcast(1.0f) + decay));
   const Int sign = asInt(y) & broadcastInt(int32_t(0x80000000u));
   const Float signedFar = asFloat(asInt(far) | sign);
   return select(magnitude < broadcast(0.625f), near, signedFar);
 }
+
+/// References above this leave powerBelow too few bits.
+constexpr float kLargeReference = 0x1p21f;
 
 /// Adds up four chains in the order of the columns modulo 4 that they hold.
 SIMD Float inColumnOrder(const Float (&chains)[4], int phase) {
@@ -190,16 +215,23 @@ void softmax(const ScoreTile& tile, int lanes, const SoftmaxState& state, float*
     const Float factor = powerOfTwo(before - reference);
     store(state.maximum + lane, max(load(state.maximum + lane), blockMaximum));
 
+    // Scores too large for a fine step between them are moved to reference 0 first.
+    const Int large = (absolute(reference) > broadcast(kLargeReference)) & (reference > broadcast(-FLT_MAX));
+    const Float shift = select(large, reference, Float{});
+    const Float moved = reference - shift;
+    if (any(large)) {
+      for (int64_t key = 0; key < tile.keys; ++key) store(column + key * lanes, load(column + key * lanes) - shift);
+    }
+
     // Four interleaved chains of keys, told apart by the key's own column, so that a tile that starts later sums alike:
     // sums[c] is the chain of columns (phase + c) modulo 4.
     Float sums[4] = {};
     Float moments[4] = {};
     const auto weigh = [&](int64_t key, int chain) __attribute__((always_inline)) {
-      const Float x = load(column + key * lanes) - reference;
-      const Float p = exp2(x);
-      store(column + key * lanes, p);
-      sums[chain] = sums[chain] + p;
-      if (tile.moment) moments[chain] = fma(p, max(broadcast(-126.0f), x), moments[chain]);
+      const Power p = powerBelow(load(column + key * lanes), moved);
+      store(column + key * lanes, p.value);
+      sums[chain] = sums[chain] + p.value;
+      if (tile.moment) moments[chain] = fma(p.value, p.exponent, moments[chain]);
     };
     int64_t key = 0;
     for (; key + 4 <= tile.keys; key += 4) {

@@ -33,6 +33,8 @@ constexpr int kRegisters = 16;
 typedef float Float __attribute__((vector_size(4 * kWidth)));
 typedef int32_t Int __attribute__((vector_size(4 * kWidth)));  // a comparison's result: -1 or 0 in each lane
 
+typedef double Double __attribute__((vector_size(8 * kWidth)));
+
 #define SIMD inline __attribute__((always_inline))
 
 SIMD Float load(const float* p) {
@@ -43,6 +45,8 @@ SIMD Float load(const float* p) {
 SIMD void store(float* p, Float v) { std::memcpy(p, &v, sizeof v); }
 SIMD Float broadcast(float x) { return x - Float{}; }
 SIMD Int broadcastInt(int32_t x) { return x - Int{}; }
+SIMD Double widen(Float v) { return __builtin_convertvector(v, Double); }
+SIMD Float narrow(Double v) { return __builtin_convertvector(v, Float); }
 SIMD Int asInt(Float v) { return (Int)v; }
 SIMD Float asFloat(Int v) { return (Float)v; }
 
@@ -194,20 +198,30 @@ SIMD Float powerOfTwo(Float n) {
   return asFloat((asInt(shifted) + broadcastInt(127)) << 23);
 }
 
-/// 2^x for x <= 0: relative error below 1.7e-7 (1.8e-7 where fma rounds twice); exactly 0 below -126; NaN stays NaN.
-/// Degree 5 on [-1/2, 1/2] with the constant term held at 1, so that 2^0 is exactly 1.
-SIMD Float exp2(Float x) {
-  const Float bounded = max(broadcast(-126.0f), x);
-  const Float shifted = bounded + broadcast(0x1.8p23f);
-  const Float fraction = bounded - (shifted - broadcast(0x1.8p23f));
+/// 2^(s - reference) for an integer reference >= s, both below 2^22 in magnitude but for s = -infinity: relative error
+/// below 1.7e-7 (1.8e-7 where fma rounds twice). Exactly 0 below 2^-126; NaN stays NaN.
+///
+/// s - reference is never formed. Adding 1.5 * 2^23 + 127 - reference rounds s to an integer n and leaves n - reference
+/// + 127, an exponent, in the low bits; s - n is exact. Degree 5 on [-1/2, 1/2], the constant term held at 1, so that
+/// 2^0 is 1.
+struct Power {
+  Float value;
+  Float exponent;  // s - reference
+};
+SIMD Power powerBelow(Float s, Float reference) {
+  const Float magic = broadcast(0x1.8p23f + 127.0f);
+  const Float rounding = magic - reference;
+  const Float shifted = s + rounding;
+  const Float fraction = s - (shifted - rounding);
   Float p = broadcast(0x1.5a1ba6p-10f);
   p = fma(p, fraction, broadcast(0x1.3d083ap-7f));
   p = fma(p, fraction, broadcast(0x1.c6bb4cp-5f));
   p = fma(p, fraction, broadcast(0x1.ebf96cp-3f));
   p = fma(p, fraction, broadcast(0x1.62e426p-1f));
   p = fma(p, fraction, broadcast(1.0f));
-  const Float scaled = asFloat(asInt(p) + (asInt(shifted) << 23));
-  return zeroWhere(x < broadcast(-126.0f), scaled);
+  const Float scale = asFloat(asInt(shifted) << 23);
+  const Int vanishes = shifted < magic - broadcast(126.0f);
+  return {zeroWhere(vanishes, p * scale), zeroWhere(vanishes, (shifted - magic) + fraction)};
 }
 
 }  // namespace
