@@ -154,7 +154,8 @@ void scores(float* out, const float* panel, int lanes, int64_t dim, const float*
 
 // --- online softmax ------------------------------------------------------------------------------------------------
 
-/// cap * tanh(x / cap), a few ulp of the result: an odd polynomial near 0 (Cephes tanhf), 1 - 2/(e^2y + 1) beyond.
+/// cap * tanh(x / cap), a few ulp of the result: an odd polynomial near 0 (Cephes tanhf), cap - 2 cap e^-2y / (1 +
+/// e^-2y) beyond.
 SIMD Float softcapped(Float x, Float cap, Float inverseCap) {
   const Float y = x * inverseCap;
   const Float magnitude = absolute(y);
@@ -166,7 +167,7 @@ SIMD Float softcapped(Float x, Float cap, Float inverseCap) {
   p = fma(p, square, broadcast(-3.33332819422e-1f));
   const Float near = fma(p * square, x, x);
   const Float decay = powerBelow(magnitude * broadcast(-2.8853900817779268f), Float{}).value;  // e^(-2|y|)
-  const Float far = cap * ((broadcast(1.0f) - decay) / (broadcast(1.0f) + decay));
+  const Float far = cap - (cap * (decay + decay)) / (broadcast(1.0f) + decay);
   const Int sign = asInt(y) & broadcastInt(int32_t(0x80000000u));
   const Float signedFar = asFloat(asInt(far) | sign);
   return select(magnitude < broadcast(0.625f), near, signedFar);
