@@ -43,7 +43,7 @@ function check(): Environment {
   const isa = checkIsa(native);
   return {
     device: checkDevice(),
-    threads: Math.min(checkThreads(), native.threads),
+    threads: checkThreads() ?? native.threads,
     isaId: isa === undefined ? 0 : isaIds[isa]!,
     isa: isa ?? native.isa,
     native,
@@ -58,12 +58,15 @@ function checkDevice(): DeviceName {
   return device as DeviceName;
 }
 
-function checkThreads(): number {
-  if (given.threads === undefined) return Infinity;
+/** More than there are processors is allowed: it is slower, and good for tests. */
+const mostThreads = 1024;
+
+function checkThreads(): number | undefined {
+  if (given.threads === undefined) return undefined;
+  const expected = `an integer from 1 to ${mostThreads}`;
   const threads = Number(given.threads);
-  if (!/^\d+$/.test(given.threads))
-    throw invalidValue('FUSED_ATTENTION_THREADS', 'a positive integer', describe(given.threads));
-  if (threads < 1) throw outOfRange('FUSED_ATTENTION_THREADS', 'a positive integer', threads);
+  if (!/^\d+$/.test(given.threads)) throw invalidValue('FUSED_ATTENTION_THREADS', expected, describe(given.threads));
+  if (threads < 1 || threads > mostThreads) throw outOfRange('FUSED_ATTENTION_THREADS', expected, threads);
   return threads;
 }
 

@@ -93,7 +93,7 @@ function inProcess(variables: Record<string, string>, script: string): unknown {
   return JSON.parse(stdout);
 }
 
-const run = 'return [...attentionSync(tensor, tensor, tensor).output.toFloat32()].every((value) => value === 1)';
+const run = 'return [...attentionSync(tensor, tensor, tensor).output.toFloat32()].every((value) => Math.abs(value - 1) < 1e-6)';
 
 test('environment: FUSED_ATTENTION_ISA forces what the processor can run', (t) => {
   for (const isa of devices()[0]!.isas) {
@@ -110,8 +110,7 @@ test('environment: FUSED_ATTENTION_ISA forces what the processor can run', (t) =
 
 test('environment: FUSED_ATTENTION_THREADS caps, FUSED_ATTENTION_DEVICE chooses', (t) => {
   t.is(inProcess({ FUSED_ATTENTION_THREADS: '1' }, 'return devices()[0].threads'), 1);
-  const all = inProcess({ FUSED_ATTENTION_THREADS: '' }, 'return devices()[0].threads');
-  t.is(inProcess({ FUSED_ATTENTION_THREADS: '1000000' }, 'return devices()[0].threads'), all);
+  t.is(inProcess({ FUSED_ATTENTION_THREADS: '7' }, 'return devices()[0].threads'), 7);
   for (const [value, code] of [
     ['two', 'ERR_INVALID_ARG_VALUE'],
     ['-1', 'ERR_INVALID_ARG_VALUE'],

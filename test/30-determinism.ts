@@ -1,6 +1,7 @@
 // A row's bits are fixed by its own sequence and options: not by the number of threads, not by what else is in the batch,
 // not by the other heads, not by the layout, not by whether the call is asynchronous, and not by chance.
 
+import './helpers/seven-threads.js';
 import { createHash } from 'node:crypto';
 import test from 'ava';
 import { attention } from '../lib/index.js';
