@@ -93,7 +93,8 @@ function inProcess(variables: Record<string, string>, script: string): unknown {
   return JSON.parse(stdout);
 }
 
-const run = 'return [...attentionSync(tensor, tensor, tensor).output.toFloat32()].every((value) => Math.abs(value - 1) < 1e-6)';
+const run =
+  'return [...attentionSync(tensor, tensor, tensor).output.toFloat32()].every((value) => Math.abs(value - 1) < 1e-6)';
 
 test('environment: FUSED_ATTENTION_ISA forces what the processor can run', (t) => {
   for (const isa of devices()[0]!.isas) {
