@@ -53,6 +53,8 @@ struct Sequence {
   int64_t rowKv = 0, keys = 0;
 };
 
+class Program;
+
 enum class Align : uint8_t { bottomRight = 0, topLeft = 1 };
 enum class Lengths : uint8_t { none = 0, padded = 1, cumulative = 2 };
 
@@ -72,7 +74,10 @@ struct Problem {
 
   Layout query, key, value, output;
   Band band;
-  std::vector<GridLayout> masks;  // all must allow; nonzero is true
+  std::shared_ptr<const Program> mask;   // null: every key
+  std::shared_ptr<const Program> score;  // null: the score stays as it is
+  // Nonzero is true. The first mask->graph().grids are what the mask program reads; of the others all must allow.
+  std::vector<GridLayout> masks;
   bool hasBias = false;
   GridLayout bias;
   bool hasSinks = false;  // one float32 logit a query head
