@@ -2,6 +2,10 @@
 // Everything here takes values that lib/ has already validated; natively they are checked again so that nothing can crash.
 import { join, resolve } from 'node:path';
 
+/** A program with its parameters, held by the addon until nothing refers to it. */
+export type NativeProgram = { readonly [nativeProgram]: true };
+declare const nativeProgram: unique symbol;
+
 /** The numbers of a call in the order of native/problem_codec.h, and its buffers. */
 export interface NativeCall {
   numbers: Float64Array;
@@ -11,6 +15,8 @@ export interface NativeCall {
    * what was computed is written back when it settles.
    */
   copied?: boolean[];
+  mask?: NativeProgram | undefined;
+  score?: NativeProgram | undefined;
 }
 
 /** What the addon throws or hands to a callback: lib/errors.ts turns it into an AttentionError. */
@@ -63,6 +69,8 @@ export interface Native {
   /** Asks a call to stop; it settles soon with 'ABORT_ERR'. Unknown ids are ignored. */
   cancel(job: JobId): void;
   explain(call: NativeCall): NativeExplanation;
+  /** The numbers of native/program/program.h; tables are copied. */
+  program(numbers: Float64Array, tables: (Int32Array | Float32Array)[]): NativeProgram;
   mergeSync(call: NativeCall): void;
   merge(call: NativeCall, settled: (error: NativeError | null) => void): JobId;
   /** For lifecycle tests: jobs stop at the named stage until released. */

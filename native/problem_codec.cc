@@ -5,6 +5,7 @@
 #include "error.h"
 #include "extents.h"
 #include "number_reader.h"
+#include "program/program.h"
 
 namespace fused_attention {
 
@@ -63,8 +64,23 @@ GridLayout readGrid(NumberReader& numbers, int slot, bool boolean) {
 
 void requireVersion(NumberReader& numbers) { numbers.integer("call.version", kCodecVersion, kCodecVersion); }
 
+void requirePrograms(const Problem& problem) {
+  if (problem.mask && problem.mask->kind() != ProgramKind::mask) {
+    throw CodedError("ERR_INVALID_ARG_TYPE", "options.mask", "a mask program", "a score program");
+  }
+  if (problem.score && problem.score->kind() != ProgramKind::score) {
+    throw CodedError("ERR_INVALID_ARG_TYPE", "options.score", "a score program", "a mask program");
+  }
+  if (problem.mask && size_t(problem.mask->graph().grids) > problem.masks.size()) {
+    throw CodedError("ERR_INVALID_ARG_VALUE", "options.mask",
+                     std::to_string(problem.mask->graph().grids) + " mask tensors for its program",
+                     std::to_string(problem.masks.size()));
+  }
+}
+
 /// What does not fit together although every number is fine by itself.
 void requireConsistent(const Problem& problem) {
+  requirePrograms(problem);
   if (problem.headsQ % problem.headsKv != 0) {
     throw CodedError("ERR_SHAPE_MISMATCH", "query", "a multiple of " + std::to_string(problem.headsKv) + " heads",
                      std::to_string(problem.headsQ));
@@ -89,7 +105,7 @@ void requireConsistent(const Problem& problem) {
 }
 
 /// Decodes everything; the batch is still the one given.
-Problem readProblem(const double* data, size_t count) {
+Problem readProblem(const double* data, size_t count, const Programs& programs) {
   NumberReader numbers(data, count);
   Problem p;
   requireVersion(numbers);
@@ -126,6 +142,8 @@ Problem readProblem(const double* data, size_t count) {
     p.masks.push_back(readGrid(numbers, masks + int(i), true));
   }
   numbers.finish();
+  p.mask = programs.mask;
+  p.score = programs.score;
   requireConsistent(p);
   return p;
 }
@@ -219,23 +237,24 @@ class CallChecker {
 
 std::string bufferName(int slot) { return "buffers[" + std::to_string(slot) + "]"; }
 
-Problem decodeProblem(const double* numbers, size_t count) {
-  Problem problem = readProblem(numbers, count);
+Problem decodeProblem(const double* numbers, size_t count, const Programs& programs) {
+  Problem problem = readProblem(numbers, count, programs);
   forgetEmptyBatch(problem);
   return problem;
 }
 
-Call decodeForExplain(const double* numbers, size_t count, const std::vector<Buffer>& buffers) {
+Call decodeForExplain(const double* numbers, size_t count, const std::vector<Buffer>& buffers,
+                      const Programs& programs) {
   Call call;
-  call.problem = readProblem(numbers, count);
+  call.problem = readProblem(numbers, count, programs);
   CallChecker(call.problem, buffers, call).lengths();
   forgetEmptyBatch(call.problem);
   return call;
 }
 
-Call decodeCall(const double* numbers, size_t count, const std::vector<Buffer>& buffers) {
+Call decodeCall(const double* numbers, size_t count, const std::vector<Buffer>& buffers, const Programs& programs) {
   Call call;
-  call.problem = readProblem(numbers, count);
+  call.problem = readProblem(numbers, count, programs);
   CallChecker(call.problem, buffers, call).everything();
   forgetEmptyBatch(call.problem);
   return call;

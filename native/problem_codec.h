@@ -7,7 +7,7 @@
 //   query, key, value, output: each dtype, offset, batch, head, row                      (strides in elements)
 //   band: low, high (-Infinity, +Infinity: unbounded)
 //   bias, only with its flag: dtype, offset, batch, head, row, column
-//   number of masks; each: dtype (3), offset, batch, head, row, column
+//   number of masks; each: dtype (3), offset, batch, head, row, column - those of the mask program first
 // The buffers, in order (null where the call has none):
 //   query, key, value, output, lse, entropy, rowMax, partialMax, partialSum, sinks, bias, lengthsQ, lengthsKv, masks...
 // lengthsQ and lengthsKv are Float64Arrays owned by the call; padded calls may leave out either (all rows count), the
@@ -43,20 +43,26 @@ struct Call {
   std::vector<MemoryRange> ranges;  // none is empty; what is written overlaps no other
 };
 
+/// The programs of a call, or null.
+struct Programs {
+  std::shared_ptr<const Program> mask, score;
+};
+
 inline constexpr int kCodecVersion = 1;
 
 /// What a buffer is called in errors, "buffers[3]": lib/execution.ts puts the user's name for it in its place.
 std::string bufferName(int slot);
 
 /// Problem alone. Throws CodedError. Padded and dense problems without a row to write come out with batch 0.
-Problem decodeProblem(const double* numbers, size_t count);
+Problem decodeProblem(const double* numbers, size_t count, const Programs& programs = {});
 
 /// For `explain`: the problem, and no pointers but those of the lengths. Other buffers may be missing or of any size.
-Call decodeForExplain(const double* numbers, size_t count, const std::vector<Buffer>& buffers);
+Call decodeForExplain(const double* numbers, size_t count, const std::vector<Buffer>& buffers,
+                      const Programs& programs = {});
 
 /// Problem with addresses, every extent checked against its buffer. Throws CodedError, ERR_ALIASING where memory to be
 /// written overlaps other memory of the call.
-Call decodeCall(const double* numbers, size_t count, const std::vector<Buffer>& buffers);
+Call decodeCall(const double* numbers, size_t count, const std::vector<Buffer>& buffers, const Programs& programs = {});
 
 /// mergePartials. The numbers: version (1), batch, headsQ, queries, dimV, sinks (0 or 1), number of parts; each part:
 /// kind (0 softmax partial, 1 finished { output, lse }). The buffers: output, lse, sinks or null, then three a part: o,

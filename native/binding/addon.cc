@@ -13,6 +13,7 @@
 #include "failure.h"
 #include "job.h"
 #include "parking.h"
+#include "program_handle.h"
 #include "residence.h"
 
 namespace fused_attention::binding {
@@ -42,7 +43,7 @@ auto decode(const CallArguments& arguments) {
   if constexpr (kind == CallKind::merge) {
     return decodeMerge(arguments.numbers, arguments.count, arguments.buffers);
   } else {
-    return decodeCall(arguments.numbers, arguments.count, arguments.buffers);
+    return decodeCall(arguments.numbers, arguments.count, arguments.buffers, arguments.programs);
   }
 }
 
@@ -99,7 +100,7 @@ Napi::Value cancel(const Napi::CallbackInfo& info) {
 
 Napi::Value explain(const Napi::CallbackInfo& info) {
   const CallArguments arguments = readCall(info.Env(), info[0]);
-  const Call call = decodeForExplain(arguments.numbers, arguments.count, arguments.buffers);
+  const Call call = decodeForExplain(arguments.numbers, arguments.count, arguments.buffers, arguments.programs);
   const Explanation e = planOrThrow(call.problem, call.pointers)->explain();
   Napi::Object result = Napi::Object::New(info.Env());
   result["device"] = e.device;
@@ -179,6 +180,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   addExport<explain>(exports, "explain");
   addExport<runSync<CallKind::merge>>(exports, "mergeSync");
   addExport<run<CallKind::merge>>(exports, "merge");
+  addExport<makeProgram>(exports, "program");
   addExport<park>(exports, "park");
   addExport<parked>(exports, "parked");
   return exports;

@@ -1,6 +1,7 @@
 #include "call_arguments.h"
 
 #include "../error.h"
+#include "program_handle.h"
 
 namespace fused_attention::binding {
 
@@ -51,6 +52,8 @@ CallArguments readCall(Napi::Env env, napi_value value) {
   const Napi::Value numbers = call.Get("numbers");
   const Napi::Value buffers = call.Get("buffers");
   const Napi::Value copied = call.Get("copied");
+  const Napi::Value mask = call.Get("mask");
+  const Napi::Value score = call.Get("score");
   if (!numbers.IsTypedArray() || numbers.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array) {
     wrongType("call.numbers", "a Float64Array");
   }
@@ -59,6 +62,7 @@ CallArguments readCall(Napi::Env env, napi_value value) {
 
   // Getters can run JavaScript: every value is fetched before the first address is taken.
   CallArguments arguments;
+  arguments.programs = {programOf(env, mask, "call.mask"), programOf(env, score, "call.score")};
   const Napi::Array list = buffers.As<Napi::Array>();
   const uint32_t slots = list.Length();
   arguments.views.assign(slots, nullptr);

@@ -16,6 +16,7 @@ struct CallArguments {
   std::vector<Buffer> buffers;
   std::vector<bool> copied;  // buffers that a call in flight must not rely on
   bool anyCopied = false;
+  Programs programs;
 };
 
 /// Throws CodedError ERR_INVALID_ARG_TYPE, or Napi::Error where a getter threw.
