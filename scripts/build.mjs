@@ -50,7 +50,7 @@ const steps = {
       bundle: true,
       platform: 'node',
       keepNames: true,
-      external: ['node-gyp-build', '../package.json'],
+      external: ['acorn', 'node-gyp-build', '../package.json'],
     });
     for (const file of ['index.mjs', 'index.d.mts']) copyFileSync(join(root, 'lib', file), join(root, 'dist', file));
   },
