@@ -1,0 +1,289 @@
+// Expressions of a program as values.
+
+import type * as Acorn from 'acorn';
+import { conditional, dataOf, truth, typeOf } from './coerce.js';
+import type { Place, Reading } from './coerce.js';
+import { isCounter } from './counters.js';
+import { call, mathMembers, memberOfMath } from './functions.js';
+import type { Id } from './nodes.js';
+import { binary, unary } from './operators.js';
+import { notYet } from './scope.js';
+import type { Scope, Values } from './scope.js';
+import { isData, literal, nameOf, node, unusable } from './values.js';
+import type { Data, Value } from './values.js';
+
+/** A program while it is read, with its names. */
+export interface Names extends Reading {
+  readonly values: Values;
+  /** What a name of the last parameter is; undefined if it has no such name. */
+  member(name: string): Value | undefined;
+  /** What `{ … }` would have to hold for a name to be known, as a remedy. */
+  remedy(name: string): string;
+  depth: number;
+}
+
+const deepest = 400;
+
+type Expression = Acorn.Expression | Acorn.SpreadElement | Acorn.Super | Acorn.PrivateIdentifier;
+
+export function evaluate(names: Names, scope: Scope, expression: Expression): Value {
+  names.depth += 1;
+  if (names.depth > deepest) names.fail(expression, 'deeper nesting', 'a program that is nested less deeply');
+  names.builder.nodes.spend(1);
+  const value = evaluateDeeper(names, scope, expression);
+  names.depth -= 1;
+  return value;
+}
+
+function evaluateDeeper(names: Names, scope: Scope, expression: Expression): Value {
+  switch (expression.type) {
+    case 'Literal':
+      return evaluateLiteral(names, expression);
+    case 'Identifier':
+      return lookUp(names, scope, expression);
+    case 'ParenthesizedExpression':
+      return evaluate(names, scope, expression.expression);
+    case 'UnaryExpression':
+      return evaluateUnary(names, scope, expression);
+    case 'BinaryExpression':
+      return evaluateBinary(names, scope, expression);
+    case 'LogicalExpression':
+      return evaluateLogical(names, scope, expression);
+    case 'ConditionalExpression':
+      return evaluateConditional(names, scope, expression);
+    case 'SequenceExpression':
+      return evaluateSequence(names, scope, expression);
+    case 'MemberExpression': {
+      const object = evaluate(names, scope, expression.object);
+      return memberOf(names, object, propertyName(names, expression), expression);
+    }
+    case 'CallExpression':
+      return evaluateCall(names, scope, expression);
+    case 'AssignmentExpression':
+      return evaluateAssignment(names, scope, expression);
+    case 'UpdateExpression':
+      return evaluateUpdate(names, scope, expression);
+    default:
+      return names.fail(expression, describeSyntax(expression.type), 'arithmetic, comparisons and conditions');
+  }
+}
+
+/** `ArrowFunctionExpression` as `arrow function`. */
+export function describeSyntax(type: string): string {
+  const words = type.replace(/(?:Expression|Statement)$/u, '').replaceAll(/(?<=[a-z])(?=[A-Z])/gu, ' ');
+  return `the syntax “${words.toLowerCase()}”`;
+}
+
+function evaluateLiteral(names: Names, expression: Acorn.Literal): Value {
+  const { value } = expression;
+  if (typeof value === 'number') return literal(value);
+  if (typeof value === 'boolean') return node(names.builder.nodes.boolean(value));
+  return names.fail(expression, String(expression.raw).slice(0, 40), 'numbers and booleans only');
+}
+
+function lookUp(names: Names, scope: Scope, { name, start }: Acorn.Identifier): Value {
+  const binding = scope.find(name);
+  if (binding === undefined) return lookUpGlobal(names, name, { start });
+  const value = names.values.get(binding.slot);
+  if (value === notYet) names.fail({ start }, `${name} before its declaration`, 'names that are declared before use');
+  return value;
+}
+
+function lookUpGlobal(names: Names, name: string, place: Place): Value {
+  switch (name) {
+    case 'undefined':
+      return unusable('undefined');
+    case 'NaN':
+      return literal(NaN);
+    case 'Infinity':
+      return literal(Infinity);
+    case 'Math':
+      return { kind: 'Math' };
+    case 'Number':
+    case 'Boolean':
+      return { kind: 'builtin', name };
+    default:
+      return names.fail(place, `the free name ${name}`, names.remedy(name));
+  }
+}
+
+function evaluateUnary(names: Names, scope: Scope, expression: Acorn.UnaryExpression): Value {
+  const value = evaluate(names, scope, expression.argument);
+  if (expression.operator === 'void') return unusable('undefined');
+  const result = unary(names, expression.operator, value, expression);
+  return result ?? names.fail(expression, `the operator ${expression.operator}`, 'one of the operators ! - + ~');
+}
+
+/** Chains lean to the left: they are walked, not recursed into. */
+function evaluateBinary(names: Names, scope: Scope, expression: Acorn.BinaryExpression): Value {
+  const chain: Acorn.BinaryExpression[] = [];
+  let first: Expression = expression;
+  while (first.type === 'BinaryExpression') {
+    chain.push(first);
+    first = first.left;
+  }
+  let value = evaluate(names, scope, first);
+  for (const link of chain.reverse()) {
+    const right = evaluate(names, scope, link.right);
+    const result = binary(names, link.operator, value, right, operatorPlace(link));
+    value =
+      result ?? names.fail(link, `the operator ${link.operator}`, 'arithmetic, comparisons and bitwise operators');
+  }
+  return value;
+}
+
+/** The operator stands somewhere between its operands; its first operand is where the eye starts. */
+function operatorPlace(link: Acorn.BinaryExpression): Place {
+  return { start: link.start };
+}
+
+function evaluateLogical(names: Names, scope: Scope, expression: Acorn.LogicalExpression): Value {
+  const { operator } = expression;
+  if (operator === '??') names.fail(expression, 'the operator ??', 'condition ? a : b');
+  const chain: Acorn.LogicalExpression[] = [];
+  let first: Expression = expression;
+  while (first.type === 'LogicalExpression' && first.operator === operator) {
+    chain.push(first);
+    first = first.left;
+  }
+  const { builder } = names;
+  const joined = (conditions: readonly Id[]): Id =>
+    operator === '&&' ? builder.all(conditions) : builder.any(conditions);
+  // Conditions are joined all at once.
+  let conditions: Id[] = [];
+  let value = dataOf(names, evaluate(names, scope, first), first);
+  for (const link of chain.reverse()) {
+    const before = (): Id => {
+      const held = truth(names, conditions.length > 0 ? node(joined(conditions)) : value, link);
+      return operator === '&&' ? held : builder.not(held);
+    };
+    const right = onlyIf(names, before, link, () => dataOf(names, evaluate(names, scope, link.right), link.right));
+    if (typeOf(names, value) === 'boolean' && typeOf(names, right) === 'boolean') {
+      if (conditions.length === 0) conditions.push(truth(names, value, link));
+      conditions.push(truth(names, right, link));
+      value = right;
+      continue;
+    }
+    if (conditions.length > 0) value = node(joined(conditions));
+    conditions = [];
+    const held = truth(names, value, link);
+    const both = operator === '&&' ? [right, value] : [value, right];
+    value = conditional(names, held, both[0]!, both[1]!, link) as Data;
+  }
+  return conditions.length > 0 ? node(joined(conditions)) : value;
+}
+
+/** Evaluates what happens on one path only: where it assigns, the values depend on the condition. */
+function onlyIf<V>(names: Names, condition: () => Id, place: Place, run: () => V): V {
+  const { values } = names;
+  const { changes } = values;
+  const kept = values.keep();
+  const result = run();
+  if (values.changes !== changes) {
+    const then = values.keep();
+    values.putBack(kept);
+    const held = condition();
+    values.merge(then, kept, kept.length, (a, b) => conditional(names, held, a, b, place));
+  }
+  return result;
+}
+
+function evaluateConditional(names: Names, scope: Scope, expression: Acorn.ConditionalExpression): Value {
+  const condition = truth(names, evaluate(names, scope, expression.test), expression.test);
+  let a: Value | undefined;
+  let b: Value | undefined;
+  fork(
+    names,
+    condition,
+    expression,
+    () => (a = evaluate(names, scope, expression.consequent)),
+    () => (b = evaluate(names, scope, expression.alternate)),
+  );
+  return conditional(names, condition, a!, b!, expression);
+}
+
+/** Runs both branches from the same values, and merges what they assign. */
+export function fork(names: Names, condition: Id, place: Place, then: () => void, otherwise: () => void): void {
+  const { values } = names;
+  const kept = values.keep();
+  const { changes } = values;
+  then();
+  const changed = values.changes !== changes;
+  const first = values.keep();
+  if (changed) values.putBack(kept);
+  const middle = values.changes;
+  otherwise();
+  if (!changed && values.changes === middle) return;
+  const second = values.keep();
+  values.merge(first, second, kept.length, (a, b) => conditional(names, condition, a, b, place));
+}
+
+function evaluateSequence(names: Names, scope: Scope, { expressions }: Acorn.SequenceExpression): Value {
+  for (const expression of expressions.slice(0, -1)) {
+    if (!isCounter(expression, (name) => scope.find(name) !== undefined)) evaluate(names, scope, expression);
+  }
+  return evaluate(names, scope, expressions.at(-1)!);
+}
+
+function evaluateCall(names: Names, scope: Scope, expression: Acorn.CallExpression): Value {
+  const { callee, optional } = expression;
+  if (optional) names.fail(expression, 'an optional call', 'a plain call');
+  const target = evaluate(names, scope, callee);
+  const args = expression.arguments.map((argument) => evaluate(names, scope, argument));
+  return call(names, target, args, expression);
+}
+
+/** `x.name`, or `x['name']`. */
+function propertyName(names: Names, expression: Acorn.MemberExpression): string {
+  const { property, computed, optional } = expression;
+  if (optional) names.fail(expression, 'an optional property', 'a plain property');
+  if (!computed && property.type === 'Identifier') return property.name;
+  if (computed && property.type === 'Literal' && typeof property.value === 'string') return property.value;
+  return names.fail(property, 'a computed property', 'a name; tables are read by call, as in ids(i)');
+}
+
+/** A property of the last parameter, of Math, or of a position on a grid. */
+export function memberOf(names: Names, object: Value, name: string, place: Place): Value {
+  if (object.kind === 'context') {
+    return names.member(name) ?? names.fail(place, `the unknown name ${name}`, names.remedy(name));
+  }
+  if (object.kind === 'Math') return memberOfMath(name) ?? names.fail(place, `Math.${name}`, mathMembers);
+  if (object.kind === 'node' && object.axes !== undefined) {
+    const axis = object.axes.get(name);
+    if (axis !== undefined) return node(axis);
+    return names.fail(place, `the unknown axis ${name}`, `one of ${[...object.axes.keys()].join(', ')}`);
+  }
+  if (isData(object)) names.fail(place, `the property ${name} of a number`, 'a number; i.x needs a declared grid');
+  if (object.kind === 'table') names.fail(place, `the property ${name} of ${nameOf(object)}`, 'a call, as in ids(i)');
+  return names.fail(place, `the property ${name} of ${nameOf(object)}`, 'names of the last parameter, and of Math');
+}
+
+function evaluateAssignment(names: Names, scope: Scope, expression: Acorn.AssignmentExpression): Value {
+  const { left, operator } = expression;
+  if (left.type !== 'Identifier') return names.fail(left, 'an assignment to this', 'assignments to variables');
+  if (operator === '=') return assign(names, scope, left, evaluate(names, scope, expression.right));
+  const before = lookUp(names, scope, left);
+  const right = evaluate(names, scope, expression.right);
+  const value = binary(names, operator.slice(0, -1), before, right, expression);
+  return assign(names, scope, left, value ?? names.fail(expression, `the operator ${operator}`, 'x = …'));
+}
+
+function evaluateUpdate(names: Names, scope: Scope, expression: Acorn.UpdateExpression): Value {
+  const { argument, operator, prefix } = expression;
+  if (argument.type !== 'Identifier') return names.fail(expression, 'a change of this', 'changes of variables');
+  const before = lookUp(names, scope, argument);
+  const after = binary(names, operator === '++' ? '+' : '-', before, literal(1), expression)!;
+  assign(names, scope, argument, after);
+  return prefix ? after : before;
+}
+
+export function assign(names: Names, scope: Scope, { name, start }: Acorn.Identifier, value: Value): Value {
+  const binding = scope.find(name);
+  if (binding === undefined) return names.fail({ start }, `an assignment to the free name ${name}`, names.remedy(name));
+  if (binding.constant) names.fail({ start }, `an assignment to the constant ${name}`, 'a variable declared by let');
+  if (names.values.get(binding.slot) === notYet) {
+    names.fail({ start }, `${name} before its declaration`, 'names that are declared before use');
+  }
+  names.values.set(binding.slot, value);
+  return value;
+}
