@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "../problem.h"
+#include "bytecode.h"
 
 namespace fused_attention {
 
@@ -60,6 +61,8 @@ struct Kernels {
   /// rows[lane][d] = output * factor / denominator, 0 where the denominator is 0; lanes past `count` are dropped.
   void (*finish)(const float* output, int lanes, int64_t dim, const float* factor, const float* denominator,
                  void* const* rows, int count, Dtype dtype);
+  /// Runs a program's code over a tile (bytecode.h); true where an index of a table read had to be clamped.
+  bool (*runTile)(const TileRun& run);
 };
 
 /// targets/*.cc; null where the target is not compiled in.

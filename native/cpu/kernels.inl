@@ -173,6 +173,14 @@ SIMD Float softcapped(Float x, Float cap, Float inverseCap) {
   return select(magnitude < broadcast(0.625f), near, signedFar);
 }
 
+}  // namespace
+}  // namespace fused_attention
+
+#include "program.inl"
+
+namespace fused_attention {
+namespace {
+
 /// References above this leave powerBelow too few bits.
 constexpr float kLargeReference = 0x1p21f;
 
@@ -386,7 +394,8 @@ void finish(const float* output, int lanes, int64_t dim, const float* factor, co
 }
 
 constexpr Kernels tableFor(Isa isa) {
-  return Kernels{isa, kWidth, kVectors, packQueries, convertRow, scores, softmax, accumulate, hasNaN, merge, finish};
+  return Kernels{isa,     kWidth,     kVectors, packQueries, convertRow, scores,
+                 softmax, accumulate, hasNaN,   merge,       finish,     runTile};
 }
 
 }  // namespace

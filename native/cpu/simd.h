@@ -33,7 +33,9 @@ constexpr int kRegisters = 16;
 typedef float Float __attribute__((vector_size(4 * kWidth)));
 typedef int32_t Int __attribute__((vector_size(4 * kWidth)));  // a comparison's result: -1 or 0 in each lane
 
+typedef uint32_t Unsigned __attribute__((vector_size(4 * kWidth)));
 typedef double Double __attribute__((vector_size(8 * kWidth)));
+typedef int64_t Long __attribute__((vector_size(8 * kWidth)));
 
 #define SIMD inline __attribute__((always_inline))
 
@@ -47,6 +49,10 @@ SIMD Float broadcast(float x) { return x - Float{}; }
 SIMD Int broadcastInt(int32_t x) { return x - Int{}; }
 SIMD Double widen(Float v) { return __builtin_convertvector(v, Double); }
 SIMD Float narrow(Double v) { return __builtin_convertvector(v, Float); }
+SIMD Double widen(Int v) { return __builtin_convertvector(v, Double); }
+SIMD Int truncated(Double v) { return __builtin_convertvector(v, Int); }
+SIMD Float toFloat(Int v) { return __builtin_convertvector(v, Float); }
+SIMD Int truncated(Float v) { return __builtin_convertvector(v, Int); }
 SIMD Int asInt(Float v) { return (Int)v; }
 SIMD Float asFloat(Int v) { return (Float)v; }
 
@@ -102,6 +108,104 @@ SIMD Float ceil(Float v) {
   Float result;
   for (int i = 0; i < kWidth; ++i) result[i] = __builtin_ceilf(v[i]);
   return result;
+#endif
+}
+
+/// The smaller one; b if either is NaN, as with max.
+SIMD Float min(Float a, Float b) {
+#if defined(__AVX512F__)
+  return _mm512_min_ps(a, b);
+#elif defined(__AVX2__)
+  return _mm256_min_ps(a, b);
+#elif defined(__SSE4_1__)
+  return _mm_min_ps(a, b);
+#elif defined(__aarch64__)
+  return vminq_f32(a, b);
+#else
+  return select(a < b, a, b);
+#endif
+}
+
+SIMD Float floor(Float v) {
+#if defined(__AVX512F__)
+  return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#elif defined(__AVX2__)
+  return _mm256_floor_ps(v);
+#elif defined(__SSE4_1__)
+  return _mm_floor_ps(v);
+#elif defined(__aarch64__)
+  return vrndmq_f32(v);
+#else
+  Float result;
+  for (int i = 0; i < kWidth; ++i) result[i] = __builtin_floorf(v[i]);
+  return result;
+#endif
+}
+
+/// Towards zero.
+SIMD Float trunc(Float v) {
+#if defined(__AVX512F__)
+  return _mm512_roundscale_ps(v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+#elif defined(__AVX2__)
+  return _mm256_round_ps(v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+#elif defined(__SSE4_1__)
+  return _mm_round_ps(v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+#elif defined(__aarch64__)
+  return vrndq_f32(v);
+#else
+  Float result;
+  for (int i = 0; i < kWidth; ++i) result[i] = __builtin_truncf(v[i]);
+  return result;
+#endif
+}
+
+SIMD Float squareRoot(Float v) {
+#if defined(__AVX512F__)
+  return _mm512_sqrt_ps(v);
+#elif defined(__AVX2__)
+  return _mm256_sqrt_ps(v);
+#elif defined(__SSE4_1__)
+  return _mm_sqrt_ps(v);
+#elif defined(__aarch64__)
+  return vsqrtq_f32(v);
+#else
+  Float result;
+  for (int i = 0; i < kWidth; ++i) result[i] = __builtin_sqrtf(v[i]);
+  return result;
+#endif
+}
+
+SIMD Int loadInt(const int32_t* p) {
+  Int v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+/// base[index] of each lane.
+SIMD Int gather(const int32_t* base, Int index) {
+#if defined(__AVX512F__)
+  return (Int)_mm512_i32gather_epi32((__m512i)index, base, 4);
+#elif defined(__AVX2__)
+  return (Int)_mm256_i32gather_epi32(base, (__m256i)index, 4);
+#else
+  Int result;
+  for (int i = 0; i < kWidth; ++i) result[i] = base[index[i]];
+  return result;
+#endif
+}
+
+/// Bit t is set where lane t of a comparison's result is.
+SIMD uint32_t bitsOfLanes(Int mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask((__m512i)mask);
+#elif defined(__AVX2__)
+  return uint32_t(_mm256_movemask_ps(asFloat(mask)));
+#elif defined(__SSE4_1__)
+  return uint32_t(_mm_movemask_ps(asFloat(mask)));
+#else
+  uint32_t bits = 0;
+  for (int i = 0; i < kWidth; ++i) bits |= (uint32_t(mask[i]) & 1u) << i;
+  return bits;
 #endif
 }
 
