@@ -5,7 +5,7 @@ import type { Builder } from './builder.js';
 import type { ProgramKind, ValueType } from './graph.js';
 import type { Id } from './nodes.js';
 import { isData, leavesOf, literal, nameOf, node, unusable } from './values.js';
-import type { Data, Literal, Value } from './values.js';
+import type { Data, Value } from './values.js';
 
 /** Where an error points. */
 export interface Place {
@@ -68,7 +68,7 @@ export function mapLeaves(
 export function typeOf(reading: Reading, value: Data): ValueType | undefined {
   switch (value.kind) {
     case 'literal':
-      return isInteger(reading, value) ? 'integer' : 'real';
+      return isInt32(value.value) ? 'integer' : 'real';
     case 'node':
       return reading.builder.nodes.type(value.id);
     case 'quotient':
@@ -83,11 +83,6 @@ export function typeOf(reading: Reading, value: Data): ValueType | undefined {
 
 function isBoolean(reading: Reading, value: Data): boolean {
   return value.kind === 'node' && reading.builder.nodes.type(value.id) === 'boolean';
-}
-
-/** In scores -0 is real: it is not what 0 is. */
-function isInteger(reading: Reading, { value }: Literal): boolean {
-  return isInt32(value) && (reading.kind === 'mask' || !Object.is(value, -0));
 }
 
 /** A value as a condition: numbers hold unless they are 0 or NaN. */

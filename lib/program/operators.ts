@@ -127,7 +127,6 @@ function integerAndReal(
 ): number {
   const { builder } = reading;
   const { nodes } = builder;
-  if (Object.is(real, -0)) return compareNumbers(reading, relation, ...order(integer, literal(0), realFirst), place);
   if (relation === 'eq' || relation === 'ne' || Number.isNaN(real)) return nodes.boolean(relation === 'ne');
   // x < r is x < ceil(r), x <= r is x <= floor(r); r < x is floor(r) < x, r <= x is ceil(r) <= x.
   const bound = (relation === 'lt') === realFirst ? Math.floor(real) : Math.ceil(real);

@@ -180,7 +180,7 @@ class Writer {
       case 9: {
         const a = this.#integer(depth - 1);
         return this.#pick([
-          { text: `(-${a.text})`, low: -a.high, high: -a.low },
+          { text: `(- ${a.text})`, low: -a.high, high: -a.low },
           { text: `(~${a.text})`, low: ~a.high, high: ~a.low },
           { text: `Math.sign(${a.text})`, low: -1, high: 1 },
         ]);
@@ -295,7 +295,7 @@ class Writer {
       () => `Math.exp(-Math.abs(${deeper()}))`,
       () => `Math.${this.#pick(['log', 'log2', 'sqrt'])}(1 + Math.abs(${deeper()}))`,
       () => `Math.pow(0.5 + Math.abs(${this.#real(0)}), ${this.#pick(['2', '0.5', '-1.5'])})`,
-      () => `(-${deeper()})`,
+      () => `(- ${deeper()})`,
       () => (this.#chance(0.3) ? '-Infinity' : deeper()),
     ])();
   }
