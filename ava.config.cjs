@@ -8,6 +8,7 @@ module.exports = {
     '!test/reference/**',
     '!test/helpers/**',
     '!test/mutants/**',
+    '!test/toolchain/**',
   ],
   extensions: { ts: 'commonjs' },
   nodeArguments: ['--require=tsx/cjs'],

@@ -1,4 +1,5 @@
-// Counters that coverage tools (istanbul) put into functions: `cov_1a2b().s[3]++`. They count and change nothing.
+// Counters that coverage tools (istanbul) put into functions: `cov_1a2b().s[3]++`, whose name a minifier may shorten.
+// They count and change nothing.
 
 import type { Node } from 'acorn';
 
@@ -15,9 +16,11 @@ export function isCounter(node: Node, isBound: (name: string) => boolean): boole
   if (indices < 1 || indices > 2 || member.type !== 'MemberExpression' || member['computed'] === true) return false;
   if (!['s', 'f', 'b'].includes((member['property'] as Any)['name'] as string)) return false;
   let root = member['object'] as Any;
-  if (root.type === 'CallExpression' && (root['arguments'] as unknown[]).length === 0) root = root['callee'] as Any;
+  const called = root.type === 'CallExpression' && (root['arguments'] as unknown[]).length === 0;
+  if (called) root = root['callee'] as Any;
   const name = root['name'];
-  return root.type === 'Identifier' && typeof name === 'string' && /^cov_\w+$/u.test(name) && !isBound(name);
+  if (root.type !== 'Identifier' || typeof name !== 'string') return false;
+  return (called || name.startsWith('cov_')) && !isBound(name);
 }
 
 type Any = Node & Record<string, unknown>;

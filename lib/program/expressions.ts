@@ -220,7 +220,7 @@ export function fork(names: Names, condition: Id, place: Place, then: () => void
 
 function evaluateSequence(names: Names, scope: Scope, { expressions }: Acorn.SequenceExpression): Value {
   for (const expression of expressions.slice(0, -1)) {
-    if (!isCounter(expression, (name) => scope.find(name) !== undefined)) evaluate(names, scope, expression);
+    evaluate(names, scope, expression);
   }
   return evaluate(names, scope, expressions.at(-1)!);
 }
@@ -270,6 +270,7 @@ function evaluateAssignment(names: Names, scope: Scope, expression: Acorn.Assign
 
 function evaluateUpdate(names: Names, scope: Scope, expression: Acorn.UpdateExpression): Value {
   const { argument, operator, prefix } = expression;
+  if (isCounter(expression, (name) => scope.find(name) !== undefined)) return unusable('a counter');
   if (argument.type !== 'Identifier') return names.fail(expression, 'a change of this', 'changes of variables');
   const before = lookUp(names, scope, argument);
   const after = binary(names, operator === '++' ? '+' : '-', before, literal(1), expression)!;

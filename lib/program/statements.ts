@@ -2,7 +2,6 @@
 
 import type * as Acorn from 'acorn';
 import { conditional, truth } from './coerce.js';
-import { isCounter } from './counters.js';
 import { describeSyntax, evaluate, fork, memberOf } from './expressions.js';
 import type { Names } from './expressions.js';
 import type { Id } from './nodes.js';
@@ -101,7 +100,7 @@ function runSimple(names: Names, scope: Scope, statement: Acorn.Statement): void
     case 'ExpressionStatement': {
       const { expression } = statement;
       if ('directive' in statement && typeof statement.directive === 'string') return;
-      if (!isCounter(expression, (name) => scope.find(name) !== undefined)) evaluate(names, scope, expression);
+      evaluate(names, scope, expression);
       return;
     }
     case 'VariableDeclaration':
