@@ -1,11 +1,11 @@
 // Operators on numbers of one type: constants folded, and the few identities that are exact and that compilers use.
 // Reals are never reassociated.
 
+import { complement } from './bits.js';
 import type { Op } from './graph.js';
 import type { Id, Nodes } from './nodes.js';
 
 const leastInt = -(2 ** 31);
-const mostInt = 2 ** 31 - 1;
 
 export function isInt32(value: number): boolean {
   return value === (value | 0);
@@ -23,9 +23,6 @@ const folds: Partial<Record<Op, Fold>> = {
   ceilDiv: (x, y) => Math.ceil(x / y),
   truncDiv: (x, y) => Math.trunc(x / y),
   neg: (x) => -x,
-  bitAnd: (x, y) => x & y,
-  bitOr: (x, y) => x | y,
-  bitXor: (x, y) => x ^ y,
   bitNot: (x) => ~x,
   shl: (x, y) => x << y,
   shr: (x, y) => x >> y,
@@ -49,7 +46,7 @@ function fold(nodes: Nodes, op: Op, a: Id, b: Id | undefined): Id | undefined {
 
 function simplify(nodes: Nodes, op: Op, a: Id, b: Id | undefined): Id {
   if (op === 'neg') return negate(nodes, a);
-  if (op === 'bitNot') return nodes.at(a).op === 'bitNot' ? nodes.at(a).args[0]! : plain(nodes, op, [a]);
+  if (op === 'bitNot') return complement(nodes, a);
   const [left, right] = [a, b!];
   switch (op) {
     case 'add':
@@ -60,10 +57,6 @@ function simplify(nodes: Nodes, op: Op, a: Id, b: Id | undefined): Id {
       return multiply(nodes, left, right);
     case 'div':
       return divide(nodes, left, right);
-    case 'bitAnd':
-    case 'bitOr':
-    case 'bitXor':
-      return combineBits(nodes, op, left, right);
     default:
       return integerOnly(nodes, op, left, right);
   }
@@ -92,11 +85,6 @@ function oppositeConstant(nodes: Nodes, id: Id): Id | undefined {
 function negate(nodes: Nodes, a: Id): Id {
   const inner = negated(nodes, a);
   if (inner !== undefined) return inner;
-  const { op, args } = nodes.at(a);
-  if (op === 'mul') {
-    const factor = oppositeConstant(nodes, args[1]!);
-    if (factor !== undefined) return operate(nodes, 'mul', args[0]!, factor);
-  }
   return plain(nodes, 'neg', [a]);
 }
 
@@ -133,27 +121,34 @@ function subtract(nodes: Nodes, a: Id, b: Id): Id {
   return plain(nodes, 'sub', [a, b]);
 }
 
+/** A factor or divisor without its sign, which goes in front of the whole product: compilers move it about. */
+function unsigned(nodes: Nodes, id: Id): { id: Id; minus: boolean } {
+  const inner = negated(nodes, id);
+  if (inner !== undefined) return { id: inner, minus: true };
+  const value = nodes.constantOf(id);
+  if (value === undefined || !(value < 0 || Object.is(value, -0))) return { id, minus: false };
+  const positive = oppositeConstant(nodes, id);
+  return positive === undefined ? { id, minus: false } : { id: positive, minus: true };
+}
+
+function signed(nodes: Nodes, minus: boolean, product: Id): Id {
+  return minus ? operate(nodes, 'neg', product) : product;
+}
+
 function multiply(nodes: Nodes, a: Id, b: Id): Id {
+  const [left, right] = [unsigned(nodes, a), unsigned(nodes, b)];
+  const minus = left.minus !== right.minus;
+  if (left.minus || right.minus) return signed(nodes, minus, operate(nodes, 'mul', left.id, right.id));
   const [x, y] = nodes.sorted([a, b]) as [Id, Id];
   if (isConstant(nodes, y, 1)) return x;
-  if (isConstant(nodes, y, -1)) return operate(nodes, 'neg', x);
   if (nodes.type(x) === 'integer' && isConstant(nodes, y, 0)) return y;
-  const minusX = negated(nodes, x);
-  if (minusX !== undefined) {
-    const factor = oppositeConstant(nodes, y);
-    return factor === undefined
-      ? operate(nodes, 'neg', operate(nodes, 'mul', minusX, y))
-      : operate(nodes, 'mul', minusX, factor);
-  }
-  const minusY = negated(nodes, y);
-  if (minusY !== undefined) return operate(nodes, 'neg', operate(nodes, 'mul', x, minusY));
   return plain(nodes, 'mul', [x, y]);
 }
 
 function divide(nodes: Nodes, a: Id, b: Id): Id {
-  const [minusA, minusB] = [negated(nodes, a), negated(nodes, b)];
-  if (minusA !== undefined) return operate(nodes, 'neg', operate(nodes, 'div', minusA, b));
-  if (minusB !== undefined) return operate(nodes, 'neg', operate(nodes, 'div', a, minusB));
+  const [left, right] = [unsigned(nodes, a), unsigned(nodes, b)];
+  const minus = left.minus !== right.minus;
+  if (left.minus || right.minus) return signed(nodes, minus, operate(nodes, 'div', left.id, right.id));
   const divisor = nodes.constantOf(b);
   if (divisor !== undefined && isPowerOfTwo(divisor)) {
     return operate(nodes, 'mul', a, nodes.constant('real', 1 / divisor));
@@ -167,30 +162,29 @@ function isPowerOfTwo(value: number): boolean {
   return Number.isInteger(exponent) && Math.abs(exponent) <= 126 && 2 ** exponent === Math.abs(value);
 }
 
-function combineBits(nodes: Nodes, op: 'bitAnd' | 'bitOr' | 'bitXor', a: Id, b: Id): Id {
-  const [x, y] = nodes.sorted([a, b]) as [Id, Id];
-  const constant = nodes.constantOf(y);
-  if (x === y) return op === 'bitXor' ? nodes.constant('integer', 0) : x;
-  if (constant === 0) return op === 'bitAnd' ? y : x;
-  if (constant === -1) return op === 'bitAnd' ? x : op === 'bitOr' ? y : operate(nodes, 'bitNot', x);
-  return plain(nodes, op, [x, y]);
-}
-
 function integerOnly(nodes: Nodes, op: Op, a: Id, b: Id): Id {
+  if (op === 'mod') return remainder(nodes, a, b);
   const constant = nodes.constantOf(b);
   if (constant !== undefined) {
     const quotient = op === 'floorDiv' || op === 'ceilDiv' || op === 'truncDiv';
     if (quotient && constant === 1) return a;
     if (quotient && constant === -1) return operate(nodes, 'neg', a);
-    if (op === 'mod' && (constant === 1 || constant === -1)) return nodes.constant('integer', 0);
-    // The sign of a remainder is the dividend's.
-    if (op === 'mod' && constant < 0 && -constant <= mostInt) {
-      return plain(nodes, op, [a, nodes.constant('integer', -constant)]);
-    }
     if ((op === 'shl' || op === 'shr') && (constant & 31) === 0) return a;
     if (op === 'shl' || op === 'shr' || op === 'ushr') {
       return plain(nodes, op, [a, nodes.constant('integer', constant & 31)]);
     }
   }
   return plain(nodes, op, [a, b]);
+}
+
+/** The sign of a remainder is the dividend's, whatever the divisor's. */
+function remainder(nodes: Nodes, a: Id, b: Id): Id {
+  const minusA = negated(nodes, a);
+  if (minusA !== undefined) return operate(nodes, 'neg', operate(nodes, 'mod', minusA, b));
+  const minusB = negated(nodes, b);
+  if (minusB !== undefined) return operate(nodes, 'mod', a, minusB);
+  const constant = nodes.constantOf(b);
+  if (constant === 1 || constant === -1) return nodes.constant('integer', 0);
+  const positive = constant !== undefined && constant < 0 ? oppositeConstant(nodes, b) : undefined;
+  return plain(nodes, 'mod', [a, positive ?? b]);
 }

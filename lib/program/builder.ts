@@ -3,6 +3,7 @@
 
 import { equalBooleans, all, any, chooseBoolean, not, turned } from './booleans.js';
 import { operate } from './arithmetic.js';
+import { combineBits } from './bits.js';
 import type { Op, ValueType } from './graph.js';
 import { Nodes } from './nodes.js';
 import type { Id } from './nodes.js';
@@ -76,6 +77,10 @@ export class Builder {
         return this.all(args);
       case 'lor':
         return this.any(args);
+      case 'bitAnd':
+      case 'bitOr':
+      case 'bitXor':
+        return combineBits(this.nodes, op, args);
       case 'select':
         return this.select(a, b, c);
       case 'lt':
@@ -84,6 +89,10 @@ export class Builder {
       case 'ne':
         return this.compare(op, a, b);
       default:
+    }
+    // Signs go outwards, as far as the product that they belong to.
+    if (op === 'toReal' && nodes.at(a).op === 'neg') {
+      return operate(nodes, 'neg', this.apply(op, type, nodes.at(a).args));
     }
     if (args.length === 0 || called.has(op)) {
       const operands = op === 'min' || op === 'max' ? nodes.sorted(args) : args;

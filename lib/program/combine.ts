@@ -1,7 +1,7 @@
 // Graphs made of graphs. Numbers, tables and grids of the parts follow each other, so that their values do too.
 
 import { Builder } from './builder.js';
-import { emit } from './emit.js';
+import { emit, isFlat } from './emit.js';
 import type { Parameters } from './emit.js';
 import type { Graph } from './graph.js';
 import type { Id } from './nodes.js';
@@ -59,7 +59,7 @@ function importGraph(builder: Builder, graph: Graph, before: Parameters, score?:
   // Members of a chain of one junction are joined all at once, at its end.
   const members: Id[][] = [];
   for (const [index, { op, type, args, value }] of nodes.entries()) {
-    if (op === 'land' || op === 'lor') {
+    if (isFlat(op)) {
       const parts = args.flatMap((argument) =>
         chained.has(argument) && nodes[argument]!.op === op ? members[argument]! : [made[argument]!],
       );
@@ -80,14 +80,14 @@ function importGraph(builder: Builder, graph: Graph, before: Parameters, score?:
   return made[result]!;
 }
 
-/** Junctions that only one other junction of their kind uses. */
+/** Junctions, of booleans or bits, that only one other of their kind uses. */
 function chainedNodes({ nodes }: Graph): Set<number> {
   const users = nodes.map(() => [] as number[]);
   for (const [index, { args }] of nodes.entries()) for (const argument of args) users[argument]!.push(index);
   const chained = new Set<number>();
   for (const [index, { op }] of nodes.entries()) {
     const [user] = users[index]!;
-    if (op !== 'land' && op !== 'lor') continue;
+    if (!isFlat(op)) continue;
     if (users[index]!.length === 1 && nodes[user!]!.op === op) chained.add(index);
   }
   return chained;

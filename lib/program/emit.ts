@@ -1,6 +1,6 @@
 // The finished graph: the nodes that the result needs, operands first, in an order that follows from what they are.
 
-import type { Graph, Node, NumberParameter, ProgramKind, TableParameter, ValueType } from './graph.js';
+import type { Graph, Node, NumberParameter, Op, ProgramKind, TableParameter, ValueType } from './graph.js';
 import type { Builder } from './builder.js';
 import type { Entry, Id } from './nodes.js';
 import { wholeProblem } from './problem.js';
@@ -16,7 +16,8 @@ export interface Parameters {
   readonly grids: number;
 }
 
-export function emit(builder: Builder, kind: ProgramKind, result: Id, given?: Parameters): Graph {
+export function emit(builder: Builder, kind: ProgramKind, root: Id, given?: Parameters): Graph {
+  const result = withSigns(builder, root);
   const order = operandsFirst(builder, result);
   const parameters = given ?? parametersOf(order.map((id) => builder.nodes.at(id)));
   for (const count of [parameters.numbers.length, parameters.tables.length, parameters.grids]) {
@@ -29,7 +30,7 @@ export function emit(builder: Builder, kind: ProgramKind, result: Id, given?: Pa
   for (const id of order) {
     const { op, type, args, value, label } = builder.nodes.at(id);
     const operands = args.map((argument) => places.get(argument)!);
-    if (op === 'land' || op === 'lor') {
+    if (isFlat(op)) {
       const pair = (a: number, b: number): number => {
         const key = `${op} ${a} ${b}`;
         const known = pairs.get(key) ?? push({ op, type, args: [a, b], value: 0 });
@@ -46,6 +47,29 @@ export function emit(builder: Builder, kind: ProgramKind, result: Id, given?: Pa
     throw wholeProblem(`one of ${nodes.length}`, `a program of at most ${mostNodes} operations`);
   }
   return { kind, nodes, result: places.get(result)!, ...parameters };
+}
+
+/** The same graph, where the sign of a product with a constant is the constant's again: one operation less. */
+function withSigns(builder: Builder, root: Id): Id {
+  const { nodes } = builder;
+  const made = new Map<Id, Id>();
+  for (const id of operandsFirst(builder, root)) {
+    const { op, type, args, value, label } = nodes.at(id);
+    const operands = args.map((argument) => made.get(argument)!);
+    const product = op === 'neg' ? nodes.at(operands[0]!) : undefined;
+    const factor = product?.op === 'mul' ? nodes.constantOf(product.args[1]!) : undefined;
+    if (product !== undefined && factor !== undefined) {
+      made.set(id, nodes.intern('mul', type, [product.args[0]!, nodes.constant(type, -factor)]));
+    } else {
+      made.set(id, nodes.intern(op, type, operands, value, label));
+    }
+  }
+  return made.get(root)!;
+}
+
+/** Operations of any number of operands while a graph is made, of two when it is finished. */
+export function isFlat(op: Op): boolean {
+  return op === 'land' || op === 'lor' || op === 'bitAnd' || op === 'bitOr' || op === 'bitXor';
 }
 
 function operandsFirst(builder: Builder, result: Id): Id[] {

@@ -1,5 +1,6 @@
 // The store of nodes while a graph is made: equal nodes are one, and all have an order that depends on what they are,
-// not on when they were made. `land` and `lor` take any number of operands here; emit.ts makes pairs of them.
+// not on when they were made. `land`, `lor`, `bitAnd`, `bitOr` and `bitXor` take any number of operands here; emit.ts
+// makes pairs of them.
 
 import { wholeProblem } from './problem.js';
 import { ops, valueTypes } from './graph.js';

@@ -36,13 +36,22 @@ function calculate(reading: Reading, operator: string, a: Data, second: Value, p
     reading.fail(place, `${operator} 0`, 'a divisor that is not 0');
   }
   if (integers && op === 'div') {
-    return { kind: 'quotient', a: integerOf(reading, a, place), b: integerOf(reading, b, place) };
+    return divide(reading, integerOf(reading, a, place), integerOf(reading, b, place));
   }
   if (integers && op !== 'pow') {
     return node(builder.apply(op, 'integer', [integerOf(reading, a, place), integerOf(reading, b, place)]));
   }
   if (op === 'mod') reading.fail(place, '% of real numbers', 'integers, or a - b * Math.trunc(a / b)');
   return node(builder.apply(op, 'real', [realOperand(reading, a, place), realOperand(reading, b, place)]));
+}
+
+/** a / -b is -a / b, and compilers write one for the other. */
+function divide({ builder }: Reading, a: number, b: number): Value {
+  const { op, args, value } = builder.nodes.at(b);
+  if (op === 'neg') return { kind: 'quotient', a: builder.apply('neg', 'integer', [a]), b: args[0]! };
+  if (op !== 'constant' || value >= 0 || !isInt32(-value)) return { kind: 'quotient', a, b };
+  const positive = builder.nodes.constant('integer', -value);
+  return { kind: 'quotient', a: builder.apply('neg', 'integer', [a]), b: positive };
 }
 
 const bitwise: Readonly<Record<string, { op: Op; fold: (x: number, y: number) => number }>> = {
@@ -93,7 +102,13 @@ function compare(reading: Reading, operator: string, first: Value, second: Value
   if ((relation === 'eq' || relation === 'ne') && types[0] === 'boolean' && types[1] === 'boolean') {
     return node(builder.compare(relation, truth(reading, a, place), truth(reading, b, place)));
   }
-  if (types.includes('boolean')) reading.fail(place, `${operator} with a boolean`, 'two numbers, or two conditions');
+  if (types.includes('boolean')) {
+    // Loosely a boolean equals the number that it becomes.
+    const loose = operator === '==' || operator === '!=';
+    if (!loose) reading.fail(place, `${operator} with a boolean`, 'two numbers, or two conditions');
+    const [x, y] = [asNumber(reading, a, place), asNumber(reading, b, place)] as [Data, Data];
+    return node(compareNumbers(reading, relation, x, y, place));
+  }
   const [x, y] = swap
     ? [numberOf(reading, b, place), numberOf(reading, a, place)]
     : [numberOf(reading, a, place), numberOf(reading, b, place)];
@@ -149,6 +164,7 @@ export function unary(reading: Reading, operator: string, value: Value, place: P
     case '-': {
       const number = numberOf(reading, value, place);
       if (number.kind === 'literal') return literal(-number.value);
+      if (number.kind === 'quotient') return { ...number, a: builder.apply('neg', 'integer', [number.a]) };
       if (typeOf(reading, number) === 'integer') {
         return node(builder.apply('neg', 'integer', [integerOf(reading, number, place)]));
       }
