@@ -4,37 +4,56 @@
 
 namespace fused_attention {
 
-QueryBlock::QueryBlock(const CpuPlan& plan, const Task& task)
-    : problem_(plan.problem()), sequence_(task.plan->sequence) {
-  const SequencePlan& cut = *task.plan;
-  const int width = plan.kernels().width, most = plan.kernels().maxLanes();
-  const int64_t firstHead = cut.packed ? task.unit * problem_.groupSize() : task.unit;
-  kvHead_ = firstHead / problem_.groupSize();
+GroupLanes::GroupLanes(const Problem &problem, const SequencePlan &plan,
+                       const Kernels &kernels, int64_t unit, int64_t group) {
+  fill(problem, plan, kernels, unit, group);
+}
 
-  int64_t lane = task.block * plan.groups() * most;
-  for (; groups_ < plan.groups() && lane < cut.lanes; ++groups_) {
-    const int count = int(std::min<int64_t>(most, cut.lanes - lane));
-    Range& rows = rows_[groups_] = {sequence_.queries, 0};
-    for (int t = 0; t < count; ++t, ++lane) {
-      const int64_t row = lane % sequence_.queries;
-      row_[groups_][t] = row;
-      head_[groups_][t] = firstHead + lane / sequence_.queries;
-      rows = {std::min(rows.begin, row), std::max(rows.end, row + 1)};
-    }
-    lanes_[groups_] = {count, row_[groups_], head_[groups_]};
-    padded_[groups_] = (count + width - 1) / width * width;
+void GroupLanes::fill(const Problem &problem, const SequencePlan &plan,
+                      const Kernels &kernels, int64_t unit, int64_t group) {
+  const int64_t queries = plan.sequence.queries,
+                first = group * kernels.maxLanes();
+  const int64_t firstHead = plan.packed ? unit * problem.groupSize() : unit;
+  const int count =
+      int(std::min<int64_t>(kernels.maxLanes(), plan.lanes - first));
+  rows = {queries, 0};
+  for (int t = 0; t < count; ++t) {
+    row[t] = (first + t) % queries;
+    head[t] = firstHead + (first + t) / queries;
+    rows = {std::min(rows.begin, row[t]), std::max(rows.end, row[t] + 1)};
+  }
+  lanes = {count, row, head};
+  padded = (count + kernels.width - 1) / kernels.width * kernels.width;
+}
+
+QueryBlock::QueryBlock(const CpuPlan &plan, const Task &task)
+    : problem_(plan.problem()), sequence_(task.plan->sequence),
+      firstGroup_(task.block * plan.groups()) {
+  const SequencePlan &cut = *task.plan;
+  const int64_t firstHead =
+      cut.packed ? task.unit * problem_.groupSize() : task.unit;
+  kvHead_ = firstHead / problem_.groupSize();
+  const int64_t all = ceilDiv(cut.lanes, plan.kernels().maxLanes());
+  for (; groups_ < plan.groups() && firstGroup_ + groups_ < all; ++groups_) {
+    group_[groups_].fill(problem_, cut, plan.kernels(), task.unit,
+                         firstGroup_ + groups_);
+    padded_[groups_] = group_[groups_].padded;
   }
 }
 
-const char* QueryBlock::row(const Layout& layout, const void* data, int64_t group, int lane) const {
-  const int64_t element = layout.offset + sequence_.batch * layout.batch + head_[group][lane] * layout.head +
-                          (sequence_.rowQ + row_[group][lane]) * layout.row;
-  return static_cast<const char*>(data) + element * sizeOf(layout.dtype);
+const char *QueryBlock::row(const Layout &layout, const void *data,
+                            int64_t group, int lane) const {
+  const int64_t element =
+      layout.offset + sequence_.batch * layout.batch +
+      group_[group].head[lane] * layout.head +
+      (sequence_.rowQ + group_[group].row[lane]) * layout.row;
+  return static_cast<const char *>(data) + element * sizeOf(layout.dtype);
 }
 
 int64_t QueryBlock::statistic(int64_t group, int lane) const {
-  return (sequence_.batch * problem_.headsQ + head_[group][lane]) * problem_.queries + sequence_.rowQ +
-         row_[group][lane];
+  return (sequence_.batch * problem_.headsQ + group_[group].head[lane]) *
+             problem_.queries +
+         sequence_.rowQ + group_[group].row[lane];
 }
 
-}  // namespace fused_attention
+} // namespace fused_attention
