@@ -1,6 +1,7 @@
 // What the addon exports: the `Native` of lib/native.cts, function by function.
 #include <napi.h>
 
+#include <cstring>
 #include <string>
 #include <utility>
 #include <variant>
@@ -8,6 +9,7 @@
 #include "../backend.h"
 #include "../cpu/pool.h"
 #include "../error.h"
+#include "../tiles/block_map.h"
 #include "call_arguments.h"
 #include "environment.h"
 #include "failure.h"
@@ -49,6 +51,11 @@ auto decode(const CallArguments& arguments) {
 
 const Problem& written(const Call& call) { return call.problem; }
 const MergeCall& written(const MergeCall& call) { return call; }
+
+int64_t integerOf(const Napi::Value& value, const char* argument) {
+  if (!value.IsNumber()) throw CodedError("ERR_INVALID_ARG_TYPE", argument, "a number", "another value");
+  return value.As<Napi::Number>().Int64Value();
+}
 
 template <CallKind kind>
 Napi::Value runSync(const Napi::CallbackInfo& info) {
@@ -128,6 +135,17 @@ Napi::Value explain(const Napi::CallbackInfo& info) {
   return result;
 }
 
+Napi::Value tileStates(const Napi::CallbackInfo& info) {
+  const CallArguments arguments = readCall(info.Env(), info[0]);
+  const Problem problem = decodeProblem(arguments.numbers, arguments.count, arguments.programs);
+  const std::vector<TileState> states =
+      blockMap(problem, integerOf(info[1], "options.b"), integerOf(info[2], "options.h"),
+               integerOf(info[3], "options.block"), integerOf(info[4], "options.block"));
+  const auto result = Napi::Uint8Array::New(info.Env(), states.size());
+  std::memcpy(result.Data(), states.data(), states.size());
+  return result;
+}
+
 Napi::Value information(const Napi::CallbackInfo& info) {
   const CpuInfo& cpu = cpuInfo();
   Napi::Object result = Napi::Object::New(info.Env());
@@ -180,6 +198,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   addExport<explain>(exports, "explain");
   addExport<runSync<CallKind::merge>>(exports, "mergeSync");
   addExport<run<CallKind::merge>>(exports, "merge");
+  addExport<tileStates>(exports, "blockMap");
   addExport<makeProgram>(exports, "program");
   addExport<park>(exports, "park");
   addExport<parked>(exports, "parked");

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "../error.h"
+#include "bounds.h"
 
 namespace fused_attention {
 
@@ -354,10 +355,13 @@ UnaryValues::UnaryValues(std::shared_ptr<const Program> program, const Place& pl
   evaluate(Side::head, place_.headsQ);
   evaluate(Side::query, place_.queries);
   evaluate(Side::key, place_.keys);
+  bounds_ = std::make_unique<const Bounds>(*this);
 }
 
+UnaryValues::~UnaryValues() = default;
+
 size_t UnaryValues::bytes() const {
-  size_t bytes = sizeof(*this);
+  size_t bytes = sizeof(*this) + bounds_->bytes();
   for (const auto* vectors : {&byQuery_, &byKey_, &heads_, &poisonByKey_}) {
     for (const auto& cells : *vectors) bytes += cells.size() * sizeof(Cell);
   }

@@ -9,10 +9,16 @@
 
 namespace fused_attention {
 
+class Bounds;
+
 class UnaryValues {
  public:
-  /// Throws CodedError ERR_OUT_OF_RANGE where an integer leaves int32 or a divisor is 0.
+  /// Throws CodedError ERR_OUT_OF_RANGE where an integer leaves int32 or a divisor is 0, or where that cannot be
+  /// excluded.
   UnaryValues(std::shared_ptr<const Program> program, const Place& place);
+  ~UnaryValues();
+  UnaryValues(const UnaryValues&) = delete;
+  UnaryValues& operator=(const UnaryValues&) = delete;
 
   const Program& program() const { return *program_; }
   const Place& place() const { return place_; }
@@ -30,6 +36,9 @@ class UnaryValues {
   const Cell* poisonByKey(int node) const { return pointer(poisonByKey_, node); }
   int32_t scalarPoison(int node, int64_t head) const { return headPoison_[size_t(node)][size_t(head)]; }
 
+  /// What the program can be over boxes.
+  const Bounds& bounds() const { return *bounds_; }
+
   size_t bytes() const;
 
  private:
@@ -43,6 +52,7 @@ class UnaryValues {
   std::vector<std::vector<Cell>> byQuery_, byKey_, heads_, poisonByKey_;
   std::vector<std::vector<uint8_t>> poisonByQuery_, headPoison_;
   std::vector<bool> uncertain_;
+  std::unique_ptr<const Bounds> bounds_;
 };
 
 }  // namespace fused_attention

@@ -1,6 +1,7 @@
 #include "visibility.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace fused_attention {
 
@@ -22,33 +23,142 @@ Range clip(int64_t begin, int64_t end, Range within) {
   return {std::max(begin, within.begin), std::min(end, within.end)};
 }
 
+/// Appends a run, joined with the last one where they touch and are of one kind.
+void append(std::vector<Run>& out, size_t first, Range range, bool full) {
+  if (range.empty()) return;
+  if (out.size() > first && out.back().end == range.begin && out.back().full == full) {
+    out.back().end = range.end;
+  } else {
+    out.push_back({range, full});
+  }
+}
+
+/// Finds the runs of one side of a mask program while the other side stays: a range is halved until it is all hidden,
+/// all visible, or mixed everywhere.
+template <class Ask>
+class RunFinder {
+ public:
+  RunFinder(const Ask& ask, std::vector<Run>& out) : ask_(ask), out_(out), first_(out.size()) {}
+
+  void find(Range range) {
+    const Verdict verdict = ask_(range);
+    if (verdict.never()) return;
+    if (verdict.always()) return append(out_, first_, range, true);
+    split(range);
+  }
+
+ private:
+  /// Ranges up to here are given up as mixed where all of their quarters are.
+  static constexpr int64_t kTile = 128;
+
+  void split(Range range) {
+    const int64_t length = range.end - range.begin;
+    if (length == 1) return append(out_, first_, range, false);
+    if (length <= kTile && length >= 4 && mixedThroughout(range)) return append(out_, first_, range, false);
+    // At a power of two, so that parts of neighbouring boxes are the same.
+    const int64_t half = int64_t(std::bit_floor(uint64_t(range.begin ^ (range.end - 1))));
+    const int64_t middle = (range.end - 1) & ~(half - 1);
+    find({range.begin, middle});
+    find({middle, range.end});
+  }
+
+  bool mixedThroughout(Range range) {
+    for (int64_t quarter = 0; quarter < 4; ++quarter) {
+      const int64_t length = range.end - range.begin;
+      const Range part{range.begin + quarter * length / 4, range.begin + (quarter + 1) * length / 4};
+      const Verdict verdict = ask_(part);
+      if (verdict.never() || verdict.always()) return false;
+    }
+    return true;
+  }
+
+  const Ask& ask_;
+  std::vector<Run>& out_;
+  const size_t first_;
+};
+
+template <class Ask>
+void findRuns(Range within, const Ask& ask, std::vector<Run>& out) {
+  RunFinder<Ask>(ask, out).find(within);
+}
+
+/// What of `runs` from `first` on a second condition leaves: its own runs, partial where either is.
+void intersect(std::vector<Run>& runs, size_t first, const std::vector<Run>& other) {
+  std::vector<Run> both;
+  size_t k = 0;
+  for (size_t n = first; n < runs.size(); ++n) {
+    while (k < other.size() && other[k].end <= runs[n].begin) ++k;
+    for (size_t m = k; m < other.size() && other[m].begin < runs[n].end; ++m) {
+      const Range range{std::max(runs[n].begin, other[m].begin), std::min(runs[n].end, other[m].end)};
+      append(both, 0, range, runs[n].full && other[m].full);
+    }
+  }
+  runs.resize(first);
+  runs.insert(runs.end(), both.begin(), both.end());
+}
+
 }  // namespace
 
-Visibility::Visibility(const Problem& problem, const Sequence& sequence, const std::vector<const uint8_t*>* masks)
-    : problem_(problem), sequence_(sequence), masks_(masks), queryStart_(queryStart(problem, sequence)) {}
+Visibility::Visibility(const Problem& problem, const Sequence& sequence, const std::vector<const uint8_t*>* masks,
+                       std::shared_ptr<const UnaryValues> unary)
+    : problem_(problem),
+      sequence_(sequence),
+      masks_(masks),
+      queryStart_(queryStart(problem, sequence)),
+      unary_(std::move(unary)) {
+  if (!problem.mask || unary_) return;
+  const Place place{sequence.batch, sequence.queries, sequence.keys, queryStart_, problem.headsQ, problem.groupSize()};
+  unary_ = std::make_shared<const UnaryValues>(problem.mask, place);
+}
 
 Range Visibility::seenBy(int64_t row) const {
   const int64_t position = queryStart_ + row;
   return clip(position + problem_.band.low, position + problem_.band.high + 1, {0, sequence_.keys});
 }
 
-void Visibility::runs(Range rows, Range within, std::vector<Run>& out) const {
+void Visibility::runs(Range rows, Range within, std::vector<Run>& out, int64_t head) const {
+  const size_t before = out.size();
   if (rows.empty() || within.empty()) return;
   const int64_t first = queryStart_ + rows.begin, last = queryStart_ + rows.end - 1;
   const Band& band = problem_.band;
   const Range some = clip(first + band.low, last + band.high + 1, within);
   const Range every = clip(last + band.low, first + band.high + 1, within);
-  appendRuns(some, every, problem_.masks.empty(), out);
+  appendRuns(some, every, withoutTensors(), out);
+  if (!unary_) return;
+  BoxView view(unary_->bounds(), head);
+  view.setRows(rows);
+  std::vector<Run> seen;
+  const auto ask = [&](Range columns) {
+    view.setColumns(columns);
+    return view.verdict();
+  };
+  findRuns(within, ask, seen);
+  intersect(out, before, seen);
 }
 
-void Visibility::runsT(Range keys, Range within, std::vector<Run>& out) const {
+void Visibility::runsT(Range keys, Range within, std::vector<Run>& out, int64_t head) const {
+  const size_t before = out.size();
   if (keys.empty() || within.empty()) return;
   // low <= j - i <= high is -high <= i - j <= -low; rows are positions less queryStart.
   const int64_t first = keys.begin - queryStart_, last = keys.end - 1 - queryStart_;
   const Band& band = problem_.band;
   const Range some = clip(first - band.high, last - band.low + 1, within);
   const Range every = clip(last - band.high, first - band.low + 1, within);
-  appendRuns(some, every, problem_.masks.empty(), out);
+  appendRuns(some, every, withoutTensors(), out);
+  if (!unary_) return;
+  BoxView view(unary_->bounds(), head);
+  view.setColumns(keys);
+  std::vector<Run> seen;
+  const auto ask = [&](Range rows) {
+    view.setRows(rows);
+    return view.verdict();
+  };
+  findRuns(within, ask, seen);
+  intersect(out, before, seen);
+}
+
+bool Visibility::withoutTensors() const {
+  return problem_.masks.size() == (problem_.mask ? size_t(problem_.mask->graph().grids) : 0);
 }
 
 Visibility::Answer Visibility::bits(const Lanes& lanes, Range keys, uint64_t* words) const {

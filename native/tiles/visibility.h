@@ -8,14 +8,10 @@
 #include <vector>
 
 #include "../problem.h"
+#include "../program/bounds.h"
+#include "../range.h"
 
 namespace fused_attention {
-
-/// Half-open range of rows (queries) or columns (keys) of one sequence.
-struct Range {
-  int64_t begin = 0, end = 0;
-  bool empty() const { return begin >= end; }
-};
 
 struct Run : Range {
   bool full = false;
@@ -30,15 +26,17 @@ struct Lanes {
 
 class Visibility {
  public:
-  /// `masks` are the addresses of problem.masks, or null where only runs are asked for.
-  Visibility(const Problem& problem, const Sequence& sequence, const std::vector<const uint8_t*>* masks);
+  /// `masks` are the addresses of problem.masks, or null where only runs are asked for. `unary` are the mask program's
+  /// values for the sequence; made here when they are needed and not given.
+  Visibility(const Problem& problem, const Sequence& sequence, const std::vector<const uint8_t*>* masks,
+             std::shared_ptr<const UnaryValues> unary = nullptr);
 
   /// Appends the runs of keys inside `within` that some query of `rows` may see. Mask tensors are not read: what they
-  /// touch is partial.
-  void runs(Range rows, Range within, std::vector<Run>& out) const;
+  /// touch is partial. For one query head, or for what all of them see.
+  void runs(Range rows, Range within, std::vector<Run>& out, int64_t head = Bounds::kAllHeads) const;
 
   /// The same with the roles exchanged: runs of queries inside `within` that may see some key of `keys`.
-  void runsT(Range keys, Range within, std::vector<Run>& out) const;
+  void runsT(Range keys, Range within, std::vector<Run>& out, int64_t head = Bounds::kAllHeads) const;
 
   enum class Answer { none, some, all };
 
@@ -50,11 +48,13 @@ class Visibility {
 
  private:
   Range seenBy(int64_t row) const;
+  bool withoutTensors() const;
 
   const Problem& problem_;
   const Sequence& sequence_;
   const std::vector<const uint8_t*>* masks_;
   int64_t queryStart_;
+  std::shared_ptr<const UnaryValues> unary_;
 };
 
 }  // namespace fused_attention

@@ -1,0 +1,98 @@
+// What a program can be over a box of queries and keys, by abstract interpretation: always sound, and exact for the
+// forms that patterns are made of.
+//
+// An integer is known by its interval, by a set where it takes few values, and, while it is a sum of positions, by its
+// affine form: comparisons act on the difference of forms, so j <= i is decided by the range of j - i. For each value
+// it is also known whether the ends of its interval, or all of it, really occur: then a verdict of "some" is certain.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "../range.h"
+#include "extremes.h"
+#include "unary.h"
+
+namespace fused_attention {
+
+/// Whether some pair of a box may be hidden, and may be visible.
+struct Verdict {
+  bool mayHide = true, mayShow = true;
+  bool certain = false;  // what may be, is
+  bool never() const { return !mayShow; }
+  bool always() const { return !mayHide; }
+};
+
+class Bounds {
+ public:
+  static constexpr int64_t kAllHeads = -1;
+
+  /// Throws CodedError ERR_OUT_OF_RANGE where an integer may leave int32, or a divisor be 0, somewhere in the sequence.
+  explicit Bounds(const UnaryValues& values);
+
+  bool dependsOnHead() const;
+  size_t bytes() const;
+
+ private:
+  friend class BoxView;
+
+  /// a * row + b * column + c
+  struct Form {
+    bool is = false;
+    int64_t a = 0, b = 0, c = 0;
+  };
+  enum class Part : uint8_t { unused, fixed, query, key, mixed };
+
+  void findForms();
+  void findParts();
+
+  const UnaryValues& values_;
+  std::vector<Form> forms_;
+  std::vector<Part> parts_;
+  std::vector<int> fixed_, query_, key_, mixed_;  // nodes to evaluate, in order
+  std::vector<std::unique_ptr<const ExtremesPyramid>> pyramids_;
+};
+
+/// Boxes of one program, one after the other: what depends on the rows alone is kept while the columns change, and the
+/// other way round. Of one thread.
+class BoxView {
+ public:
+  explicit BoxView(const Bounds& bounds, int64_t head = Bounds::kAllHeads);
+
+  void setRows(Range rows);
+  void setColumns(Range columns);
+  /// Of a mask program. Neither range may be empty.
+  Verdict verdict();
+
+  /// What may come out of a node.
+  struct Value {
+    int64_t least = 0, most = 0;  // integers; booleans 0 and 1
+    uint64_t set = 0;             // bit v - least, where known
+    bool hasSet = false;
+    bool ends = false;         // least and most occur, and so does every member of the set
+    bool contiguous = false;   // all integers from least to most occur
+    double low = 0, high = 0;  // reals
+    bool nan = false;
+  };
+  const Value& value(int node) const { return values_[size_t(node)]; }
+  void evaluateMixed();
+  void evaluateNode(int node);
+
+ private:
+  Value leaf(int n, Range range) const;
+  Value operation(int n) const;
+  Value integers(int n) const;
+  Value compare(int n) const;
+  Value compareReals(int n) const;
+  Value read(int n) const;
+  Value affine(int n) const;
+  bool independent(int a, int b) const;
+
+  const Bounds& bounds_;
+  const Program& program_;
+  int64_t head_;
+  Range rows_, columns_;
+  std::vector<Value> values_;
+};
+
+}  // namespace fused_attention

@@ -1,0 +1,93 @@
+#include "extremes.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace fused_attention {
+
+ExtremesPyramid::ExtremesPyramid(const Cell* values, std::vector<uint8_t> poison, int64_t count, Type type)
+    : values_(values), poison_(std::move(poison)), type_(type) {
+  if (count <= 0) return;
+  if (type_ != Type::real) {
+    int32_t least = values[0].integer, most = values[0].integer;
+    for (int64_t t = 1; t < count; ++t) {
+      least = std::min(least, values[t].integer);
+      most = std::max(most, values[t].integer);
+    }
+    hasSets_ = int64_t(most) - least < 64;
+    base_ = least;
+  }
+  const int64_t stretch = int64_t{1} << kLowest;
+  std::vector<Extremes> level(size_t((count + stretch - 1) / stretch));
+  for (size_t t = 0; t < level.size(); ++t) {
+    const int64_t begin = int64_t(t) * stretch;
+    for (int64_t k = begin; k < std::min(begin + stretch, count); ++k) join(level[t], one(k));
+  }
+  levels_.push_back(std::move(level));
+  while (levels_.back().size() > 1) {
+    const std::vector<Extremes>& below = levels_.back();
+    std::vector<Extremes> next((below.size() + 1) / 2);
+    for (size_t t = 0; t < below.size(); ++t) join(next[t / 2], below[t]);
+    levels_.push_back(std::move(next));
+  }
+}
+
+Extremes ExtremesPyramid::one(int64_t index) const {
+  Extremes e;
+  e.least = e.most = values_[index];
+  e.poison = !poison_.empty() && poison_[size_t(index)];
+  if (type_ == Type::real) {
+    e.nan = std::isnan(values_[index].real);
+    e.any = !e.nan;
+  } else {
+    e.any = true;
+    if (hasSets_) e.set = uint64_t{1} << (values_[index].integer - base_);
+  }
+  return e;
+}
+
+void ExtremesPyramid::join(Extremes& sum, const Extremes& other) const {
+  sum.nan |= other.nan;
+  sum.poison |= other.poison;
+  sum.set |= other.set;
+  if (!other.any) return;
+  if (!sum.any) {
+    sum.least = other.least;
+    sum.most = other.most;
+    sum.any = true;
+  } else if (type_ == Type::real) {
+    sum.least.real = std::min(sum.least.real, other.least.real);
+    sum.most.real = std::max(sum.most.real, other.most.real);
+  } else {
+    sum.least.integer = std::min(sum.least.integer, other.least.integer);
+    sum.most.integer = std::max(sum.most.integer, other.most.integer);
+  }
+}
+
+Extremes ExtremesPyramid::over(Range range) const {
+  Extremes sum;
+  int64_t at = range.begin;
+  while (at < range.end) {
+    const int aligned = at == 0 ? 62 : std::countr_zero(uint64_t(at));
+    const int fits = int(std::bit_width(uint64_t(range.end - at))) - 1;
+    const int power = std::min(aligned, fits);
+    if (power < kLowest) {
+      join(sum, one(at));
+      ++at;
+      continue;
+    }
+    const size_t level = std::min(size_t(power - kLowest), levels_.size() - 1);
+    join(sum, levels_[level][size_t(at >> (kLowest + int(level)))]);
+    at += int64_t{1} << (kLowest + int(level));
+  }
+  return sum;
+}
+
+size_t ExtremesPyramid::bytes() const {
+  size_t bytes = sizeof(*this);
+  for (const auto& level : levels_) bytes += level.size() * sizeof(Extremes);
+  return bytes;
+}
+
+}  // namespace fused_attention

@@ -1,0 +1,135 @@
+#include "block_map.h"
+
+#include <algorithm>
+#include <string>
+
+#include "../error.h"
+#include "../program/bounds.h"
+
+namespace fused_attention {
+
+namespace {
+
+constexpr int64_t kMostTiles = int64_t{1} << 26;
+
+class Mapper {
+ public:
+  Mapper(const Bounds& bounds, int64_t head, const Place& place, int64_t tileQueries, int64_t tileKeys)
+      : view_(bounds, head),
+        place_(place),
+        tileQueries_(tileQueries),
+        tileKeys_(tileKeys),
+        columns_((place.keys + tileKeys - 1) / tileKeys),
+        states_(size_t((place.queries + tileQueries - 1) / tileQueries * columns_)) {}
+
+  std::vector<TileState> map() {
+    const int64_t rows = int64_t(states_.size()) / columns_;
+    divide({0, rows}, {0, columns_});
+    return std::move(states_);
+  }
+
+ private:
+  static Range halves(Range range, int which) {
+    const int64_t middle = (range.begin + range.end) / 2;
+    return which == 0 ? Range{range.begin, middle} : Range{middle, range.end};
+  }
+
+  Verdict ask(Range rows, Range columns) {
+    setRows(rows);
+    view_.setColumns(columns);
+    return view_.verdict();
+  }
+
+  void setRows(Range rows) {
+    if (rows.begin == rows_.begin && rows.end == rows_.end) return;
+    view_.setRows(rows_ = rows);
+  }
+
+  void fill(Range tilesQ, Range tilesK, TileState state) {
+    for (int64_t row = tilesQ.begin; row < tilesQ.end; ++row) {
+      std::fill(states_.begin() + row * columns_ + tilesK.begin, states_.begin() + row * columns_ + tilesK.end, state);
+    }
+  }
+
+  void divide(Range tilesQ, Range tilesK) {
+    const Range rows{tilesQ.begin * tileQueries_, std::min(tilesQ.end * tileQueries_, place_.queries)};
+    const Range columns{tilesK.begin * tileKeys_, std::min(tilesK.end * tileKeys_, place_.keys)};
+    const Verdict verdict = ask(rows, columns);
+    if (verdict.never()) return;  // as the states are to begin with
+    if (verdict.always()) return fill(tilesQ, tilesK, TileState::full);
+    const int64_t down = tilesQ.end - tilesQ.begin, across = tilesK.end - tilesK.begin;
+    if (down == 1 && across == 1)
+      return fill(tilesQ, tilesK, verdict.certain ? TileState::partial : settle(rows, columns));
+    if (down >= across) {
+      for (int which = 0; which < 2; ++which) divide(halves(tilesQ, which), tilesK);
+    } else {
+      for (int which = 0; which < 2; ++which) divide(tilesQ, halves(tilesK, which));
+    }
+  }
+
+  /// A tile that may be mixed: split until a hidden and a visible pair have shown, or all of it is known.
+  TileState settle(Range rows, Range columns) {
+    hidden_ = visible_ = false;
+    search(rows, columns);
+    return hidden_ && visible_ ? TileState::partial : visible_ ? TileState::full : TileState::none;
+  }
+
+  void search(Range rows, Range columns) {
+    const int64_t down = rows.end - rows.begin, across = columns.end - columns.begin;
+    for (int which = 0; which < 2 && !(hidden_ && visible_); ++which) {
+      const Range r = down > 1 && down >= across ? halves(rows, which) : rows;
+      const Range c = down > 1 && down >= across ? columns : halves(columns, which);
+      const Verdict verdict = ask(r, c);
+      const bool pair = r.end - r.begin == 1 && c.end - c.begin == 1;
+      if (verdict.never() || verdict.always() || verdict.certain || pair) {
+        hidden_ |= verdict.mayHide;
+        visible_ |= verdict.mayShow;
+      } else {
+        search(r, c);
+      }
+    }
+  }
+
+  BoxView view_;
+  const Place& place_;
+  int64_t tileQueries_, tileKeys_, columns_;
+  Range rows_{-1, -1};
+  bool hidden_ = false, visible_ = false;
+  std::vector<TileState> states_;
+};
+
+void requireBetween(const char* argument, int64_t value, int64_t least, int64_t most) {
+  if (value >= least && value <= most) return;
+  throw CodedError("ERR_OUT_OF_RANGE", argument,
+                   "an integer from " + std::to_string(least) + " to " + std::to_string(most), std::to_string(value));
+}
+
+}  // namespace
+
+std::vector<TileState> blockMap(const Problem& problem, int64_t batch, int64_t head, int64_t tileQueries,
+                                int64_t tileKeys) {
+  requireBetween("options.b", batch, 0, problem.batch - 1);
+  requireBetween("options.h", head, 0, problem.headsQ - 1);
+  requireBetween("options.block", tileQueries, 1, int64_t{1} << 31);
+  requireBetween("options.block", tileKeys, 1, int64_t{1} << 31);
+  const Sequence sequence{batch, 0, problem.queries, 0, problem.keys};
+  const int64_t down = (sequence.queries + tileQueries - 1) / tileQueries;
+  const int64_t across = (sequence.keys + tileKeys - 1) / tileKeys;
+  if (across != 0) requireBetween("options.block", down, 0, kMostTiles / across);
+  std::vector<TileState> states(size_t(down * across), TileState::full);
+  if (states.empty()) return states;
+
+  const bool tensors = problem.masks.size() > (problem.mask ? size_t(problem.mask->graph().grids) : 0);
+  if (problem.mask) {
+    const Place place{batch,          sequence.queries,   sequence.keys, queryStart(problem, sequence),
+                      problem.headsQ, problem.groupSize()};
+    const UnaryValues values(problem.mask, place);
+    states = Mapper(values.bounds(), head, place, tileQueries, tileKeys).map();
+  }
+  if (tensors) {
+    for (TileState& state : states) state = std::min(state, TileState::partial);
+  }
+  return states;
+}
+
+}  // namespace fused_attention
