@@ -4,6 +4,7 @@
 
 #include "../error.h"
 #include "forward.h"
+#include "plan_cache.h"
 #include "pool.h"
 #include "results.h"
 
@@ -15,6 +16,8 @@ class CpuBackend : public Backend {
  public:
   std::variant<std::shared_ptr<const Plan>, Refusal> plan(const Problem& problem, const double* lengthsQ,
                                                           const double* lengthsKv) const override {
+    // Lengths are read while planning: such plans are their call's own.
+    if (problem.lengths == Lengths::none) return PlanCache::shared().plan(problem);
     return std::make_shared<const CpuPlan>(problem, lengthsQ, lengthsKv);
   }
 

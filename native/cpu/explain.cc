@@ -7,7 +7,7 @@
 namespace fused_attention {
 
 Explanation CpuPlan::explain() const {
-  const Problem &p = problem_;
+  const Problem& p = problem_;
   Explanation result;
   result.device = "cpu";
   result.kernel = std::string("fused-forward-") + isaName(kernels_->isa);
@@ -18,13 +18,13 @@ Explanation CpuPlan::explain() const {
 
   TileCounts counts;
   double pairs = 0, queries = 0, keys = 0;
-  for (const SequencePlan &plan : sequences_) {
-    const Sequence &s = plan.sequence;
+  for (const SequencePlan& plan : sequences_) {
+    const Sequence& s = plan.sequence;
     result.chunk = std::max(result.chunk, plan.chunk);
     pairs += plan.programs->map->pairs();
     queries += double(s.queries);
     keys += double(s.keys);
-    const TileCounts &tiles = plan.programs->map->counts();
+    const TileCounts& tiles = plan.programs->map->counts();
     counts.full += tiles.full;
     counts.partial += tiles.partial;
     counts.skipped += tiles.skipped;
@@ -35,30 +35,23 @@ Explanation CpuPlan::explain() const {
   result.tilesSkipped = counts.skipped;
   result.tilesPromoted = counts.promoted;
   result.flops = 2 * pairs * double(p.dimQk + p.dimV);
-  result.bytes = queries * double(p.headsQ) *
-                     double(p.dimQk * sizeOf(p.query.dtype) +
-                            p.dimV * sizeOf(p.output.dtype)) +
-                 keys * double(p.headsKv) *
-                     double(p.dimQk * sizeOf(p.key.dtype) +
-                            p.dimV * sizeOf(p.value.dtype));
+  result.bytes =
+      queries * double(p.headsQ) * double(p.dimQk * sizeOf(p.query.dtype) + p.dimV * sizeOf(p.output.dtype)) +
+      keys * double(p.headsKv) * double(p.dimQk * sizeOf(p.key.dtype) + p.dimV * sizeOf(p.value.dtype));
   result.workspaceBytes = double(taskBytes());
 
   const Isa best = cpuInfo().usable.front();
   if (kernels_->isa != best) {
-    result.notTaken.emplace_back(
-        isaName(best),
-        p.isa == Isa::automatic
-            ? "never chosen unasked: not yet run on a machine of ours"
-            : "another instruction set was asked for");
+    result.notTaken.emplace_back(isaName(best), p.isa == Isa::automatic
+                                                    ? "never chosen unasked: not yet run on a machine of ours"
+                                                    : "another instruction set was asked for");
   }
   result.notTaken.emplace_back("cuda", "this build has no CUDA kernels");
   result.notTaken.emplace_back("metal", "this build has no Metal kernels");
   if (!p.masks.empty()) {
-    result.notTaken.emplace_back(
-        "full tiles",
-        "mask tensors are read at run time: what they touch counts as partial");
+    result.notTaken.emplace_back("full tiles", "mask tensors are read at run time: what they touch counts as partial");
   }
   return result;
 }
 
-} // namespace fused_attention
+}  // namespace fused_attention

@@ -16,209 +16,164 @@ namespace fused_attention {
 
 namespace {
 
-/// One task under way: its queries, the keys they share, and its scratch
-/// memory.
+/// One task under way: its queries, the keys they share, and its scratch memory.
 class Forward {
-public:
-  Forward(const CpuPlan &plan, const Task &task, const Pointers &pointers,
-          const CancelFlag &cancel)
-      : plan_(plan), problem_(plan.problem()), kernels_(plan.kernels()),
-        task_(task), pointers_(pointers), cancel_(cancel), queries_(plan, task),
+ public:
+  Forward(const CpuPlan& plan, const Task& task, const Pointers& pointers, const CancelFlag& cancel)
+      : plan_(plan),
+        problem_(plan.problem()),
+        kernels_(plan.kernels()),
+        task_(task),
+        pointers_(pointers),
+        cancel_(cancel),
+        queries_(plan, task),
         arena_(Arena::local(plan.taskBytes())),
         programs_(plan, task, queries_, pointers, arena_),
-        keys_(Segment::of(problem_.key, pointers.key, task.plan->sequence,
-                          queries_.kvHead(), problem_.dimQk)),
-        values_(Segment::of(problem_.value, pointers.value, task.plan->sequence,
-                            queries_.kvHead(), problem_.dimV)) {
+        keys_(Segment::of(problem_.key, pointers.key, task.plan->sequence, queries_.kvHead(), problem_.dimQk)),
+        values_(Segment::of(problem_.value, pointers.value, task.plan->sequence, queries_.kvHead(), problem_.dimV)) {
     takeScratch();
     packQueries();
   }
 
-  void run(const PartialStore &partials) {
-    const SequencePlan &cut = *task_.plan;
-    ChunkTree tree(kernels_, states_, queries_.padded(), queries_.groups(),
-                   problem_.dimV);
+  void run(const PartialStore& partials) {
+    const SequencePlan& cut = *task_.plan;
+    ChunkTree tree(kernels_, states_, queries_.padded(), queries_.groups(), problem_.dimV);
     const int64_t firstChunk = task_.part * cut.partChunks;
     for (int64_t c = firstChunk; c < firstChunk + cut.partChunks; ++c) {
-      const Range chunk{c * cut.chunk,
-                        std::min((c + 1) * cut.chunk, cut.sequence.keys)};
-      if (chunk.empty() || !findRuns(chunk))
-        continue;
+      const Range chunk{c * cut.chunk, std::min((c + 1) * cut.chunk, cut.sequence.keys)};
+      if (chunk.empty() || !findRuns(chunk)) continue;
       attendChunk(chunk, tree.next());
       tree.push(c);
     }
-    const BlockState &state = tree.collapse();
+    const BlockState& state = tree.collapse();
     if (plan_.maxParts() == 1) {
       writeResults(plan_, queries_, state, pointers_);
     } else {
-      std::copy_n(state.output(0), queries_.groups() * plan_.groupFloats(),
-                  partials.at(plan_, task_));
+      std::copy_n(state.output(0), queries_.groups() * plan_.groupFloats(), partials.at(plan_, task_));
     }
   }
 
-private:
+ private:
   void takeScratch() {
     const int lanes = kernels_.maxLanes();
-    panels_ =
-        arena_.take<float>(size_t(plan_.groups() * problem_.dimQk * lanes));
+    panels_ = arena_.take<float>(size_t(plan_.groups() * problem_.dimQk * lanes));
     for (int64_t i = 0; i < plan_.treeDepth(); ++i) {
-      states_[i] = BlockState(arena_.take<float>(size_t(plan_.blockFloats())),
-                              problem_.dimV, lanes);
+      states_[i] = BlockState(arena_.take<float>(size_t(plan_.blockFloats())), problem_.dimV, lanes);
     }
     scores_ = arena_.take<float>(size_t(kTileKeys * lanes));
-    if (problem_.hasBias)
-      bias_ = arena_.take<float>(size_t(kTileKeys * lanes));
+    if (problem_.hasBias) bias_ = arena_.take<float>(size_t(kTileKeys * lanes));
     rescale_ = arena_.take<float>(size_t(lanes));
-    if (problem_.key.dtype != Dtype::float32)
-      keyScratch_ = arena_.take<float>(size_t(kTileKeys * problem_.dimQk));
-    if (problem_.value.dtype != Dtype::float32)
-      valueScratch_ = arena_.take<float>(size_t(kTileKeys * problem_.dimV));
-    keyRows_ = arena_.take<const float *>(size_t(kTileKeys));
-    valueRows_ = arena_.take<const float *>(size_t(kTileKeys));
+    if (problem_.key.dtype != Dtype::float32) keyScratch_ = arena_.take<float>(size_t(kTileKeys * problem_.dimQk));
+    if (problem_.value.dtype != Dtype::float32) valueScratch_ = arena_.take<float>(size_t(kTileKeys * problem_.dimV));
+    keyRows_ = arena_.take<const float*>(size_t(kTileKeys));
+    valueRows_ = arena_.take<const float*>(size_t(kTileKeys));
   }
 
-  float *panel(int64_t group) const {
-    return panels_ + group * problem_.dimQk * kernels_.maxLanes();
-  }
+  float* panel(int64_t group) const { return panels_ + group * problem_.dimQk * kernels_.maxLanes(); }
 
   void packQueries() {
-    const void *rows[QueryBlock::kMaxLanes];
+    const void* rows[QueryBlock::kMaxLanes];
     for (int64_t g = 0; g < queries_.groups(); ++g) {
       const int count = queries_.lanes(g).count;
-      for (int t = 0; t < count; ++t)
-        rows[t] = queries_.row(problem_.query, pointers_.query, g, t);
-      kernels_.packQueries(
-          panel(g), queries_.padded()[g], rows, count, problem_.query.dtype,
-          problem_.dimQk,
-          problem_.scale * (programs_.hasScore() ? 1 : std::numbers::log2e));
+      for (int t = 0; t < count; ++t) rows[t] = queries_.row(problem_.query, pointers_.query, g, t);
+      kernels_.packQueries(panel(g), queries_.padded()[g], rows, count, problem_.query.dtype, problem_.dimQk,
+                           problem_.scale * (programs_.hasScore() ? 1 : std::numbers::log2e));
     }
   }
 
-  /// The runs of each group that reach into the chunk; false when there are
-  /// none.
+  /// The runs of each group that reach into the chunk; false when there are none.
   bool findRuns(Range chunk) {
     bool found = false;
     for (int64_t g = 0; g < queries_.groups(); ++g) {
       const std::span<const KeyRun> all = programs_.runs(g);
       const auto first =
-          std::partition_point(all.begin(), all.end(), [&](const KeyRun &r) {
-            return r.end <= chunk.begin;
-          });
-      const auto last =
-          std::partition_point(first, all.end(), [&](const KeyRun &r) {
-            return r.begin < chunk.end;
-          });
+          std::partition_point(all.begin(), all.end(), [&](const KeyRun& r) { return r.end <= chunk.begin; });
+      const auto last = std::partition_point(first, all.end(), [&](const KeyRun& r) { return r.begin < chunk.end; });
       runs_[g] = {first, last};
       found |= !runs_[g].empty();
     }
     return found;
   }
 
-  void attendChunk(Range chunk, const BlockState &state) {
+  void attendChunk(Range chunk, const BlockState& state) {
     uint64_t every = (uint64_t{1} << queries_.groups()) - 1;
     attendGroups(chunk, state, every, false);
-    // NaN in a value that only some lanes may see reaches the others as 0 *
-    // NaN. It shows in the output, so look there and do the chunk again with
-    // care, rather than look at every value.
+    // NaN in a value that only some lanes may see reaches the others as 0 * NaN. It shows in the output, so look there
+    // and do the chunk again with care, rather than look at every value.
     uint64_t spoiled = 0;
     for (int64_t g = 0; g < queries_.groups(); ++g) {
-      if (kernels_.hasNaN(state.output(g),
-                          problem_.dimV * queries_.padded()[g]))
-        spoiled |= uint64_t{1} << g;
+      if (kernels_.hasNaN(state.output(g), problem_.dimV * queries_.padded()[g])) spoiled |= uint64_t{1} << g;
     }
-    if (spoiled)
-      attendGroups(chunk, state, spoiled, true);
+    if (spoiled) attendGroups(chunk, state, spoiled, true);
   }
 
-  void attendGroups(Range chunk, const BlockState &state, uint64_t groups,
-                    bool careful) {
-    std::span<const KeyRun>
-        rest[QueryBlock::kMaxGroups]; // of the runs, what tiles to come may
-                                      // need
+  void attendGroups(Range chunk, const BlockState& state, uint64_t groups, bool careful) {
+    std::span<const KeyRun> rest[QueryBlock::kMaxGroups];  // of the runs, what tiles to come may
+                                                           // need
     for (int64_t g = 0; g < queries_.groups(); ++g) {
-      if (groups >> g & 1)
-        state.clear(g);
+      if (groups >> g & 1) state.clear(g);
       rest[g] = runs_[g];
     }
     for (int64_t begin = chunk.begin; begin < chunk.end; begin += kTileKeys) {
-      if (cancel_.raised())
-        throw Cancelled();
+      if (cancel_.raised()) throw Cancelled();
       const Range tile{begin, std::min(begin + kTileKeys, chunk.end)};
       std::span<const KeyRun> runs[QueryBlock::kMaxGroups];
       Range seen[QueryBlock::kMaxGroups];
       bool full[QueryBlock::kMaxGroups];
       Range loaded{tile.end, tile.begin};
       for (int64_t g = 0; g < queries_.groups(); ++g) {
-        if (!(groups >> g & 1))
-          continue;
+        if (!(groups >> g & 1)) continue;
         runs[g] = inside(rest[g], tile);
         seen[g] = extent(runs[g], tile, full[g]);
-        if (!seen[g].empty())
-          loaded = {std::min(loaded.begin, seen[g].begin),
-                    std::max(loaded.end, seen[g].end)};
+        if (!seen[g].empty()) loaded = {std::min(loaded.begin, seen[g].begin), std::max(loaded.end, seen[g].end)};
       }
-      if (loaded.empty())
-        continue;
+      if (loaded.empty()) continue;
       tileRows(kernels_, keys_, loaded, keyScratch_, keyRows_);
       tileRows(kernels_, values_, loaded, valueScratch_, valueRows_);
       for (int64_t g = 0; g < queries_.groups(); ++g) {
-        if (!seen[g].empty())
-          attendTile(g, runs[g], seen[g], full[g], loaded.begin, state,
-                     careful);
+        if (!seen[g].empty()) attendTile(g, runs[g], seen[g], full[g], loaded.begin, state, careful);
       }
     }
   }
 
-  /// The first of `runs` that reach into a tile; what lies before it is dropped
-  /// from `runs`.
-  static std::span<const KeyRun> inside(std::span<const KeyRun> &runs,
-                                        Range tile) {
-    while (!runs.empty() && runs.front().end <= tile.begin)
-      runs = runs.subspan(1);
+  /// The first of `runs` that reach into a tile; what lies before it is dropped from `runs`.
+  static std::span<const KeyRun> inside(std::span<const KeyRun>& runs, Range tile) {
+    while (!runs.empty() && runs.front().end <= tile.begin) runs = runs.subspan(1);
     size_t count = 0;
-    while (count < runs.size() && runs[count].begin < tile.end)
-      ++count;
+    while (count < runs.size() && runs[count].begin < tile.end) ++count;
     return runs.first(count);
   }
 
-  /// Where runs lie inside a tile, from the first key seen to the last; full if
-  /// nothing between is hidden.
-  static Range extent(std::span<const KeyRun> runs, Range tile, bool &full) {
+  /// Where runs lie inside a tile, from the first key seen to the last; full if nothing between is hidden.
+  static Range extent(std::span<const KeyRun> runs, Range tile, bool& full) {
     Range all{tile.end, tile.begin};
     int64_t covered = 0;
-    for (const KeyRun &run : runs) {
-      const Range part{std::max(run.begin, tile.begin),
-                       std::min(run.end, tile.end)};
+    for (const KeyRun& run : runs) {
+      const Range part{std::max(run.begin, tile.begin), std::min(run.end, tile.end)};
       all = {std::min(all.begin, part.begin), part.end};
-      if (run.full)
-        covered += part.end - part.begin;
+      if (run.full) covered += part.end - part.begin;
     }
     full = covered == all.end - all.begin;
     return all.empty() ? Range{} : all;
   }
 
-  void attendTile(int64_t g, std::span<const KeyRun> runs, Range keys,
-                  bool full, int64_t firstLoaded, const BlockState &state,
-                  bool careful) {
+  void attendTile(int64_t g, std::span<const KeyRun> runs, Range keys, bool full, int64_t firstLoaded,
+                  const BlockState& state, bool careful) {
     uint64_t words[kTileKeys];
-    const Lanes &lanes = queries_.lanes(g);
-    const uint64_t *visible = nullptr;
+    const Lanes& lanes = queries_.lanes(g);
+    const uint64_t* visible = nullptr;
     if (!full || programs_.mayHide()) {
       const Seen seen = programs_.visible(g, runs, keys, words);
-      if (seen == Seen::none)
-        return;
-      if (seen == Seen::some)
-        visible = words;
+      if (seen == Seen::none) return;
+      if (seen == Seen::some) visible = words;
     }
     const int padded = queries_.padded()[g];
     const int64_t count = keys.end - keys.begin;
-    const float *const *keyRows = keyRows_ + (keys.begin - firstLoaded);
-    const float *const *valueRows = valueRows_ + (keys.begin - firstLoaded);
+    const float* const* keyRows = keyRows_ + (keys.begin - firstLoaded);
+    const float* const* valueRows = valueRows_ + (keys.begin - firstLoaded);
     kernels_.scores(scores_, panel(g), padded, problem_.dimQk, keyRows, count);
-    if (programs_.hasScore())
-      programs_.score(g, keys, visible, scores_);
-    if (problem_.hasBias)
-      fillBias(lanes, padded, keys);
+    if (programs_.hasScore()) programs_.score(g, keys, visible, scores_);
+    if (problem_.hasBias) fillBias(lanes, padded, keys);
 
     ScoreTile tile;
     tile.scores = scores_;
@@ -226,89 +181,71 @@ private:
     tile.phase = int(keys.begin & 3);
     tile.visible = visible;
     tile.bias = bias_;
-    tile.softcap = programs_.hasScore()
-                       ? 0
-                       : float(problem_.softcap * std::numbers::log2e);
+    tile.softcap = programs_.hasScore() ? 0 : float(problem_.softcap * std::numbers::log2e);
     tile.moment = problem_.entropy;
     kernels_.softmax(tile, padded, state.softmax(g), rescale_);
-    kernels_.accumulate(state.output(g), padded, problem_.dimV, rescale_,
-                        scores_, valueRows, count, careful);
+    kernels_.accumulate(state.output(g), padded, problem_.dimV, rescale_, scores_, valueRows, count, careful);
   }
 
-  /// Gathers a tile of the bias into a panel; lanes that are only padding get
-  /// 0.
-  void fillBias(const Lanes &lanes, int padded, Range keys) {
-    const GridLayout &layout = problem_.bias;
-    const int64_t start = layout.offset +
-                          task_.plan->sequence.batch * layout.batch +
-                          keys.begin * layout.column;
+  /// Gathers a tile of the bias into a panel; lanes that are only padding get 0.
+  void fillBias(const Lanes& lanes, int padded, Range keys) {
+    const GridLayout& layout = problem_.bias;
+    const int64_t start = layout.offset + task_.plan->sequence.batch * layout.batch + keys.begin * layout.column;
     const int64_t count = keys.end - keys.begin;
     for (int t = 0; t < padded; ++t) {
-      const int64_t line =
-          t < lanes.count
-              ? start + lanes.head[t] * layout.head + lanes.row[t] * layout.row
-              : start;
+      const int64_t line = t < lanes.count ? start + lanes.head[t] * layout.head + lanes.row[t] * layout.row : start;
       for (int64_t key = 0; key < count; ++key) {
-        bias_[key * padded + t] = t < lanes.count
-                                      ? element(pointers_.bias, layout.dtype,
-                                                line + key * layout.column)
-                                      : 0;
+        bias_[key * padded + t] =
+            t < lanes.count ? element(pointers_.bias, layout.dtype, line + key * layout.column) : 0;
       }
     }
   }
 
-  static float element(const void *data, Dtype dtype, int64_t index) {
+  static float element(const void* data, Dtype dtype, int64_t index) {
     switch (dtype) {
-    case Dtype::float16:
-      return float16ToFloat(static_cast<const uint16_t *>(data)[index]);
-    case Dtype::bfloat16:
-      return bfloat16ToFloat(static_cast<const uint16_t *>(data)[index]);
-    default:
-      return static_cast<const float *>(data)[index];
+      case Dtype::float16: return float16ToFloat(static_cast<const uint16_t*>(data)[index]);
+      case Dtype::bfloat16: return bfloat16ToFloat(static_cast<const uint16_t*>(data)[index]);
+      default: return static_cast<const float*>(data)[index];
     }
   }
 
-  const CpuPlan &plan_;
-  const Problem &problem_;
-  const Kernels &kernels_;
-  const Task &task_;
-  const Pointers &pointers_;
-  const CancelFlag &cancel_;
+  const CpuPlan& plan_;
+  const Problem& problem_;
+  const Kernels& kernels_;
+  const Task& task_;
+  const Pointers& pointers_;
+  const CancelFlag& cancel_;
   QueryBlock queries_;
-  Arena &arena_;
+  Arena& arena_;
   TaskPrograms programs_;
   Segment keys_, values_;
 
-  float *panels_ = nullptr;
-  float *scores_ = nullptr;
-  float *bias_ = nullptr;
-  float *rescale_ = nullptr;
-  float *keyScratch_ = nullptr;
-  float *valueScratch_ = nullptr;
-  const float **keyRows_ = nullptr;
-  const float **valueRows_ = nullptr;
+  float* panels_ = nullptr;
+  float* scores_ = nullptr;
+  float* bias_ = nullptr;
+  float* rescale_ = nullptr;
+  float* keyScratch_ = nullptr;
+  float* valueScratch_ = nullptr;
+  const float** keyRows_ = nullptr;
+  const float** valueRows_ = nullptr;
   BlockState states_[ChunkTree::kMaxDepth];
-  std::span<const KeyRun>
-      runs_[QueryBlock::kMaxGroups]; // that reach into the chunk under way
+  std::span<const KeyRun> runs_[QueryBlock::kMaxGroups];  // that reach into the chunk under way
 };
 
-} // namespace
+}  // namespace
 
-void forwardTask(const CpuPlan &plan, const Task &task,
-                 const Pointers &pointers, const PartialStore &partials,
-                 const CancelFlag &cancel) {
+void forwardTask(const CpuPlan& plan, const Task& task, const Pointers& pointers, const PartialStore& partials,
+                 const CancelFlag& cancel) {
   Forward(plan, task, pointers, cancel).run(partials);
 }
 
-void combineParts(const CpuPlan &plan, const Task &block,
-                  const Pointers &pointers, const PartialStore &partials) {
+void combineParts(const CpuPlan& plan, const Task& block, const Pointers& pointers, const PartialStore& partials) {
   const QueryBlock queries(plan, block);
   const int lanes = plan.kernels().maxLanes();
   const int64_t dimV = plan.problem().dimV;
   // A part is an aligned node of the chunk tree, so parts combine like chunks.
   BlockState states[ChunkTree::kMaxDepth];
-  ChunkTree tree(plan.kernels(), states, queries.padded(), queries.groups(),
-                 dimV);
+  ChunkTree tree(plan.kernels(), states, queries.padded(), queries.groups(), dimV);
   Task part = block;
   for (part.part = 0; part.part < block.plan->parts; ++part.part) {
     tree.next() = BlockState(partials.at(plan, part), dimV, lanes);
@@ -317,4 +254,4 @@ void combineParts(const CpuPlan &plan, const Task &block,
   writeResults(plan, queries, tree.collapse(), pointers);
 }
 
-} // namespace fused_attention
+}  // namespace fused_attention

@@ -14,30 +14,26 @@ namespace {
 /// Groups that one thread looks at, at a time.
 constexpr int64_t kSliceGroups = 64;
 
-/// Tiles of a group of rows, as forward.cc cuts them: kTileKeys keys at a time
-/// from the start of the sequence.
-template <class Runs> TileCounts countTiles(const Runs &runs, int64_t keys) {
+/// Tiles of a group of rows, as forward.cc cuts them: kTileKeys keys at a time from the start of the sequence.
+template <class Runs>
+TileCounts countTiles(const Runs& runs, int64_t keys) {
   const int64_t all = (keys + kTileKeys - 1) / kTileKeys;
-  int64_t seen = 0, full = 0, next = 0; // next: first tile not counted as seen
+  int64_t seen = 0, full = 0, next = 0;  // next: first tile not counted as seen
   for (size_t i = 0; i < runs.size();) {
     // Full runs that touch are one.
     Range run = runs[i];
     const bool isFull = runs[i].full;
     size_t last = i;
-    while (isFull && last + 1 < runs.size() && runs[last + 1].full &&
-           runs[last + 1].begin == run.end) {
+    while (isFull && last + 1 < runs.size() && runs[last + 1].full && runs[last + 1].begin == run.end) {
       run.end = runs[++last].end;
     }
     const int64_t end = (run.end - 1) / kTileKeys + 1;
     seen += std::max<int64_t>(0, end - std::max(next, run.begin / kTileKeys));
     next = std::max(next, end);
     if (isFull) {
-      // A tile is full when nothing that the group sees of it is partial, and
-      // nothing between is hidden.
+      // A tile is full when nothing that the group sees of it is partial, and nothing between is hidden.
       const auto inTile = [&](size_t other, int64_t tile) {
-        return other < runs.size() &&
-               runs[other].begin < (tile + 1) * kTileKeys &&
-               runs[other].end > tile * kTileKeys;
+        return other < runs.size() && runs[other].begin < (tile + 1) * kTileKeys && runs[other].end > tile * kTileKeys;
       };
       const int64_t first = run.begin / kTileKeys;
       const int64_t from = i > 0 && inTile(i - 1, first) ? first + 1 : first;
@@ -49,76 +45,73 @@ template <class Runs> TileCounts countTiles(const Runs &runs, int64_t keys) {
   return {full, seen - full, all - seen, 0};
 }
 
-void add(TileCounts &sum, const TileCounts &counts, int64_t times) {
+void add(TileCounts& sum, const TileCounts& counts, int64_t times) {
   sum.full += counts.full * times;
   sum.partial += counts.partial * times;
   sum.skipped += counts.skipped * times;
   sum.promoted += counts.promoted * times;
 }
 
-void append(std::vector<KeyRun> &runs, size_t first, const KeyRun &run) {
-  if (runs.size() > first && runs.back().end == run.begin &&
-      runs.back().full == run.full &&
-      (run.full || (run.words == KeyRun::kNotKept &&
-                    runs.back().words == KeyRun::kNotKept))) {
+void append(std::vector<KeyRun>& runs, size_t first, const KeyRun& run) {
+  if (runs.size() > first && runs.back().end == run.begin && runs.back().full == run.full &&
+      (run.full || (run.words == KeyRun::kNotKept && runs.back().words == KeyRun::kNotKept))) {
     runs.back().end = run.end;
   } else {
     runs.push_back(run);
   }
 }
 
-} // namespace
+}  // namespace
 
 /// What one thread found out about a slice of the groups.
 struct MaskMap::Slice {
-  std::vector<int64_t> first; // of each group
+  std::vector<int64_t> first;  // of each group
   std::vector<KeyRun> runs;
   std::vector<uint64_t> words;
   TileCounts counts;
   double pairs = 0;
+  // Memory to work in.
+  std::vector<Run> found;
+  std::vector<float> laneVectors;
+  std::vector<double> scratch;
 };
 
-MaskMap::MaskMap(const Problem &problem, const SequencePlan &plan,
-                 const Kernels &kernels,
-                 std::shared_ptr<const TileProgram> program,
-                 std::atomic<int64_t> &budget)
+MaskMap::MaskMap(const Problem& problem, const SequencePlan& plan, const Kernels& kernels,
+                 std::shared_ptr<const TileProgram> program, std::atomic<int64_t>& budget)
     : groups_(ceilDiv(plan.lanes, kernels.maxLanes())) {
-  const Sequence &sequence = plan.sequence;
+  const Sequence& sequence = plan.sequence;
   uniform_ = !problem.mask && problem.band.everything();
   if (uniform_) {
-    if (sequence.keys > 0)
-      runs_.push_back({{0, sequence.keys}, true});
+    if (sequence.keys > 0) runs_.push_back({{0, sequence.keys}, true});
     first_ = {0, int64_t(runs_.size())};
     add(counts_, countTiles(runs_, sequence.keys), groups_ * plan.units);
     pairs_ = double(plan.units) * double(plan.lanes) * double(sequence.keys);
   } else {
     build(problem, plan, kernels, program.get(), budget);
   }
-  if (!problem.masks.empty()) { // whatever they touch is only known at run time
+  if (!problem.masks.empty()) {  // whatever they touch is only known at run time
     counts_.partial += counts_.full;
     counts_.full = 0;
   }
 }
 
-void MaskMap::build(const Problem &given, const SequencePlan &plan,
-                    const Kernels &kernels, const TileProgram *program,
-                    std::atomic<int64_t> &budget) {
+void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernels& kernels, const TileProgram* program,
+                    std::atomic<int64_t>& budget) {
   // Mask tensors are read at run time and take away from what the map says.
   Problem problem = given;
   problem.masks.clear();
-  const Sequence &sequence = plan.sequence;
+  const Sequence& sequence = plan.sequence;
   const bool readsTensors = given.mask && given.mask->graph().grids > 0;
-  perUnit_ = given.mask &&
-             (given.mask->depends(given.mask->result()) & onHead) &&
-             !readsTensors;
+  perUnit_ = given.mask && (given.mask->depends(given.mask->result()) & onHead) && !readsTensors;
   const Visibility visibility(problem, sequence, nullptr);
   const VisibleBits bits(problem, sequence, kernels, program, nullptr);
 
-  const auto lookAt = [&](int64_t unit, int64_t group, Slice &slice) {
+  const auto lookAt = [&](int64_t unit, int64_t group, Slice& slice) {
     const size_t firstRun = slice.runs.size();
     slice.first.push_back(int64_t(firstRun));
     const GroupLanes lanes(given, plan, kernels, unit, group);
-    std::vector<Run> found;
+    std::vector<Run>& found = slice.found;
+    found.clear();
     if (program) {
       if (sequence.keys > 0) found.push_back({{0, sequence.keys}, false});
     } else {
@@ -126,82 +119,66 @@ void MaskMap::build(const Problem &given, const SequencePlan &plan,
     }
 
     std::vector<float> laneVectors(bits.laneFloats());
-    std::vector<double> scratch(bits.scratchBytes(kTileKeys) / sizeof(double) +
-                                1);
+    std::vector<double> scratch(bits.scratchBytes(kTileKeys) / sizeof(double) + 1);
     VisibleBits::Group bound{lanes.lanes, lanes.padded, laneVectors.data()};
     bool ready = false;
     const double count = double(lanes.lanes.count);
-    for (const Run &run : found) {
+    for (const Run& run : found) {
       if (run.full || readsTensors) {
         append(slice.runs, firstRun, {{run.begin, run.end}, run.full});
         slice.pairs += double(run.end - run.begin) * count;
         continue;
       }
       for (int64_t begin = run.begin; begin < run.end;) {
-        Range piece{begin,
-                    std::min(run.end, (begin / kTileKeys + 1) * kTileKeys)};
+        Range piece{begin, std::min(run.end, (begin / kTileKeys + 1) * kTileKeys)};
         begin = piece.end;
-        const int64_t bytes =
-            (piece.end - piece.begin) * int64_t(sizeof(uint64_t));
+        const int64_t bytes = (piece.end - piece.begin) * int64_t(sizeof(uint64_t));
         if (budget.load(std::memory_order_relaxed) < bytes) {
           append(slice.runs, firstRun, {piece, false});
           slice.pairs += double(piece.end - piece.begin) * count;
           continue;
         }
-        if (!ready)
-          bits.bind(bound);
+        if (!ready) bits.bind(bound);
         ready = true;
         uint64_t words[kTileKeys];
-        bits.program(bound, piece, scratch.data(), words);
-        const uint64_t *from = words;
-        while (piece.begin < piece.end && *from == 0)
-          ++from, ++piece.begin;
-        while (piece.begin < piece.end &&
-               from[piece.end - piece.begin - 1] == 0)
-          --piece.end;
+        bits.program(bound, piece, slice.scratch.data(), words);
+        const uint64_t* from = words;
+        while (piece.begin < piece.end && *from == 0) ++from, ++piece.begin;
+        while (piece.begin < piece.end && from[piece.end - piece.begin - 1] == 0) --piece.end;
         const int64_t keys = piece.end - piece.begin;
         const Seen seen = seenBy(lanes.lanes, from, keys);
-        if (keys == 0)
-          continue;
+        if (keys == 0) continue;
         if (seen == Seen::all) {
           append(slice.runs, firstRun, {piece, true});
           slice.pairs += double(keys) * count;
           continue;
         }
-        budget.fetch_sub(keys * int64_t(sizeof(uint64_t)),
-                         std::memory_order_relaxed);
-        append(slice.runs, firstRun,
-               {piece, false, int64_t(slice.words.size())});
+        budget.fetch_sub(keys * int64_t(sizeof(uint64_t)), std::memory_order_relaxed);
+        append(slice.runs, firstRun, {piece, false, int64_t(slice.words.size())});
         slice.words.insert(slice.words.end(), from, from + keys);
-        for (int64_t k = 0; k < keys; ++k)
-          slice.pairs += std::popcount(from[k]);
+        for (int64_t k = 0; k < keys; ++k) slice.pairs += std::popcount(from[k]);
       }
     }
-    TileCounts counts =
-        countTiles(std::span(slice.runs).subspan(firstRun), sequence.keys);
+    TileCounts counts = countTiles(std::span(slice.runs).subspan(firstRun), sequence.keys);
     counts.promoted = countTiles(found, sequence.keys).partial - counts.partial;
     add(slice.counts, counts, 1);
   };
 
   const int64_t total = groups_ * (perUnit_ ? plan.units : 1);
   std::vector<Slice> slices(size_t(ceilDiv(total, kSliceGroups)));
-  Pool::shared().parallel(
-      int64_t(slices.size()), given.threads, [&](int64_t index, int) {
-        const int64_t end = std::min(total, (index + 1) * kSliceGroups);
-        for (int64_t at = index * kSliceGroups; at < end; ++at) {
-          lookAt(at / groups_, at % groups_, slices[size_t(index)]);
-        }
-      });
+  Pool::shared().parallel(int64_t(slices.size()), given.threads, [&](int64_t index, int) {
+    const int64_t end = std::min(total, (index + 1) * kSliceGroups);
+    for (int64_t at = index * kSliceGroups; at < end; ++at) {
+      lookAt(at / groups_, at % groups_, slices[size_t(index)]);
+    }
+  });
 
   const int64_t times = perUnit_ ? 1 : plan.units;
-  for (const Slice &slice : slices) {
-    const int64_t runsBefore = int64_t(runs_.size()),
-                  wordsBefore = int64_t(words_.size());
-    for (const int64_t first : slice.first)
-      first_.push_back(first + runsBefore);
+  for (const Slice& slice : slices) {
+    const int64_t runsBefore = int64_t(runs_.size()), wordsBefore = int64_t(words_.size());
+    for (const int64_t first : slice.first) first_.push_back(first + runsBefore);
     for (KeyRun run : slice.runs) {
-      if (run.words != KeyRun::kNotKept)
-        run.words += wordsBefore;
+      if (run.words != KeyRun::kNotKept) run.words += wordsBefore;
       runs_.push_back(run);
     }
     words_.insert(words_.end(), slice.words.begin(), slice.words.end());
@@ -212,9 +189,7 @@ void MaskMap::build(const Problem &given, const SequencePlan &plan,
 }
 
 size_t MaskMap::bytes() const {
-  return first_.capacity() * sizeof(int64_t) +
-         runs_.capacity() * sizeof(KeyRun) +
-         words_.capacity() * sizeof(uint64_t);
+  return first_.capacity() * sizeof(int64_t) + runs_.capacity() * sizeof(KeyRun) + words_.capacity() * sizeof(uint64_t);
 }
 
-} // namespace fused_attention
+}  // namespace fused_attention

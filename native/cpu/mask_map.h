@@ -1,10 +1,8 @@
-// Which keys each group of queries of a sequence sees, worked out once for a
-// plan: sorted runs, each full or partial, and the bits of partial ones where
-// they do not depend on the call. Immutable.
+// Which keys each group of queries of a sequence sees, worked out once for a plan: sorted runs, each full or partial,
+// and the bits of partial ones where they do not depend on the call. Immutable.
 //
-// Runs come from tiles/visibility.h. Partial ones are looked at pair by pair:
-// what turns out to be hidden is dropped, what turns out to be visible counts
-// as full. One map serves all heads of a mask that does not tell them apart.
+// Runs come from tiles/visibility.h. Partial ones are looked at pair by pair: what turns out to be hidden is dropped,
+// what turns out to be visible counts as full. One map serves all heads of a mask that does not tell them apart.
 #pragma once
 
 #include <atomic>
@@ -25,51 +23,43 @@ struct KeyRun : Range {
   static constexpr int64_t kNotKept = -1;
 
   bool full = false;
-  int64_t words = kNotKept; // of a partial run: where its bits stand, or that
-                            // they are to be evaluated
+  int64_t words = kNotKept;  // of a partial run: where its bits stand, or that
+                             // they are to be evaluated
 };
 
 struct TileCounts {
   int64_t full = 0, partial = 0, skipped = 0;
-  int64_t promoted = 0; // tiles that are full or skipped only because their
-                        // pairs were looked at
+  int64_t promoted = 0;  // tiles that are full or skipped only because their
+                         // pairs were looked at
 };
 
 class MaskMap {
-public:
-  /// `program` may be null. `budget` is how many bytes of bits may still be
-  /// kept; what is kept is taken off it.
-  MaskMap(const Problem &problem, const SequencePlan &plan,
-          const Kernels &kernels, std::shared_ptr<const TileProgram> program,
-          std::atomic<int64_t> &budget);
+ public:
+  /// `program` may be null. `budget` is how many bytes of bits may still be kept; what is kept is taken off it.
+  MaskMap(const Problem& problem, const SequencePlan& plan, const Kernels& kernels,
+          std::shared_ptr<const TileProgram> program, std::atomic<int64_t>& budget);
 
-  /// Runs of the keys of the whole sequence. A unit's groups are counted over
-  /// all its blocks.
+  /// Runs of the keys of the whole sequence. A unit's groups are counted over all its blocks.
   std::span<const KeyRun> runs(int64_t unit, int64_t group) const {
-    const size_t at =
-        uniform_ ? 0 : size_t((perUnit_ ? unit * groups_ : 0) + group);
+    const size_t at = uniform_ ? 0 : size_t((perUnit_ ? unit * groups_ : 0) + group);
     return {runs_.data() + first_[at], runs_.data() + first_[at + 1]};
   }
-  const uint64_t *words(const KeyRun &run) const {
-    return words_.data() + run.words;
-  }
+  const uint64_t* words(const KeyRun& run) const { return words_.data() + run.words; }
 
   /// Tiles of all units.
-  const TileCounts &counts() const { return counts_; }
-  /// Visible pairs of all units, as far as they are known without mask tensors
-  /// and within the budget.
+  const TileCounts& counts() const { return counts_; }
+  /// Visible pairs of all units, as far as they are known without mask tensors and within the budget.
   double pairs() const { return pairs_; }
   size_t bytes() const;
 
-private:
+ private:
   struct Slice;
-  void build(const Problem &problem, const SequencePlan &plan,
-             const Kernels &kernels, const TileProgram *program,
-             std::atomic<int64_t> &budget);
+  void build(const Problem& problem, const SequencePlan& plan, const Kernels& kernels, const TileProgram* program,
+             std::atomic<int64_t>& budget);
 
-  int64_t groups_ = 0;   // of a unit
-  bool perUnit_ = false; // the mask tells heads apart
-  bool uniform_ = false; // nothing is hidden: one run for all
+  int64_t groups_ = 0;    // of a unit
+  bool perUnit_ = false;  // the mask tells heads apart
+  bool uniform_ = false;  // nothing is hidden: one run for all
   std::vector<int64_t> first_;
   std::vector<KeyRun> runs_;
   std::vector<uint64_t> words_;
@@ -77,4 +67,4 @@ private:
   double pairs_ = 0;
 };
 
-} // namespace fused_attention
+}  // namespace fused_attention

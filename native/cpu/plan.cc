@@ -14,35 +14,29 @@ namespace fused_attention {
 
 namespace {
 
-/// Keys in a chunk: from the sequence's own length alone. Long enough that
-/// combining costs nothing beside the tiles, short enough that a few queries
-/// over many keys still make tasks for every thread.
+/// Keys in a chunk: from the sequence's own length alone. Long enough that combining costs nothing beside the tiles,
+/// short enough that a few queries over many keys still make tasks for every thread.
 int64_t chunkFor(int64_t keys) {
   constexpr int64_t smallest = 512, most = 64;
-  return std::max<int64_t>(
-      smallest, int64_t(std::bit_ceil(uint64_t(ceilDiv(keys, most)))));
+  return std::max<int64_t>(smallest, int64_t(std::bit_ceil(uint64_t(ceilDiv(keys, most)))));
 }
 
-/// Groups of queries that share one pass over a tile of keys: their outputs
-/// stay in the second-level cache.
+/// Groups of queries that share one pass over a tile of keys: their outputs stay in the second-level cache.
 int64_t groupsFor(int64_t dimV, int lanes) {
   constexpr int64_t bytes = 96 * 1024, most = 8;
   return std::clamp<int64_t>(bytes / (4 * dimV * lanes), 1, most);
 }
 
-int64_t lengthOf(const char *argument, double value, int64_t most) {
+int64_t lengthOf(const char* argument, double value, int64_t most) {
   if (!(value >= 0 && value <= double(most)) || value != std::floor(value)) {
-    throw CodedError("ERR_OUT_OF_RANGE", argument,
-                     "an integer from 0 to " + std::to_string(most),
+    throw CodedError("ERR_OUT_OF_RANGE", argument, "an integer from 0 to " + std::to_string(most),
                      std::to_string(value));
   }
   return int64_t(value);
 }
 
-/// Differences of cumulative lengths: from 0 to the number of rows, never
-/// falling.
-int64_t rowsBetween(const char *argument, const double *cumulative,
-                    int64_t index, int64_t total) {
+/// Differences of cumulative lengths: from 0 to the number of rows, never falling.
+int64_t rowsBetween(const char* argument, const double* cumulative, int64_t index, int64_t total) {
   const int64_t begin = lengthOf(argument, cumulative[index], total);
   const int64_t end = lengthOf(argument, cumulative[index + 1], total);
   if (end < begin) {
@@ -53,27 +47,22 @@ int64_t rowsBetween(const char *argument, const double *cumulative,
 }
 
 /// Whether a program's value may differ between sequences of equal lengths.
-bool dependsOnBatch(const Program *program) {
-  if (!program)
-    return false;
+bool dependsOnBatch(const Program* program) {
+  if (!program) return false;
   return std::any_of(program->nodes().begin(), program->nodes().end(),
-                     [](const Node &node) { return node.op == Op::b; });
+                     [](const Node& node) { return node.op == Op::b; });
 }
 
-void requireEnds(const char *argument, const double *cumulative, int64_t batch,
-                 int64_t total) {
+void requireEnds(const char* argument, const double* cumulative, int64_t batch, int64_t total) {
   if (cumulative[0] != 0 || cumulative[batch] != double(total)) {
-    throw CodedError("ERR_OUT_OF_RANGE", argument,
-                     "cumulative lengths from 0 to " + std::to_string(total),
-                     std::to_string(cumulative[0]) + " to " +
-                         std::to_string(cumulative[batch]));
+    throw CodedError("ERR_OUT_OF_RANGE", argument, "cumulative lengths from 0 to " + std::to_string(total),
+                     std::to_string(cumulative[0]) + " to " + std::to_string(cumulative[batch]));
   }
 }
 
-} // namespace
+}  // namespace
 
-CpuPlan::CpuPlan(const Problem &problem, const double *lengthsQ,
-                 const double *lengthsKv)
+CpuPlan::CpuPlan(const Problem& problem, const double* lengthsQ, const double* lengthsKv)
     : problem_(problem), kernels_(&kernelsFor(problem.isa)) {
   groups_ = groupsFor(problem_.dimV, kernels_->maxLanes());
   cutSequences(lengthsQ, lengthsKv);
@@ -82,11 +71,11 @@ CpuPlan::CpuPlan(const Problem &problem, const double *lengthsQ,
   taskBytes_ = measureTask();
 }
 
-void CpuPlan::cutSequences(const double *lengthsQ, const double *lengthsKv) {
-  const Problem &p = problem_;
+void CpuPlan::cutSequences(const double* lengthsQ, const double* lengthsKv) {
+  const Problem& p = problem_;
   const bool cumulative = p.lengths == Lengths::cumulative;
-  const char *nameQ = cumulative ? "options.cuSeqlensQ" : "options.lengthsQ";
-  const char *nameKv = cumulative ? "options.cuSeqlensKv" : "options.lengthsKv";
+  const char* nameQ = cumulative ? "options.cuSeqlensQ" : "options.lengthsQ";
+  const char* nameKv = cumulative ? "options.cuSeqlensKv" : "options.lengthsKv";
   if (cumulative) {
     requireEnds(nameQ, lengthsQ, p.batch, p.queries);
     requireEnds(nameKv, lengthsKv, p.batch, p.keys);
@@ -94,7 +83,7 @@ void CpuPlan::cutSequences(const double *lengthsQ, const double *lengthsKv) {
   sequences_.reserve(size_t(p.batch));
   for (int64_t b = 0; b < p.batch; ++b) {
     SequencePlan plan;
-    Sequence &s = plan.sequence;
+    Sequence& s = plan.sequence;
     if (cumulative) {
       s.rowQ = int64_t(lengthsQ[b]);
       s.queries = rowsBetween(nameQ, lengthsQ, b, p.queries);
@@ -102,8 +91,7 @@ void CpuPlan::cutSequences(const double *lengthsQ, const double *lengthsKv) {
       s.keys = rowsBetween(nameKv, lengthsKv, b, p.keys);
     } else {
       s.batch = b;
-      s.queries =
-          lengthsQ ? lengthOf(nameQ, lengthsQ[b], p.queries) : p.queries;
+      s.queries = lengthsQ ? lengthOf(nameQ, lengthsQ[b], p.queries) : p.queries;
       s.keys = lengthsKv ? lengthOf(nameKv, lengthsKv[b], p.keys) : p.keys;
     }
     plan.packed = p.groupSize() > 1 && s.queries < kernels_->maxLanes();
@@ -111,8 +99,7 @@ void CpuPlan::cutSequences(const double *lengthsQ, const double *lengthsKv) {
     plan.lanes = plan.packed ? p.groupSize() * s.queries : s.queries;
     plan.blocks = ceilDiv(plan.lanes, groups_ * kernels_->maxLanes());
     plan.chunk = chunkFor(s.keys);
-    plan.partChunks = int64_t(std::bit_ceil(
-        uint64_t(std::max<int64_t>(1, ceilDiv(s.keys, plan.chunk)))));
+    plan.partChunks = int64_t(std::bit_ceil(uint64_t(std::max<int64_t>(1, ceilDiv(s.keys, plan.chunk)))));
     sequences_.push_back(plan);
   }
 }
@@ -120,113 +107,97 @@ void CpuPlan::cutSequences(const double *lengthsQ, const double *lengthsKv) {
 void CpuPlan::bindPrograms() {
   constexpr int64_t kMostBits = 16 << 20;
   std::atomic<int64_t> budget{kMostBits};
-  const Problem &p = problem_;
-  const bool perSequence =
-      dependsOnBatch(p.mask.get()) || dependsOnBatch(p.score.get());
-  std::map<std::tuple<int64_t, int64_t, int64_t>,
-           std::shared_ptr<const SequencePrograms>>
-      known;
+  const Problem& p = problem_;
+  const bool perSequence = dependsOnBatch(p.mask.get()) || dependsOnBatch(p.score.get());
+  std::map<std::tuple<int64_t, int64_t, int64_t>, std::shared_ptr<const SequencePrograms>> known;
   for (size_t b = 0; b < sequences_.size(); ++b) {
-    SequencePlan &plan = sequences_[b];
-    const Sequence &s = plan.sequence;
-    auto &made = known[{s.queries, s.keys, perSequence ? int64_t(b) : 0}];
+    SequencePlan& plan = sequences_[b];
+    const Sequence& s = plan.sequence;
+    auto& made = known[{s.queries, s.keys, perSequence ? int64_t(b) : 0}];
     if (!made) {
-      const Place place{int64_t(b),       s.queries, s.keys,
-                        queryStart(p, s), p.headsQ,  p.groupSize()};
+      const Place place{int64_t(b), s.queries, s.keys, queryStart(p, s), p.headsQ, p.groupSize()};
       auto programs = std::make_shared<SequencePrograms>();
-      const auto bound = [&](const std::shared_ptr<const Program> &program,
-                             double softcap) {
-        if (!program)
-          return std::shared_ptr<const TileProgram>();
+      const auto bound = [&](const std::shared_ptr<const Program>& program, double softcap) {
+        if (!program) return std::shared_ptr<const TileProgram>();
         const auto unary = std::make_shared<const UnaryValues>(program, place);
         bytes_ += unary->bytes();
         return std::make_shared<const TileProgram>(unary, softcap);
       };
       programs->mask = bound(p.mask, 0);
       programs->score = bound(p.score, p.softcap);
-      programs->map = std::make_shared<const MaskMap>(p, plan, *kernels_,
-                                                      programs->mask, budget);
+      programs->map = std::make_shared<const MaskMap>(p, plan, *kernels_, programs->mask, budget);
       bytes_ += programs->map->bytes();
       made = std::move(programs);
     }
     plan.programs = made;
   }
+  for (const Program* program : {p.mask.get(), p.score.get()}) {  // kept alive by the plan
+    for (int t = 0; program && t < int(program->graph().tables.size()); ++t) {
+      bytes_ += program->table(t).cells.size() * sizeof(Cell);
+    }
+  }
   bytes_ += sizeof(CpuPlan) + sequences_.capacity() * sizeof(SequencePlan);
 }
 
 void CpuPlan::cutTasks() {
-  for (SequencePlan &plan : sequences_) {
+  for (SequencePlan& plan : sequences_) {
     plan.firstBlock = blocks_;
     blocks_ += plan.blockCount();
   }
-  // Too few blocks to keep the threads busy: cut long sequences along their
-  // chunk tree too.
+  // Too few blocks to keep the threads busy: cut long sequences along their chunk tree too.
   constexpr int64_t tasksPerThread = 4;
-  const int64_t wanted =
-      problem_.threads > 1 && blocks_ > 0 &&
-              blocks_ < tasksPerThread * problem_.threads
-          ? ceilDiv(tasksPerThread * problem_.threads, blocks_)
-          : 1;
-  for (SequencePlan &plan : sequences_) {
-    const int64_t parts =
-        std::min(int64_t(std::bit_ceil(uint64_t(wanted))), plan.partChunks);
+  const int64_t wanted = problem_.threads > 1 && blocks_ > 0 && blocks_ < tasksPerThread * problem_.threads
+                             ? ceilDiv(tasksPerThread * problem_.threads, blocks_)
+                             : 1;
+  for (SequencePlan& plan : sequences_) {
+    const int64_t parts = std::min(int64_t(std::bit_ceil(uint64_t(wanted))), plan.partChunks);
     plan.partChunks /= parts;
-    plan.parts = std::max<int64_t>(
-        1, ceilDiv(plan.sequence.keys, plan.chunk * plan.partChunks));
+    plan.parts = std::max<int64_t>(1, ceilDiv(plan.sequence.keys, plan.chunk * plan.partChunks));
     maxParts_ = std::max(maxParts_, plan.parts);
-    treeDepth_ = std::max<int64_t>(
-        treeDepth_, std::bit_width(uint64_t(plan.partChunks)) + 1);
+    treeDepth_ = std::max<int64_t>(treeDepth_, std::bit_width(uint64_t(plan.partChunks)) + 1);
     plan.firstTask = tasks_;
     tasks_ += plan.taskCount();
   }
 }
 
 Task CpuPlan::task(int64_t index) const {
-  const auto after = std::upper_bound(
-      sequences_.begin(), sequences_.end(), index,
-      [](int64_t i, const SequencePlan &plan) { return i < plan.firstTask; });
-  const SequencePlan &plan = *(after - 1);
+  const auto after = std::upper_bound(sequences_.begin(), sequences_.end(), index,
+                                      [](int64_t i, const SequencePlan& plan) { return i < plan.firstTask; });
+  const SequencePlan& plan = *(after - 1);
   const int64_t local = index - plan.firstTask;
   Task task{&plan};
   task.part = local % plan.parts;
   const int64_t block = local / plan.parts;
   task.unit = block / plan.blocks;
-  // Last rows first: where keys after the query are hidden they see most keys,
-  // and long tasks should start early.
+  // Last rows first: where keys after the query are hidden they see most keys, and long tasks should start early.
   task.block = plan.blocks - 1 - block % plan.blocks;
   task.blockIndex = plan.firstBlock + block;
   return task;
 }
 
 Task CpuPlan::block(int64_t index) const {
-  const auto after = std::upper_bound(
-      sequences_.begin(), sequences_.end(), index,
-      [](int64_t i, const SequencePlan &plan) { return i < plan.firstBlock; });
-  const SequencePlan &plan = *(after - 1);
+  const auto after = std::upper_bound(sequences_.begin(), sequences_.end(), index,
+                                      [](int64_t i, const SequencePlan& plan) { return i < plan.firstBlock; });
+  const SequencePlan& plan = *(after - 1);
   return task(plan.firstTask + (index - plan.firstBlock) * plan.parts);
 }
 
 size_t CpuPlan::measureTask() const {
-  const Problem &p = problem_;
+  const Problem& p = problem_;
   const size_t lanes = size_t(kernels_->maxLanes());
-  const auto floats = [](int64_t n) {
-    return Arena::bytesFor<float>(size_t(n));
-  };
-  size_t bytes = floats(groups_ * p.dimQk * int64_t(lanes)); // query panels
-  bytes += size_t(treeDepth_) * floats(blockFloats());       // chunk tree
-  bytes +=
-      floats(kTileKeys * int64_t(lanes)) * (p.hasBias ? 2 : 1); // scores, bias
-  bytes += floats(int64_t(lanes));                              // rescale
-  if (p.key.dtype != Dtype::float32)
-    bytes += floats(kTileKeys * p.dimQk);
-  if (p.value.dtype != Dtype::float32)
-    bytes += floats(kTileKeys * p.dimV);
-  bytes += 2 * Arena::bytesFor<const float *>(size_t(kTileKeys));
+  const auto floats = [](int64_t n) { return Arena::bytesFor<float>(size_t(n)); };
+  size_t bytes = floats(groups_ * p.dimQk * int64_t(lanes));          // query panels
+  bytes += size_t(treeDepth_) * floats(blockFloats());                // chunk tree
+  bytes += floats(kTileKeys * int64_t(lanes)) * (p.hasBias ? 2 : 1);  // scores, bias
+  bytes += floats(int64_t(lanes));                                    // rescale
+  if (p.key.dtype != Dtype::float32) bytes += floats(kTileKeys * p.dimQk);
+  if (p.value.dtype != Dtype::float32) bytes += floats(kTileKeys * p.dimV);
+  bytes += 2 * Arena::bytesFor<const float*>(size_t(kTileKeys));
   size_t most = 0;
-  for (const SequencePlan &plan : sequences_) {
+  for (const SequencePlan& plan : sequences_) {
     most = std::max(most, TaskPrograms::bytes(p, *kernels_, groups_, plan));
   }
   return bytes + most;
 }
 
-} // namespace fused_attention
+}  // namespace fused_attention

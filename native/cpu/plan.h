@@ -1,10 +1,8 @@
-// How one Problem is cut up for the CPU: groups and blocks of queries, chunks
-// of keys, tasks. Immutable.
+// How one Problem is cut up for the CPU: groups and blocks of queries, chunks of keys, tasks. Immutable.
 //
-// Keys are cut in chunks at fixed columns of their sequence; the partials of
-// chunks combine in a fixed aligned binary tree. A task is a block of queries
-// against an aligned part of that tree, so every way of handing out tasks gives
-// the same bits.
+// Keys are cut in chunks at fixed columns of their sequence; the partials of chunks combine in a fixed aligned binary
+// tree. A task is a block of queries against an aligned part of that tree, so every way of handing out tasks gives the
+// same bits.
 #pragma once
 
 #include <vector>
@@ -17,25 +15,23 @@ namespace fused_attention {
 
 inline int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// The programs of a sequence, shared by all sequences for which they come out
-/// alike.
+/// The programs of a sequence, shared by all sequences for which they come out alike.
 struct SequencePrograms {
-  std::shared_ptr<const TileProgram> mask, score; // null: none
+  std::shared_ptr<const TileProgram> mask, score;  // null: none
   std::shared_ptr<const MaskMap> map;
 };
 
 struct SequencePlan {
   Sequence sequence;
-  bool packed = false;    // lanes run over the query heads of a key/value head
-                          // too, for few queries
-  int64_t units = 0;      // packed: key/value heads, else query heads
-  int64_t lanes = 0;      // queries of a unit
-  int64_t blocks = 0;     // blocks of queries in a unit
-  int64_t chunk = 0;      // keys in a chunk
-  int64_t partChunks = 0; // chunks in a part, a power of two
+  bool packed = false;     // lanes run over the query heads of a key/value head
+                           // too, for few queries
+  int64_t units = 0;       // packed: key/value heads, else query heads
+  int64_t lanes = 0;       // queries of a unit
+  int64_t blocks = 0;      // blocks of queries in a unit
+  int64_t chunk = 0;       // keys in a chunk
+  int64_t partChunks = 0;  // chunks in a part, a power of two
   int64_t parts = 1;
-  int64_t firstBlock =
-      0; // number of blocks, and of tasks, before this sequence
+  int64_t firstBlock = 0;  // number of blocks, and of tasks, before this sequence
   int64_t firstTask = 0;
   std::shared_ptr<const SequencePrograms> programs;
 
@@ -45,15 +41,14 @@ struct SequencePlan {
 
 /// One task: a block of queries of one unit against one part of the keys.
 struct Task {
-  const SequencePlan *plan = nullptr;
+  const SequencePlan* plan = nullptr;
   int64_t unit = 0, block = 0, part = 0;
-  int64_t blockIndex = 0; // over the whole call
+  int64_t blockIndex = 0;  // over the whole call
 };
 
 class CpuPlan : public Plan {
-public:
-  CpuPlan(const Problem &problem, const double *lengthsQ,
-          const double *lengthsKv);
+ public:
+  CpuPlan(const Problem& problem, const double* lengthsQ, const double* lengthsKv);
 
   Explanation explain() const override;
 
@@ -61,40 +56,36 @@ public:
   /// The task of part 0 of a block.
   Task block(int64_t index) const;
 
-  const Problem &problem() const { return problem_; }
-  const Kernels &kernels() const { return *kernels_; }
+  const Problem& problem() const { return problem_; }
+  const Kernels& kernels() const { return *kernels_; }
   int64_t groups() const { return groups_; }
   int64_t tasks() const { return tasks_; }
   int64_t blocks() const { return blocks_; }
   int64_t maxParts() const { return maxParts_; }
-  const std::vector<SequencePlan> &sequences() const { return sequences_; }
+  const std::vector<SequencePlan>& sequences() const { return sequences_; }
 
-  /// Floats of one group's output panel and softmax state, and of a block of
-  /// groups.
-  int64_t groupFloats() const {
-    return (problem_.dimV + 4) * kernels_->maxLanes();
-  }
+  /// Floats of one group's output panel and softmax state, and of a block of groups.
+  int64_t groupFloats() const { return (problem_.dimV + 4) * kernels_->maxLanes(); }
   int64_t blockFloats() const { return groups_ * groupFloats(); }
-  /// Block states that a task needs at a time: one for each level of its tree,
-  /// and the chunk under way.
+  /// Block states that a task needs at a time: one for each level of its tree, and the chunk under way.
   int64_t treeDepth() const { return treeDepth_; }
   /// Scratch memory of a task.
   size_t taskBytes() const { return taskBytes_; }
   /// What the plan itself takes.
   size_t bytes() const { return bytes_; }
 
-private:
-  void cutSequences(const double *lengthsQ, const double *lengthsKv);
+ private:
+  void cutSequences(const double* lengthsQ, const double* lengthsKv);
   void cutTasks();
   void bindPrograms();
   size_t measureTask() const;
 
   Problem problem_;
-  const Kernels *kernels_;
+  const Kernels* kernels_;
   int64_t groups_ = 1;
   int64_t tasks_ = 0, blocks_ = 0, maxParts_ = 1, treeDepth_ = 2;
   size_t taskBytes_ = 0, bytes_ = 0;
   std::vector<SequencePlan> sequences_;
 };
 
-} // namespace fused_attention
+}  // namespace fused_attention

@@ -1,59 +1,54 @@
-// The queries of a task: groups of lanes, where each lane's query lies, and
-// where its results go.
+// The queries of a task: groups of lanes, where each lane's query lies, and where its results go.
 #pragma once
 
 #include "plan.h"
 
 namespace fused_attention {
 
-/// A group of queries of a unit, one a lane. Groups are counted over all blocks
-/// of the unit.
+/// A group of queries of a unit, one a lane. Groups are counted over all blocks of the unit.
 struct GroupLanes {
   static constexpr int kMostLanes = 64;
 
   GroupLanes() = default;
-  GroupLanes(const Problem &problem, const SequencePlan &plan,
-             const Kernels &kernels, int64_t unit, int64_t group);
-  GroupLanes(const GroupLanes &) = delete;
-  GroupLanes &operator=(const GroupLanes &) = delete;
+  GroupLanes(const Problem& problem, const SequencePlan& plan, const Kernels& kernels, int64_t unit, int64_t group);
+  GroupLanes(const GroupLanes&) = delete;
+  GroupLanes& operator=(const GroupLanes&) = delete;
 
-  void fill(const Problem &problem, const SequencePlan &plan,
-            const Kernels &kernels, int64_t unit, int64_t group);
+  void fill(const Problem& problem, const SequencePlan& plan, const Kernels& kernels, int64_t unit, int64_t group);
 
-  Lanes lanes;    // the real ones
-  int padded = 0; // to whole vectors
-  Range rows;     // of the sequence, that the group spans
+  Lanes lanes;     // the real ones
+  int padded = 0;  // to whole vectors
+  Range rows;      // of the sequence, that the group spans
   int64_t row[kMostLanes], head[kMostLanes];
 };
 
 class QueryBlock {
-public:
+ public:
   static constexpr int kMaxGroups = 8, kMaxLanes = GroupLanes::kMostLanes;
 
-  QueryBlock(const CpuPlan &plan, const Task &task);
+  QueryBlock(const CpuPlan& plan, const Task& task);
 
   int64_t groups() const { return groups_; }
   int64_t kvHead() const { return kvHead_; }
   /// Real lanes of a group, and the same padded to whole vectors.
-  const Lanes &lanes(int64_t group) const { return group_[group].lanes; }
-  const int *padded() const { return padded_; }
+  const Lanes& lanes(int64_t group) const { return group_[group].lanes; }
+  const int* padded() const { return padded_; }
   /// Rows of the sequence that a group spans.
   Range rows(int64_t group) const { return group_[group].rows; }
   /// The first group's number among those of the unit.
   int64_t firstGroup() const { return firstGroup_; }
 
   /// Address of a lane's row in a tensor that is laid out like the queries.
-  const char *row(const Layout &layout, const void *data, int64_t group,
-                  int lane) const;
+  const char* row(const Layout& layout, const void* data, int64_t group, int lane) const;
   /// Index of a lane in [B, Hq, Nq], ragged [Hq, total].
   int64_t statistic(int64_t group, int lane) const;
 
-private:
-  const Problem &problem_;
-  const Sequence &sequence_;
+ private:
+  const Problem& problem_;
+  const Sequence& sequence_;
   int64_t groups_ = 0, kvHead_ = 0, firstGroup_ = 0;
   GroupLanes group_[kMaxGroups];
   int padded_[kMaxGroups] = {};
 };
 
-} // namespace fused_attention
+}  // namespace fused_attention

@@ -10,71 +10,59 @@ struct Sizes {
   size_t maskFloats, scoreFloats, copyFloats, scratch;
 };
 
-Sizes sizesOf(const Problem &problem, const Kernels &kernels,
-              const SequencePlan &plan) {
-  const SequencePrograms &programs = *plan.programs;
+Sizes sizesOf(const Problem& problem, const Kernels& kernels, const SequencePlan& plan) {
+  const SequencePrograms& programs = *plan.programs;
   const int lanes = kernels.maxLanes();
-  const VisibleBits bits(problem, plan.sequence, kernels, programs.mask.get(),
-                         nullptr);
+  const VisibleBits bits(problem, plan.sequence, kernels, programs.mask.get(), nullptr);
   Sizes sizes{bits.laneFloats(), 0, 0, bits.scratchBytes(kTileKeys)};
-  if (const TileProgram *score = programs.score.get()) {
+  if (const TileProgram* score = programs.score.get()) {
     sizes.scoreFloats = score->laneFloats(lanes);
     sizes.scratch = std::max(sizes.scratch, score->scratchBytes(lanes));
-    if (score->poisonNeedsInputs())
-      sizes.copyFloats = size_t(kTileKeys * lanes);
+    if (score->poisonNeedsInputs()) sizes.copyFloats = size_t(kTileKeys * lanes);
   }
   return sizes;
 }
 
-} // namespace
+}  // namespace
 
-size_t TaskPrograms::bytes(const Problem &problem, const Kernels &kernels,
-                           int64_t groups, const SequencePlan &plan) {
+size_t TaskPrograms::bytes(const Problem& problem, const Kernels& kernels, int64_t groups, const SequencePlan& plan) {
   const Sizes sizes = sizesOf(problem, kernels, plan);
   return Arena::bytesFor<float>(sizes.maskFloats * size_t(groups)) +
-         Arena::bytesFor<float>(sizes.scoreFloats * size_t(groups)) +
-         Arena::bytesFor<float>(sizes.copyFloats) +
+         Arena::bytesFor<float>(sizes.scoreFloats * size_t(groups)) + Arena::bytesFor<float>(sizes.copyFloats) +
          Arena::bytesFor<char>(sizes.scratch);
 }
 
-TaskPrograms::TaskPrograms(const CpuPlan &plan, const Task &task,
-                           const QueryBlock &queries, const Pointers &pointers,
-                           Arena &arena)
-    : plan_(plan), task_(task), queries_(queries),
+TaskPrograms::TaskPrograms(const CpuPlan& plan, const Task& task, const QueryBlock& queries, const Pointers& pointers,
+                           Arena& arena)
+    : plan_(plan),
+      task_(task),
+      queries_(queries),
       programs_(*task.plan->programs),
-      bits_(plan.problem(), task.plan->sequence, plan.kernels(),
-            programs_.mask.get(), &pointers.masks) {
+      bits_(plan.problem(), task.plan->sequence, plan.kernels(), programs_.mask.get(), &pointers.masks) {
   const Sizes sizes = sizesOf(plan.problem(), plan.kernels(), *task.plan);
   maskFloats_ = sizes.maskFloats;
   scoreFloats_ = sizes.scoreFloats;
   maskLanes_ = arena.take<float>(sizes.maskFloats * size_t(plan.groups()));
   scoreLanes_ = arena.take<float>(sizes.scoreFloats * size_t(plan.groups()));
-  scoreCopy_ =
-      sizes.copyFloats > 0 ? arena.take<float>(sizes.copyFloats) : nullptr;
+  scoreCopy_ = sizes.copyFloats > 0 ? arena.take<float>(sizes.copyFloats) : nullptr;
   scratch_ = arena.take<char>(sizes.scratch);
 }
 
-Seen TaskPrograms::visible(int64_t group, std::span<const KeyRun> runs,
-                           Range keys, uint64_t *words) {
-  const Lanes &lanes = queries_.lanes(group);
+Seen TaskPrograms::visible(int64_t group, std::span<const KeyRun> runs, Range keys, uint64_t* words) {
+  const Lanes& lanes = queries_.lanes(group);
   int64_t next = keys.begin;
-  for (const KeyRun &run : runs) {
-    const Range part{std::max(run.begin, keys.begin),
-                     std::min(run.end, keys.end)};
-    if (part.empty())
-      continue;
-    std::fill(words + (next - keys.begin), words + (part.begin - keys.begin),
-              uint64_t{0});
+  for (const KeyRun& run : runs) {
+    const Range part{std::max(run.begin, keys.begin), std::min(run.end, keys.end)};
+    if (part.empty()) continue;
+    std::fill(words + (next - keys.begin), words + (part.begin - keys.begin), uint64_t{0});
     next = part.end;
-    uint64_t *out = words + (part.begin - keys.begin);
+    uint64_t* out = words + (part.begin - keys.begin);
     if (run.full) {
       std::fill_n(out, part.end - part.begin, everyLane(lanes));
     } else if (run.words != KeyRun::kNotKept) {
-      std::copy_n(programs_.map->words(run) + (part.begin - run.begin),
-                  part.end - part.begin, out);
+      std::copy_n(programs_.map->words(run) + (part.begin - run.begin), part.end - part.begin, out);
     } else {
-      VisibleBits::Group bound{lanes, queries_.padded()[group],
-                               maskLanes_ + size_t(group) * maskFloats_,
+      VisibleBits::Group bound{lanes, queries_.padded()[group], maskLanes_ + size_t(group) * maskFloats_,
                                bool(maskClamped_ >> group & 1)};
       if (!(maskBound_ >> group & 1)) {
         bits_.bind(bound);
@@ -84,41 +72,32 @@ Seen TaskPrograms::visible(int64_t group, std::span<const KeyRun> runs,
       bits_.program(bound, part, scratch_, out);
     }
   }
-  std::fill(words + (next - keys.begin), words + (keys.end - keys.begin),
-            uint64_t{0});
-  if (bits_.hasTensors())
-    bits_.tensors(lanes, keys, words);
+  std::fill(words + (next - keys.begin), words + (keys.end - keys.begin), uint64_t{0});
+  if (bits_.hasTensors()) bits_.tensors(lanes, keys, words);
   return seenBy(lanes, words, keys.end - keys.begin);
 }
 
-void TaskPrograms::score(int64_t group, Range keys, const uint64_t *words,
-                         float *scores) {
-  const TileProgram &program = *programs_.score;
-  const Kernels &kernels = plan_.kernels();
-  const Lanes &lanes = queries_.lanes(group);
+void TaskPrograms::score(int64_t group, Range keys, const uint64_t* words, float* scores) {
+  const TileProgram& program = *programs_.score;
+  const Kernels& kernels = plan_.kernels();
+  const Lanes& lanes = queries_.lanes(group);
   const int padded = queries_.padded()[group];
-  float *laneVectors = scoreLanes_ + size_t(group) * scoreFloats_;
+  float* laneVectors = scoreLanes_ + size_t(group) * scoreFloats_;
   if (!(scoreBound_ >> group & 1)) {
     scoreBound_ |= uint64_t{1} << group;
-    scoreClamped_ |= uint64_t{program.bind(kernels, lanes, padded, laneVectors)}
-                     << group;
+    scoreClamped_ |= uint64_t{program.bind(kernels, lanes, padded, laneVectors)} << group;
   }
   const int64_t count = keys.end - keys.begin;
-  if (scoreCopy_)
-    std::copy_n(scores, count * padded, scoreCopy_);
-  TileProgram::Tile tile{
-      lanes, padded,  laneVectors, bool(scoreClamped_ >> group & 1),
-      keys,  &scores, scratch_};
-  if (!program.run(kernels, tile, nullptr))
-    return;
+  if (scoreCopy_) std::copy_n(scores, count * padded, scoreCopy_);
+  TileProgram::Tile tile{lanes, padded, laneVectors, bool(scoreClamped_ >> group & 1), keys, &scores, scratch_};
+  if (!program.run(kernels, tile, nullptr)) return;
   std::vector<uint64_t> poison(static_cast<size_t>(count));
-  float *before = scoreCopy_ ? scoreCopy_ : scores;
+  float* before = scoreCopy_ ? scoreCopy_ : scores;
   tile.inputs = &before;
   program.poison(kernels, tile, poison.data());
   for (int64_t key = 0; key < count; ++key) {
-    if (poison[size_t(key)] & (words ? words[key] : ~uint64_t{0}))
-      program.refuse();
+    if (poison[size_t(key)] & (words ? words[key] : ~uint64_t{0})) program.refuse();
   }
 }
 
-} // namespace fused_attention
+}  // namespace fused_attention

@@ -7,47 +7,43 @@
 namespace fused_attention {
 
 class TaskPrograms {
-public:
+ public:
   /// What the constructor takes of an arena.
-  static size_t bytes(const Problem &problem, const Kernels &kernels,
-                      int64_t groups, const SequencePlan &plan);
+  static size_t bytes(const Problem& problem, const Kernels& kernels, int64_t groups, const SequencePlan& plan);
 
-  TaskPrograms(const CpuPlan &plan, const Task &task, const QueryBlock &queries,
-               const Pointers &pointers, Arena &arena);
+  TaskPrograms(const CpuPlan& plan, const Task& task, const QueryBlock& queries, const Pointers& pointers,
+               Arena& arena);
 
   /// Runs of the keys that a group sees, over the whole sequence.
   std::span<const KeyRun> runs(int64_t group) const {
     return programs_.map->runs(task_.unit, queries_.firstGroup() + group);
   }
 
-  /// Bits of the tile `keys` of a group that sees `runs` of it. Throws
-  /// CodedError where one hangs on a read outside a table.
-  Seen visible(int64_t group, std::span<const KeyRun> runs, Range keys,
-               uint64_t *words);
-  /// Whether a tile that the runs say is full may have hidden pairs all the
-  /// same.
+  /// Bits of the tile `keys` of a group that sees `runs` of it. Throws CodedError where one hangs on a read outside a
+  /// table.
+  Seen visible(int64_t group, std::span<const KeyRun> runs, Range keys, uint64_t* words);
+  /// Whether a tile that the runs say is full may have hidden pairs all the same.
   bool mayHide() const { return bits_.hasTensors(); }
 
   bool hasScore() const { return programs_.score != nullptr; }
-  /// Scores of a tile in natural units become those of the program times
-  /// log2(e). `words` tells the pairs that count, null: all. Throws CodedError
-  /// where one of them hangs on a read outside a table.
-  void score(int64_t group, Range keys, const uint64_t *words, float *scores);
+  /// Scores of a tile in natural units become those of the program times log2(e). `words` tells the pairs that count,
+  /// null: all. Throws CodedError where one of them hangs on a read outside a table.
+  void score(int64_t group, Range keys, const uint64_t* words, float* scores);
 
-private:
-  const CpuPlan &plan_;
-  const Task &task_;
-  const QueryBlock &queries_;
-  const SequencePrograms &programs_;
+ private:
+  const CpuPlan& plan_;
+  const Task& task_;
+  const QueryBlock& queries_;
+  const SequencePrograms& programs_;
   VisibleBits bits_;
 
-  float *maskLanes_ = nullptr; // lane vectors of each group
-  float *scoreLanes_ = nullptr;
-  float *scoreCopy_ = nullptr;
-  void *scratch_ = nullptr;
-  size_t maskFloats_ = 0, scoreFloats_ = 0; // of a group
-  uint64_t maskBound_ = 0, scoreBound_ = 0; // bits of groups
+  float* maskLanes_ = nullptr;  // lane vectors of each group
+  float* scoreLanes_ = nullptr;
+  float* scoreCopy_ = nullptr;
+  void* scratch_ = nullptr;
+  size_t maskFloats_ = 0, scoreFloats_ = 0;  // of a group
+  uint64_t maskBound_ = 0, scoreBound_ = 0;  // bits of groups
   uint64_t maskClamped_ = 0, scoreClamped_ = 0;
 };
 
-} // namespace fused_attention
+}  // namespace fused_attention
