@@ -97,13 +97,13 @@ MaskMap::MaskMap(const Problem& problem, const SequencePlan& plan, const Kernels
 
 void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernels& kernels, const TileProgram* program,
                     std::atomic<int64_t>& budget) {
-  // Mask tensors are read at run time and take away from what the map says.
+  // Mask tensors that the program does not read take away from what the map says, at run time.
   Problem problem = given;
-  problem.masks.clear();
+  problem.masks.resize(given.mask ? size_t(given.mask->graph().grids) : 0);
   const Sequence& sequence = plan.sequence;
   const bool readsTensors = given.mask && given.mask->graph().grids > 0;
   perUnit_ = given.mask && (given.mask->depends(given.mask->result()) & onHead) && !readsTensors;
-  const Visibility visibility(problem, sequence, nullptr);
+  const Visibility visibility(problem, sequence, nullptr, program ? program->unary() : nullptr);
   const VisibleBits bits(problem, sequence, kernels, program, nullptr);
 
   const auto lookAt = [&](int64_t unit, int64_t group, Slice& slice) {
@@ -112,15 +112,12 @@ void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernel
     const GroupLanes lanes(given, plan, kernels, unit, group);
     std::vector<Run>& found = slice.found;
     found.clear();
-    if (program) {
-      if (sequence.keys > 0) found.push_back({{0, sequence.keys}, false});
-    } else {
-      visibility.runs(lanes.rows, {0, sequence.keys}, found);
-    }
+    const int64_t head = perUnit_ && !plan.packed ? unit : Bounds::kAllHeads;
+    visibility.runs(lanes.rows, {0, sequence.keys}, found, head);
 
-    std::vector<float> laneVectors(bits.laneFloats());
-    std::vector<double> scratch(bits.scratchBytes(kTileKeys) / sizeof(double) + 1);
-    VisibleBits::Group bound{lanes.lanes, lanes.padded, laneVectors.data()};
+    slice.laneVectors.resize(bits.laneFloats());
+    slice.scratch.resize(bits.scratchBytes(kTileKeys) / sizeof(double) + 1);
+    VisibleBits::Group bound{lanes.lanes, lanes.padded, slice.laneVectors.data()};
     bool ready = false;
     const double count = double(lanes.lanes.count);
     for (const Run& run : found) {

@@ -15,7 +15,7 @@ class TileProgram {
   /// `softcap` is applied to scores before the program; 0: none.
   explicit TileProgram(std::shared_ptr<const UnaryValues> unary, double softcap = 0);
 
-  const UnaryValues& unary() const { return *unary_; }
+  const std::shared_ptr<const UnaryValues>& unary() const { return unary_; }
   const Program& program() const { return unary_->program(); }
   /// Panels of the whole tile that a run wants: the scores, then mask tensors by their index.
   const std::vector<PanelInput>& inputs() const { return code_.inputs; }

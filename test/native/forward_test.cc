@@ -1,10 +1,12 @@
 // Whole calls through the backend against the formula in double, each tensor in memory of exactly its size, so that
 // sanitizers see what strays. And the chunk tree: one shape, however its leaves are handed out.
 #include <algorithm>
+#include <optional>
 
 #include "cpu/chunk_tree.h"
 #include "error.h"
-#include "kernel_fixtures.h"
+#include "program_interpreter.h"
+#include "random_graph.h"
 #include "tiles/visibility.h"
 
 namespace fused_attention {
@@ -13,7 +15,7 @@ namespace {
 struct Scene {
   Problem problem;
   std::vector<float> query, key, value, output, lse, bias, sinks;
-  std::vector<uint8_t> mask;
+  std::vector<std::vector<uint8_t>> masks;
   std::vector<double> lengthsQ, lengthsKv;
   std::vector<Sequence> sequences;
 
@@ -26,7 +28,7 @@ struct Scene {
     p.lse = lse.data();
     p.bias = bias.data();
     p.sinks = sinks.data();
-    if (!problem.masks.empty()) p.masks = {mask.data()};
+    for (const auto& mask : masks) p.masks.push_back(mask.data());
     return p;
   }
 };
@@ -41,6 +43,28 @@ std::vector<double> cumulative(int64_t batch, int64_t most, int64_t& total) {
 Layout layoutFor(Lengths lengths, int64_t heads, int64_t rows, int64_t dim) {
   if (lengths == Lengths::cumulative) return {Dtype::float32, 0, 0, dim, heads * dim};
   return {Dtype::float32, 0, heads * rows * dim, rows * dim, dim};
+}
+
+/// Score programs that are smooth in the score, so that rounding stays rounding: the formula in double tells whether
+/// they are right.
+std::shared_ptr<const Program> smoothScore(int64_t headsQ) {
+  GraphBuilder g;
+  const int distance = g.node(Op::toReal, Type::real, {g.apply(Op::sub, {g.i(), g.j()})});
+  const int table = g.table(normals(headsQ * 7), {headsQ, 7});
+  const int bucket = g.apply(Op::mod, {g.apply(Op::abs, {g.apply(Op::sub, {g.i(), g.j()})}), g.integer(7)});
+  const int read = g.read(table, {g.leaf(Op::h), bucket});
+  switch (integer(0, 6)) {
+    case 0: return g.score(g.apply(Op::sub, {g.s(), g.apply(Op::mul, {g.real(0.01f), distance})}));
+    case 1: return g.score(g.apply(Op::add, {g.s(), read}));
+    case 2: return g.score(g.apply(Op::mul, {g.node(Op::tanh, Type::real, {g.s()}), g.real(2)}));
+    case 3: return g.score(g.apply(Op::mul, {g.s(), read}));
+    case 4: return g.score(g.apply(Op::min, {g.s(), g.real(0.5f)}));
+    case 5: {  // -infinity is the same as masked
+      const int hides = g.test(Op::eq, {bucket, g.integer(3)});
+      return g.score(g.apply(Op::select, {hides, g.real(-kInfinity), g.s()}));
+    }
+    default: return g.score(read);
+  }
 }
 
 Scene randomScene(Isa isa) {
@@ -94,10 +118,18 @@ Scene randomScene(Isa isa) {
   p.hasSinks = integer(0, 2) == 0;
   scene.sinks = normals(p.headsQ);
   if (!ragged && integer(0, 1)) {
-    p.masks = {{Dtype::boolean, 0, p.queries * p.keys, 0, p.keys, 1}};
-    scene.mask.resize(size_t(p.batch * p.queries * p.keys));
-    for (uint8_t& cell : scene.mask) cell = integer(0, 4) > 0;
+    for (int64_t m = integer(1, 2); m > 0; --m) {
+      p.masks.push_back({Dtype::boolean, 0, p.queries * p.keys, 0, p.keys, 1});
+      scene.masks.emplace_back(size_t(p.batch * p.queries * p.keys));
+      for (uint8_t& cell : scene.masks.back()) cell = integer(0, 4) > 0;
+    }
   }
+  if (integer(0, 1)) {
+    const int grids = int(integer(0, int64_t(p.masks.size())));
+    p.mask = RandomGraph(ProgramKind::mask, false, grids).make(int(integer(1, 4)));
+  }
+  if (integer(0, 1)) p.score = smoothScore(p.headsQ);
+  if (integer(0, 3) == 0) p.softcap = 3;
   if (!ragged && integer(0, 1)) {
     p.hasBias = true;
     p.bias = {Dtype::float32, 0, 0, p.queries * p.keys, p.keys, 1};
@@ -106,9 +138,23 @@ Scene randomScene(Isa isa) {
   return scene;
 }
 
+Place placeOf(const Problem& p, const Sequence& s, int64_t index) {
+  return {index, s.queries, s.keys, queryStart(p, s), p.headsQ, p.groupSize()};
+}
+
 /// Output and lse of one row, in double.
-void checkRow(const Scene& scene, const Sequence& s, int64_t head, int64_t row) {
+void checkRow(const Scene& scene, size_t index, int64_t head, int64_t row) {
   const Problem& p = scene.problem;
+  const Sequence& s = scene.sequences[index];
+  const auto allows = [&](size_t m, int64_t key) {
+    return scene.masks[m][size_t((s.batch * p.queries + row) * p.keys + key)] != 0;
+  };
+  std::optional<Interpreter> mask, program;
+  if (p.mask) {
+    mask.emplace(*p.mask, placeOf(p, s, int64_t(index)));
+    mask->grid = [&](int m, int64_t, int64_t, int64_t key) { return allows(size_t(m), key); };
+  }
+  if (p.score) program.emplace(*p.score, placeOf(p, s, int64_t(index)));
   const int64_t kvHead = head / p.groupSize();
   const auto start = [](const Layout& l, int64_t batch, int64_t h, int64_t r) {
     return batch * l.batch + h * l.head + r * l.row;
@@ -118,13 +164,17 @@ void checkRow(const Scene& scene, const Sequence& s, int64_t head, int64_t row) 
   for (int64_t key = 0; key < s.keys; ++key) {
     const int64_t distance = key - (queryStart(p, s) + row);
     if (distance < p.band.low || distance > p.band.high) continue;
-    if (!p.masks.empty() && !scene.mask[size_t((s.batch * p.queries + row) * p.keys + key)]) continue;
+    bool visible = !mask || mask->result(head, row, key).cell.integer;
+    for (size_t m = p.mask ? size_t(p.mask->graph().grids) : 0; m < p.masks.size(); ++m) visible &= allows(m, key);
+    if (!visible) continue;
     double score = 0;
     for (int64_t d = 0; d < p.dimQk; ++d) {
       score += double(scene.query[size_t(start(p.query, s.batch, head, s.rowQ + row) + d)]) *
                scene.key[size_t(start(p.key, s.batch, kvHead, s.rowKv + key) + d)];
     }
     score *= p.scale;
+    if (p.softcap > 0) score = p.softcap * std::tanh(score / p.softcap);
+    if (program) score = program->result(head, row, key, float(score)).cell.real;
     if (p.hasBias) score += scene.bias[size_t((head * p.queries + row) * p.keys + key)];
     scores.push_back(score);
     seen.push_back(key);
@@ -133,8 +183,8 @@ void checkRow(const Scene& scene, const Sequence& s, int64_t head, int64_t row) 
   for (double score : scores) total += std::exp(score);
   for (size_t n = 0; n < seen.size(); ++n) {
     for (int64_t d = 0; d < p.dimV; ++d) {
-      sum[size_t(d)] +=
-          std::exp(scores[n]) / total * scene.value[size_t(start(p.value, s.batch, kvHead, s.rowKv + seen[n]) + d)];
+      sum[size_t(d)] += (total == 0 ? 0 : std::exp(scores[n]) / total) *
+                        scene.value[size_t(start(p.value, s.batch, kvHead, s.rowKv + seen[n]) + d)];
     }
   }
   const int64_t out = start(p.output, s.batch, head, s.rowQ + row);
@@ -149,15 +199,15 @@ void checkRow(const Scene& scene, const Sequence& s, int64_t head, int64_t row) 
 
 TEST(forward_whole_calls_equal_the_formula) {
   for (Isa isa : cpuInfo().usable) {
-    for (int round = 0; round < 60; ++round) {
+    for (int round = 0; round < 120; ++round) {
       Scene scene = randomScene(isa);
       const CancelFlag cancel;
       const auto plan = cpuBackend().plan(scene.problem, scene.lengthsQ.empty() ? nullptr : scene.lengthsQ.data(),
                                           scene.lengthsKv.empty() ? nullptr : scene.lengthsKv.data());
       cpuBackend().run(*std::get<0>(plan), scene.pointers(), cancel);
-      for (const Sequence& s : scene.sequences) {
+      for (size_t b = 0; b < scene.sequences.size(); ++b) {
         for (int64_t head = 0; head < scene.problem.headsQ; ++head) {
-          for (int64_t row = 0; row < s.queries; ++row) checkRow(scene, s, head, row);
+          for (int64_t row = 0; row < scene.sequences[b].queries; ++row) checkRow(scene, b, head, row);
         }
       }
       // Nothing is left unwritten, padding included.
@@ -170,7 +220,7 @@ TEST(forward_whole_calls_equal_the_formula) {
 TEST(forward_a_raised_flag_cancels) {
   Scene scene = randomScene(Isa::automatic);
   const auto seesKeys = [](const Problem& p) {
-    return p.lengths == Lengths::none && p.band.everything() && p.queries > 0 && p.keys > 0;
+    return p.lengths == Lengths::none && p.band.everything() && !p.mask && p.queries > 0 && p.keys > 0;
   };
   while (!seesKeys(scene.problem)) scene = randomScene(Isa::automatic);
   CancelFlag cancel;
