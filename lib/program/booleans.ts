@@ -56,8 +56,25 @@ function junction(nodes: Nodes, op: 'land' | 'lor', conditions: readonly Id[], n
   if (members.has(absorbing)) return absorbing;
   for (const member of members) if (members.has(not(nodes, member))) return absorbing;
   if (members.size === 0) return neutral;
+  for (const member of members) {
+    const without = reduced(nodes, op, member, members);
+    if (without === undefined) continue;
+    members.delete(member);
+    return junction(nodes, op, [...members, without], neutral, absorbing);
+  }
   const sorted = nodes.sorted(members);
   return sorted.length === 1 ? sorted[0]! : nodes.intern(op, 'boolean', sorted);
+}
+
+/** `b || c` beside `b`, where it changes nothing, or beside `!b`, where it is `c`; undefined where it stays. */
+function reduced(nodes: Nodes, op: 'land' | 'lor', member: Id, members: ReadonlySet<Id>): Id | undefined {
+  const other = op === 'land' ? 'lor' : 'land';
+  if (nodes.at(member).op !== other) return undefined;
+  const parts = partsOf(nodes, other, member);
+  if (parts.some((part) => members.has(part))) return nodes.boolean(op === 'land');
+  const rest = parts.filter((part) => !members.has(not(nodes, part)));
+  if (rest.length === parts.length) return undefined;
+  return other === 'lor' ? any(nodes, rest) : all(nodes, rest);
 }
 
 function partsOf(nodes: Nodes, op: 'land' | 'lor', id: Id): readonly Id[] {
@@ -70,16 +87,26 @@ export function chooseBoolean(nodes: Nodes, condition: Id, a: Id, b: Id): Id {
   if (a === b || condition === nodes.true) return a;
   if (condition === nodes.false) return b;
   const opposite = not(nodes, condition);
-  if (a === nodes.true || a === condition) return any(nodes, [condition, b]);
-  if (a === nodes.false || a === opposite) return all(nodes, [opposite, b]);
-  if (b === nodes.true || b === opposite) return any(nodes, [opposite, a]);
-  if (b === nodes.false || b === condition) return all(nodes, [condition, a]);
+  // In a branch its condition is known.
+  const [knownA, knownB] = [assume(nodes, a, condition), assume(nodes, b, opposite)];
+  if (knownA !== a || knownB !== b) return chooseBoolean(nodes, condition, knownA, knownB);
+  if (a === nodes.true) return any(nodes, [condition, b]);
+  if (a === nodes.false) return all(nodes, [opposite, b]);
+  if (b === nodes.true) return any(nodes, [opposite, a]);
+  if (b === nodes.false) return all(nodes, [condition, a]);
   if (a === not(nodes, b)) return equalBooleans(nodes, condition, a);
   return (
     shared(nodes, opposite, a, b) ??
     shared(nodes, condition, b, a) ??
     turned(nodes, condition, opposite, a, b, (c, x, y) => chooseBoolean(nodes, c, x, y))
   );
+}
+
+/** A boolean where another one, or a member of it, is known to hold. */
+function assume(nodes: Nodes, id: Id, condition: Id): Id {
+  const facts = new Set([condition, ...partsOf(nodes, 'land', condition)]);
+  if (facts.has(id)) return nodes.true;
+  return facts.has(not(nodes, id)) ? nodes.false : id;
 }
 
 /** `c ? (b && r) : b` is `b && (!c || r)`, and `c ? (b || r) : b` is `b || (c && r)`; `opposite` is !c. */

@@ -137,40 +137,65 @@ function operatorPlace(link: Acorn.BinaryExpression): Place {
   return { start: link.start };
 }
 
-function evaluateLogical(names: Names, scope: Scope, expression: Acorn.LogicalExpression): Value {
+/** `a && b && c`, however it is bracketed. */
+function evaluateLogical(names: Names, scope: Scope, expression: Acorn.LogicalExpression, dropped = false): Value {
   const { operator } = expression;
   if (operator === '??') names.fail(expression, 'the operator ??', 'condition ? a : b');
-  const chain: Acorn.LogicalExpression[] = [];
-  let first: Expression = expression;
-  while (first.type === 'LogicalExpression' && first.operator === operator) {
-    chain.push(first);
-    first = first.left;
-  }
   const { builder } = names;
   const joined = (conditions: readonly Id[]): Id =>
     operator === '&&' ? builder.all(conditions) : builder.any(conditions);
-  // Conditions are joined all at once.
-  let conditions: Id[] = [];
-  let value = dataOf(names, evaluate(names, scope, first), first);
-  for (const link of chain.reverse()) {
-    const before = (): Id => {
-      const held = truth(names, conditions.length > 0 ? node(joined(conditions)) : value, link);
-      return operator === '&&' ? held : builder.not(held);
+  const operands: Data[] = [];
+  const expressions = operandsOf(expression, operator);
+  for (const [index, operand] of expressions.entries()) {
+    const run = (): Data => dataOf(names, evaluate(names, scope, operand), operand);
+    const reached = (): Id => {
+      const before = joined(operands.map((value, at) => truth(names, value, expressions[at]!)));
+      return operator === '&&' ? before : builder.not(before);
     };
-    const right = onlyIf(names, before, link, () => dataOf(names, evaluate(names, scope, link.right), link.right));
-    if (typeOf(names, value) === 'boolean' && typeOf(names, right) === 'boolean') {
-      if (conditions.length === 0) conditions.push(truth(names, value, link));
-      conditions.push(truth(names, right, link));
-      value = right;
+    const before = names.values.changes;
+    operands.push(index === 0 ? run() : onlyIf(names, reached, operand, run));
+    if (index > 0 && !dropped && names.values.changes !== before) {
+      names.fail(operand, 'an assignment within a condition', 'assignments as statements of their own');
+    }
+  }
+  // From the right, as a && (b && c); neighbouring conditions are joined all at once.
+  let value = operands.at(-1)!;
+  let conditions: Id[] = [];
+  for (const [index, operand] of [...operands.entries()].reverse().slice(1)) {
+    const place = expressions[index]!;
+    if (typeOf(names, operand) === 'boolean' && typeOf(names, value) === 'boolean') {
+      if (conditions.length === 0) conditions.push(truth(names, value, place));
+      conditions.push(truth(names, operand, place));
+      value = operand;
       continue;
     }
     if (conditions.length > 0) value = node(joined(conditions));
     conditions = [];
-    const held = truth(names, value, link);
-    const both = operator === '&&' ? [right, value] : [value, right];
-    value = conditional(names, held, both[0]!, both[1]!, link) as Data;
+    value = joinNumbers(names, operator, operand, value, place);
   }
   return conditions.length > 0 ? node(joined(conditions)) : value;
+}
+
+/** `a && b` of numbers; of a that is `c && d` itself the same as `c && (d && b)`. */
+function joinNumbers(names: Names, operator: '&&' | '||', a: Data, b: Data, place: Place): Data {
+  const both = operator === '&&';
+  if (a.kind === 'choice' && truth(names, both ? a.b : a.a, place) === a.condition) {
+    const inner = joinNumbers(names, operator, both ? a.a : a.b, b, place);
+    return conditional(names, a.condition, both ? inner : a.a, both ? a.b : inner, place) as Data;
+  }
+  const held = truth(names, a, place);
+  return conditional(names, held, both ? b : a, both ? a : b, place) as Data;
+}
+
+/** Operands of one operator in order, whichever way it nests. */
+function operandsOf(expression: Acorn.LogicalExpression, operator: string): Expression[] {
+  const operands: Expression[] = [];
+  const stack: Expression[] = [expression];
+  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+    if (next.type === 'LogicalExpression' && next.operator === operator) stack.push(next.right, next.left);
+    else operands.push(next);
+  }
+  return operands;
 }
 
 /** Evaluates what happens on one path only: where it assigns, the values depend on the condition. */
@@ -218,10 +243,14 @@ export function fork(names: Names, condition: Id, place: Place, then: () => void
   values.merge(first, second, kept.length, (a, b) => conditional(names, condition, a, b, place));
 }
 
+/** Runs an expression for what it assigns: minifiers write `if (c) x = 1` as `c && (x = 1)`. */
+export function runExpression(names: Names, scope: Scope, expression: Expression): void {
+  if (expression.type === 'LogicalExpression') evaluateLogical(names, scope, expression, true);
+  else evaluate(names, scope, expression);
+}
+
 function evaluateSequence(names: Names, scope: Scope, { expressions }: Acorn.SequenceExpression): Value {
-  for (const expression of expressions.slice(0, -1)) {
-    evaluate(names, scope, expression);
-  }
+  for (const expression of expressions.slice(0, -1)) runExpression(names, scope, expression);
   return evaluate(names, scope, expressions.at(-1)!);
 }
 

@@ -2,7 +2,7 @@
 
 import type * as Acorn from 'acorn';
 import { conditional, truth } from './coerce.js';
-import { describeSyntax, evaluate, fork, memberOf } from './expressions.js';
+import { describeSyntax, evaluate, fork, memberOf, runExpression } from './expressions.js';
 import type { Names } from './expressions.js';
 import type { Id } from './nodes.js';
 import { Scope, notYet, unassigned } from './scope.js';
@@ -100,7 +100,7 @@ function runSimple(names: Names, scope: Scope, statement: Acorn.Statement): void
     case 'ExpressionStatement': {
       const { expression } = statement;
       if ('directive' in statement && typeof statement.directive === 'string') return;
-      evaluate(names, scope, expression);
+      runExpression(names, scope, expression);
       return;
     }
     case 'VariableDeclaration':
