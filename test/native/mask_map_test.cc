@@ -1,0 +1,282 @@
+// Mask maps against the mask itself, pair by pair: runs, bits, promotion, budget. Plans that are found again. Reads
+// outside of tables, in plans and at run time.
+#include <algorithm>
+
+#include "cpu/plan_cache.h"
+#include "cpu/query_block.h"
+#include "error.h"
+#include "program_interpreter.h"
+#include "random_graph.h"
+
+namespace fused_attention {
+namespace {
+
+Problem problemOf(int64_t headsQ, int64_t headsKv, int64_t queries, int64_t keys) {
+  Problem p;
+  p.batch = 1;
+  p.headsQ = headsQ;
+  p.headsKv = headsKv;
+  p.queries = queries;
+  p.keys = keys;
+  p.dimQk = p.dimV = 4;
+  const auto layout = [](int64_t heads, int64_t rows) {
+    return Layout{Dtype::float32, 0, heads * rows * 4, rows * 4, 4};
+  };
+  p.query = p.output = layout(headsQ, queries);
+  p.key = p.value = layout(headsKv, keys);
+  return p;
+}
+
+struct Memory {
+  std::vector<float> query, key, value, output;
+  explicit Memory(const Problem& p)
+      : query(normals(p.headsQ * p.queries * p.dimQk)),
+        key(normals(p.headsKv * p.keys * p.dimQk)),
+        value(normals(p.headsKv * p.keys * p.dimV)),
+        output(size_t(p.headsQ * p.queries * p.dimV)) {}
+  Pointers pointers() {
+    Pointers pointers;
+    pointers.query = query.data();
+    pointers.key = key.data();
+    pointers.value = value.data();
+    pointers.output = output.data();
+    return pointers;
+  }
+};
+
+Place placeOf(const Problem& p) { return {0, p.queries, p.keys, p.keys - p.queries, p.headsQ, p.groupSize()}; }
+
+/// Every pair of the map equals the mask's; kept words are kept only where some pair is hidden and some is not.
+void checkMap(const CpuPlan& plan) {
+  const Problem& p = plan.problem();
+  const SequencePlan& cut = plan.sequences()[0];
+  const MaskMap& map = *cut.programs->map;
+  Interpreter oracle(*p.mask, placeOf(p));
+  double pairs = 0;
+  bool exact = true;
+  for (int64_t unit = 0; unit < cut.units; ++unit) {
+    for (int64_t group = 0; group < ceilDiv(cut.lanes, plan.kernels().maxLanes()); ++group) {
+      const GroupLanes lanes(p, cut, plan.kernels(), unit, group);
+      std::vector<uint64_t> seen(size_t(p.keys), 0);
+      int64_t last = 0;
+      for (const KeyRun& run : map.runs(unit, group)) {
+        CHECK(run.begin >= last && run.end > run.begin && run.end <= p.keys);
+        last = run.end;
+        exact &= run.full || run.words != KeyRun::kNotKept;
+        for (int64_t key = run.begin; key < run.end; ++key) {
+          seen[size_t(key)] = run.full                        ? everyLane(lanes.lanes)
+                              : run.words != KeyRun::kNotKept ? map.words(run)[key - run.begin]
+                                                              : 0;
+        }
+        if (!run.full && run.words != KeyRun::kNotKept) {
+          CHECK(seenBy(lanes.lanes, map.words(run), run.end - run.begin) == Seen::some);
+          CHECK(seen[size_t(run.begin)] != 0 && seen[size_t(run.end - 1)] != 0);
+        }
+        if (!run.full && run.words == KeyRun::kNotKept) continue;
+      }
+      for (int64_t key = 0; key < p.keys; ++key) {
+        for (int t = 0; t < lanes.lanes.count; ++t) {
+          const bool expected = oracle.result(lanes.head[t], lanes.row[t], key).cell.integer;
+          pairs += expected;
+          const auto runs = map.runs(unit, group);
+          const bool open = std::any_of(runs.begin(), runs.end(), [&](const KeyRun& r) {
+            return !r.full && r.words == KeyRun::kNotKept && r.begin <= key && key < r.end;
+          });
+          if (!open) CHECK_EQ(bool(seen[size_t(key)] >> t & 1), expected);
+        }
+      }
+    }
+  }
+  if (exact) CHECK_EQ(map.pairs(), pairs);
+  const TileCounts& counts = map.counts();
+  const int64_t groups = ceilDiv(cut.lanes, plan.kernels().maxLanes()) * cut.units;
+  CHECK_EQ(counts.full + counts.partial + counts.skipped, groups * ceilDiv(p.keys, kTileKeys));
+}
+
+TEST(mask_map_equals_the_mask) {
+  forEachTarget([](const Kernels& kernels) {
+    for (int round = 0; round < 60; ++round) {
+      const int64_t headsKv = integer(1, 2);
+      Problem p = problemOf(headsKv * integer(1, 3), headsKv, integer(1, 70), integer(1, 400));
+      p.isa = kernels.isa;
+      p.threads = int32_t(integer(1, 3));
+      p.mask = RandomGraph(ProgramKind::mask, false, 0).make(int(integer(1, 4)));
+      try {
+        const CpuPlan plan(p, nullptr, nullptr);
+        const int before = test::failuresHere;
+        checkMap(plan);
+        if (test::failuresHere > before) FAIL("in round " + std::to_string(round));
+      } catch (const CodedError&) {
+        // An overflow that the analysis could not exclude.
+      }
+    }
+  });
+}
+
+TEST(mask_map_promotes_tiles_that_the_analysis_leaves_open) {
+  // i * i + j * j + i * j >= 0 always, and i * i + j * j == -1 - i * j never: beyond any analysis of boxes.
+  for (const bool visible : {true, false}) {
+    Problem p = problemOf(2, 2, 100, 300);
+    GraphBuilder g;
+    const int i = g.leaf(Op::row), j = g.j();
+    const int parity = g.apply(
+        Op::mod,
+        {g.apply(Op::mul, {g.apply(Op::add, {i, j}), g.apply(Op::add, {g.apply(Op::add, {i, j}), g.integer(1)})}),
+         g.integer(2)});
+    p.mask = g.mask(g.eq(parity, g.integer(visible ? 0 : 1)));  // n (n + 1) is even
+    const CpuPlan plan(p, nullptr, nullptr);
+    checkMap(plan);
+    const Explanation told = plan.explain();
+    CHECK_EQ(told.tilesPartial, 0);
+    CHECK(told.tilesPromoted > 0);
+    CHECK_EQ(visible ? told.tilesFull : told.tilesSkipped, told.tilesPromoted);
+    CHECK_EQ(told.flops, visible ? 2.0 * 2 * 100 * 300 * 8 : 0.0);
+  }
+}
+
+TEST(mask_map_is_shared_by_heads_that_do_not_differ) {
+  GraphBuilder g, perHead;
+  Problem p = problemOf(8, 8, 100, 300);
+  p.mask = g.mask(g.le(g.j(), g.i()));
+  const CpuPlan one(p, nullptr, nullptr);
+  const MaskMap& map = *one.sequences()[0].programs->map;
+  CHECK(map.runs(0, 1).data() == map.runs(7, 1).data());
+  p.mask = perHead.mask(perHead.le(perHead.j(), perHead.apply(Op::add, {perHead.i(), perHead.leaf(Op::h)})));
+  const CpuPlan each(p, nullptr, nullptr);
+  const MaskMap& own = *each.sequences()[0].programs->map;
+  CHECK(own.runs(0, 1).data() != own.runs(7, 1).data());
+  CHECK(own.bytes() > 4 * map.bytes());
+  checkMap(one);
+  checkMap(each);
+}
+
+TEST(mask_map_beyond_its_budget_keeps_no_bits) {
+  Problem p = problemOf(1, 1, 60, 300);
+  GraphBuilder g;
+  p.mask = g.mask(g.eq(g.apply(Op::mod, {g.apply(Op::add, {g.leaf(Op::row), g.j()}), g.integer(3)}), g.integer(0)));
+  const CpuPlan whole(p, nullptr, nullptr);
+  std::atomic<int64_t> budget{2000};
+  const SequencePlan& cut = whole.sequences()[0];
+  const MaskMap map(p, cut, whole.kernels(), cut.programs->mask, budget);
+  CHECK(budget.load() >= 0 && budget.load() < 2000);
+  int64_t kept = 0, open = 0;
+  for (int64_t group = 0; group < ceilDiv(cut.lanes, whole.kernels().maxLanes()); ++group) {
+    for (const KeyRun& run : map.runs(0, group)) ++(run.words == KeyRun::kNotKept ? open : kept);
+  }
+  CHECK(kept > 0);
+  CHECK(open > 0);
+}
+
+// --- plans that come again -----------------------------------------------------------------------------------------
+
+TEST(plan_cache_finds_what_is_alike_and_nothing_else) {
+  PlanCache cache;
+  Problem p = problemOf(2, 1, 10, 20);
+  GraphBuilder a, b;
+  p.mask = a.mask(a.le(a.j(), a.i()));
+  const auto first = cache.plan(p);
+  CHECK(cache.plan(p) == first);
+  const auto differs = [&](const auto& change) {
+    Problem other = p;
+    change(other);
+    CHECK(cache.plan(other) != first);
+    CHECK(cache.plan(p) == first);
+  };
+  const auto same = b.mask(b.le(b.j(), b.i()));  // by id, never by content
+  differs([&](Problem& x) { x.mask = same; });
+  differs([](Problem& x) { x.mask = nullptr; });
+  differs([](Problem& x) { x.scale = 0.5; });
+  differs([](Problem& x) { x.softcap = 3; });
+  differs([](Problem& x) { x.threads = 2; });
+  differs([](Problem& x) { x.align = Align::topLeft; });
+  differs([](Problem& x) { x.isa = Isa::portable; });
+  differs([](Problem& x) { x.query.row = 8, x.query.batch *= 2; });
+  differs([](Problem& x) { x.value.dtype = Dtype::float16; });
+  differs([](Problem& x) { x.keys = 19; });
+  differs([](Problem& x) { x.hasSinks = true; });
+  differs([](Problem& x) { x.hasBias = true; });
+  differs([](Problem& x) { x.lse = true; });
+  differs([](Problem& x) { x.entropy = true; });
+  differs([](Problem& x) { x.rowMax = true; });
+  differs([](Problem& x) { x.partial = true; });
+  differs([](Problem& x) { x.masks.push_back({Dtype::boolean, 0, 0, 0, 20, 1}); });
+  differs([](Problem& x) { x.band.high = 0; });
+}
+
+TEST(plan_cache_is_bounded) {
+  PlanCache cache(3, 1 << 20);
+  std::vector<std::shared_ptr<const CpuPlan>> plans;
+  for (int64_t n = 1; n <= 3; ++n) plans.push_back(cache.plan(problemOf(1, 1, n, 10)));
+  CHECK(cache.plan(problemOf(1, 1, 1, 10)) == plans[0]);  // used last now
+  cache.plan(problemOf(1, 1, 4, 10));
+  CHECK_EQ(cache.plans(), size_t{3});
+  CHECK(cache.plan(problemOf(1, 1, 1, 10)) == plans[0]);
+  CHECK(cache.plan(problemOf(1, 1, 2, 10)) != plans[1]);  // not used longest
+  // Large plans push out others, and the largest are not kept.
+  GraphBuilder g;
+  Problem large = problemOf(1, 1, 1, 10);
+  large.mask = g.mask(g.eq(g.read(g.table(std::vector<int32_t>(100000, 1), {100000}), {g.j()}), g.integer(1)));
+  PlanCache small(10, 600000);
+  const auto kept = small.plan(problemOf(1, 1, 1, 10));
+  small.plan(large);
+  CHECK_EQ(small.plans(), size_t{1});
+  CHECK(small.bytes() <= 600000);
+}
+
+// --- reads outside of tables ---------------------------------------------------------------------------------------
+
+/// The code of the error that a call ends with, or nothing.
+std::string outcome(const Problem& p) {
+  Memory memory(p);
+  const CancelFlag cancel;
+  try {
+    const auto plan = cpuBackend().plan(p, nullptr, nullptr);
+    cpuBackend().run(*std::get<0>(plan), memory.pointers(), cancel);
+  } catch (const CodedError& error) {
+    return error.code + " " + error.argument;
+  }
+  return "";
+}
+
+TEST(poison_only_where_a_pair_hangs_on_it) {
+  for (Isa isa : cpuInfo().usable) {
+    for (const auto& [queries, keys] : {std::pair<int64_t, int64_t>{40, 40}, {1, 300}, {300, 300}}) {
+      Problem p = problemOf(2, 1, queries, keys);
+      p.isa = isa;
+      // A table of the distances that a query sees: reads of the others do not count.
+      const auto tableOf = [&](GraphBuilder& g, int64_t size) {
+        return g.read(g.table(normals(size), {size}), {g.apply(Op::sub, {g.i(), g.j()})});
+      };
+      GraphBuilder fits, hides, shortOne, guarded, mask, masked, wrong;
+      p.mask = mask.mask(mask.le(mask.j(), mask.i()));
+      p.score = hides.score(hides.apply(Op::add, {hides.s(), tableOf(hides, keys)}));
+      CHECK_EQ(outcome(p), "");
+      p.score = shortOne.score(shortOne.apply(Op::add, {shortOne.s(), tableOf(shortOne, keys - 1)}));
+      CHECK_EQ(outcome(p), "ERR_OUT_OF_RANGE options.score");
+      // A guard with the same bounds, so that the branch is not taken where the table ends.
+      const int near = guarded.test(
+          Op::lt, {guarded.apply(Op::sub, {guarded.i(), guarded.j()}), guarded.integer(int32_t(keys - 1))});
+      p.score = guarded.score(guarded.apply(Op::select, {near, tableOf(guarded, keys - 1), guarded.s()}));
+      CHECK_EQ(outcome(p), "");
+      // Without the mask, keys after the query are read before the table.
+      p.mask = nullptr;
+      if (queries > 1) {
+        p.score = fits.score(fits.apply(Op::add, {fits.s(), tableOf(fits, keys)}));
+        CHECK_EQ(outcome(p), "ERR_OUT_OF_RANGE options.score");
+      }
+      p.score = nullptr;
+      // In a mask a conjunction that is false anyway does not hang on the read.
+      const auto positive = [&](GraphBuilder& g, int64_t size) {
+        return g.test(Op::lt, {g.integer(0), g.read(g.table(std::vector<int32_t>(size_t(size), 1), {size}),
+                                                    {g.apply(Op::sub, {g.i(), g.j()})})});
+      };
+      p.mask = masked.mask(masked.land(positive(masked, keys), masked.le(masked.j(), masked.i())));
+      CHECK_EQ(outcome(p), "");
+      p.mask = wrong.mask(wrong.land(positive(wrong, keys - 1), wrong.le(wrong.j(), wrong.i())));
+      CHECK_EQ(outcome(p), "ERR_OUT_OF_RANGE options.mask");
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fused_attention
