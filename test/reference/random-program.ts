@@ -3,7 +3,7 @@
 
 import type { ProgramKind } from '../../lib/program/graph.js';
 import type { ParameterKind } from '../../lib/program/compile.js';
-import type { TableValue } from './interpreter.js';
+import type { Pair, TableValue } from './interpreter.js';
 import { Random } from './random.js';
 
 export interface RandomProgram {
@@ -38,6 +38,23 @@ const bound = 2 ** 24;
 /** The program of a seed. */
 export function randomProgram(kind: ProgramKind, seed: number, limits: RandomLimits): RandomProgram {
   return new Writer(kind, seed, limits).write();
+}
+
+/** A pair within the limits; its row, column and position have nothing to do with each other. */
+export function randomPair(random: Random, { size, heads, batch }: RandomLimits): Pair {
+  const position = (): number => random.integer(0, size - 1);
+  return {
+    i: position(),
+    j: position(),
+    row: position(),
+    col: position(),
+    b: random.integer(0, batch - 1),
+    h: random.integer(0, heads - 1),
+    hkv: random.integer(0, heads - 1),
+    nq: 1 + position(),
+    nkv: 1 + position(),
+    s: Math.fround(random.normal() * 4),
+  };
 }
 
 class Writer {
