@@ -1,6 +1,7 @@
 // The flat form of a call: one array of numbers and a list of buffers, in the order of native/problem_codec.h.
 // The views passed start where their tensor starts, so neither byteOffset nor offset travels.
 
+import type { BoundProgram } from './bound-program.js';
 import { dtypeId } from './dtype.js';
 import type { FloatDtype } from './dtype.js';
 import type { PreparedCall } from './execution.js';
@@ -25,6 +26,7 @@ export interface AttentionCall {
   readonly options: CallOptions;
   readonly geometry: Geometry;
   readonly visibility: Visibility;
+  readonly score: BoundProgram | null;
   readonly bias: Grid | null;
   readonly sinks: Float32Array | null;
   readonly results: Results;
@@ -61,8 +63,8 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
     ...encodeRows(key, rowsOf(key.strides, ragged, layout)),
     ...encodeRows(value, rowsOf(value.strides, ragged, layout)),
     ...encodeRows(results.list[0]!.view, results.rows),
-    visibility.band.low,
-    visibility.band.high,
+    -Infinity,
+    Infinity,
   ];
   if (bias) numbers.push(...encodeGrid(bias));
   numbers.push(visibility.grids.length);
@@ -72,7 +74,7 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
 
 /** Numbers and buffers of an attention call. */
 export function encodeCall(call: AttentionCall): PreparedCall {
-  const { geometry, visibility, bias, sinks, results } = call;
+  const { geometry, visibility, score, bias, sinks, results } = call;
   const slots = firstMaskSlot + visibility.grids.length;
   const prepared: PreparedCall = {
     kind: 'attention',
@@ -80,6 +82,7 @@ export function encodeCall(call: AttentionCall): PreparedCall {
     buffers: new Array<ArrayBufferView | null>(slots).fill(null),
     names: new Array<string | null>(slots).fill(null),
     owned: new Array<boolean>(slots).fill(false),
+    programs: { mask: visibility.program, score },
   };
   const put = (slot: number, name: string, view: ArrayBufferView, owned: boolean): void => {
     prepared.buffers[slot] = view;

@@ -1,8 +1,9 @@
 // Hands prepared calls to the addon: at once, or in the background with memory kept in place and signals heard.
 
+import type { BoundProgram } from './bound-program.js';
 import { abortError, AttentionError, fromNative } from './errors.js';
 import { loadNative } from './native.cjs';
-import type { JobId, NativeError } from './native.cjs';
+import type { JobId, NativeCall, NativeError } from './native.cjs';
 import { mark, protectionOf } from './protection.js';
 
 /**
@@ -16,6 +17,13 @@ export interface PreparedCall {
   readonly names: (string | null)[];
   /** Memory that no user has seen before the call settles: it needs no protection. */
   readonly owned: boolean[];
+  readonly programs?: Programs;
+}
+
+/** What a call reads besides its buffers. */
+export interface Programs {
+  readonly mask: BoundProgram | null;
+  readonly score: BoundProgram | null;
 }
 
 /**
@@ -27,7 +35,7 @@ export function executeSync(call: PreparedCall): void {
   const native = loadNative();
   try {
     if (call.kind === 'merge') native.mergeSync(call);
-    else native.runSync(call);
+    else native.runSync({ numbers: call.numbers, buffers: call.buffers, ...handlesOf(call) });
   } catch (error) {
     throw translate(call, error);
   }
@@ -58,7 +66,7 @@ export function execute(call: PreparedCall, signal?: AbortSignal): Promise<void>
       else reject(error.code === 'ABORT_ERR' ? abortError(signal?.reason) : translate(call, error));
     };
     try {
-      const given = copied ? { numbers, buffers, copied } : { numbers, buffers };
+      const given = { numbers, buffers, ...handlesOf(call), ...(copied && { copied }) };
       job = call.kind === 'merge' ? native.merge(given, settled) : native.run(given, settled);
     } catch (error) {
       throw translate(call, error);
@@ -70,10 +78,18 @@ export function execute(call: PreparedCall, signal?: AbortSignal): Promise<void>
   });
 }
 
-/** The addon names buffers by slot: users know them by other names. */
+function handlesOf({ programs }: PreparedCall): Pick<NativeCall, 'mask' | 'score'> {
+  return programs === undefined ? {} : { mask: programs.mask?.handle, score: programs.score?.handle };
+}
+
+/** The addon names buffers and tables by their place: users know them by other names. */
 function translate(call: PreparedCall, error: unknown): AttentionError {
   if (error instanceof AttentionError) return error;
   const { code, argument, expected, received } = fromNative(error as NativeError);
-  const named = (text: string): string => text.replace(/buffers\[(\d+)\]/g, (slot, index) => call.names[index] ?? slot);
+  const program = argument === 'options.score' ? call.programs?.score : call.programs?.mask;
+  const named = (text: string): string =>
+    text
+      .replace(/buffers\[(\d+)\]/g, (slot, index) => call.names[index] ?? slot)
+      .replace(/\btables\[(\d+)\]/g, (place, index) => program?.graph.tables[index]?.name ?? place);
   return new AttentionError(code, named(argument), named(expected), named(received), { cause: error });
 }

@@ -3,7 +3,7 @@
 import { encodeNumbers } from './call.js';
 import { AttentionError, fromNative } from './errors.js';
 import { loadNative } from './native.cjs';
-import type { NativeError, NativeExplanation } from './native.cjs';
+import type { NativeCall, NativeError, NativeExplanation } from './native.cjs';
 import type { AttentionOptions, PartialOptions } from './options.js';
 import { guarded, readCall } from './prepare.js';
 import type { TensorInput } from './tensor.js';
@@ -54,16 +54,17 @@ export function explain(
     const buffers: (ArrayBufferView | null)[] = new Array(lengthSlots + call.visibility.grids.length).fill(null);
     buffers[lengthSlots - 2] = lengthsQ;
     buffers[lengthSlots - 1] = lengthsKv;
-    return new Account(ask(encodeNumbers(call), buffers));
+    const mask = call.visibility.program?.handle;
+    return new Account(ask({ numbers: encodeNumbers(call), buffers, mask, score: call.score?.handle }));
   });
 }
 
 /** lengthsQ and lengthsKv are the last of the fixed slots. */
 const lengthSlots = 13;
 
-function ask(numbers: Float64Array, buffers: (ArrayBufferView | null)[]): NativeExplanation {
+function ask(call: NativeCall): NativeExplanation {
   try {
-    return loadNative().explain({ numbers, buffers });
+    return loadNative().explain(call);
   } catch (error) {
     if (error instanceof AttentionError) throw error;
     throw fromNative(error as NativeError);

@@ -4,8 +4,10 @@
 import { floatDtypes } from './dtype.js';
 import { describe, formatShape, invalidValue, oneOf, outOfRange, shapeMismatch, unsupported } from './errors.js';
 import type { Geometry } from './geometry.js';
-import { everything, intersect, readBand } from './masks.js';
-import type { Band } from './masks.js';
+import { joinPrograms } from './bound-program.js';
+import type { BoundProgram } from './bound-program.js';
+import { readMask } from './masks.js';
+import { combineMasks } from './program/combine.js';
 import { readTensor } from './tensor.js';
 import type { HostView } from './view.js';
 
@@ -20,7 +22,9 @@ export interface Grid {
 }
 
 export interface Visibility {
-  readonly band: Band;
+  /** Null: every key, but for the grids. */
+  readonly program: BoundProgram | null;
+  /** Those that the program reads, in its order, and then those that must all allow. */
   readonly grids: readonly Grid[];
 }
 
@@ -29,17 +33,38 @@ const maxItems = 1024;
 
 /** The meaning of the `mask` option: all items must allow. */
 export function readMasks(mask: unknown, geometry: Geometry): Visibility {
-  let band = everything;
+  const programs: BoundProgram[] = [];
+  const read: Grid[] = [];
   const grids: Grid[] = [];
   const items: readonly unknown[] = mask === undefined ? [] : Array.isArray(mask) ? mask : [mask];
   if (items.length > maxItems) throw outOfRange('options.mask', `at most ${maxItems} items`, items.length);
   for (let index = 0; index < items.length; index += 1) {
     const argument = Array.isArray(mask) ? `options.mask[${index}]` : 'options.mask';
-    const itemBand = readBand(items[index]);
-    if (itemBand !== undefined) band = intersect(band, itemBand);
-    else grids.push(readMaskGrid(argument, items[index], geometry));
+    const program = readMask(items[index]);
+    if (program === undefined) {
+      grids.push(readMaskGrid(argument, items[index], geometry));
+    } else {
+      programs.push(program);
+      for (const grid of program.grids) read.push(readMaskGrid(argument, grid, geometry));
+    }
   }
-  return { band, grids };
+  return { program: conjunction(programs), grids: [...read, ...grids] };
+}
+
+/** Conjunctions of several masks, the latest last: calls in a loop make the same one again and again. */
+const conjunctions: { readonly parts: readonly BoundProgram[]; readonly whole: BoundProgram }[] = [];
+const maxConjunctions = 16;
+
+function conjunction(parts: readonly BoundProgram[]): BoundProgram | null {
+  if (parts.length < 2) return parts[0] ?? null;
+  const known = conjunctions.findIndex(
+    (entry) => entry.parts.length === parts.length && entry.parts.every((part, index) => part === parts[index]),
+  );
+  if (known >= 0) return conjunctions[known]!.whole;
+  const whole = joinPrograms(parts, (graphs) => combineMasks('and', graphs));
+  conjunctions.push({ parts, whole });
+  if (conjunctions.length > maxConjunctions) conjunctions.shift();
+  return whole;
 }
 
 /** The `bias` option: broadcast as in NumPy, axes aligned at the end. */

@@ -2,6 +2,23 @@
 
 export { attention, attentionSync } from './attention.js';
 export type { AttentionResult } from './attention.js';
+export { BlockMap, blockMap } from './block-map.js';
+export type { BlockMapOptions } from './block-map.js';
+export {
+  alibi,
+  causal,
+  dilated,
+  documents,
+  logLengthScaling,
+  prefixLm,
+  relativeBias,
+  segments,
+  sharedPrefix,
+  slidingWindow,
+  strided,
+  temperature,
+} from './builtins.js';
+export type { Grid2, RelativeBuckets, Row } from './builtins.js';
 export type { Float16ArrayLike, TensorData } from './arrays.js';
 export { devices } from './devices.js';
 export type { Device } from './devices.js';
@@ -12,8 +29,8 @@ export type { ErrorCode } from './errors.js';
 export { explain } from './explain.js';
 export type { Explanation } from './explain.js';
 export type { LengthsInput } from './lengths.js';
-export { Mask, causal, slidingWindow } from './masks.js';
-export type { MaskItem } from './masks.js';
+export { Mask, and, mask, not, or } from './masks.js';
+export type { MaskContext, MaskFunction, MaskItem, Position, ProgramContext } from './masks.js';
 export type {
   AbortSignalLike,
   Align,
@@ -23,6 +40,10 @@ export type {
   LayoutName,
   PartialOptions,
 } from './options.js';
+export type { NestedNumbers, ProgramParameter, ProgramParameters, TableArray } from './parameters.js';
+export type { ProgramOptions } from './program-options.js';
+export { Score, compose, score } from './scores.js';
+export type { ScoreFunction } from './scores.js';
 export { mergePartials, mergePartialsSync } from './partials.js';
 export type { MergeOptions, MergeResult, PartialInput, SoftmaxPartial } from './partials.js';
 export { Tensor } from './tensor.js';

@@ -1,86 +1,222 @@
-// Masks that are rules over positions, and the meaning of a `mask` option: one band and any number of grids.
+// Masks: programs that say which keys a query may see, with their parameters, and their combinations.
 
-import { AttentionError, describe, invalidType } from './errors.js';
+import { bindProgram, joinPrograms, rebind, sourceToJSON } from './bound-program.js';
+import type { BoundProgram, ProgramSource } from './bound-program.js';
+import { BoundProgram as Bound } from './bound-program.js';
+import { replaceInParts } from './combination.js';
+import { AttentionError, describe, invalidType, invalidValue, unsupported } from './errors.js';
+import { readParameters } from './parameters.js';
+import type { ProgramParameters } from './parameters.js';
+import { combineMasks, gridMask, negateMask } from './program/combine.js';
+import { readProgramOptions } from './program-options.js';
+import type { ProgramOptions } from './program-options.js';
+import { readProperty } from './snapshot.js';
+import { readTensor } from './tensor.js';
 import type { TensorInput } from './tensor.js';
 
-/** Keys a query sees, by the distance j - i of their positions: low <= j - i <= high. */
-export interface Band {
-  readonly low: number;
-  readonly high: number;
+/** Context of a pair, and the parameters given by name: tables are functions of their indices. */
+export type MaskContext<Parameters> = ProgramContext & {
+  readonly [Name in keyof Parameters]: Parameters[Name] extends number ? number : (...indices: number[]) => number;
+};
+
+/** What every program may read of a pair besides i and j. */
+export interface ProgramContext {
+  /** Sequence of the batch, query head, key/value head. */
+  readonly b: number;
+  readonly h: number;
+  readonly hkv: number;
+  /** Row of the query and of the key in their sequence. */
+  readonly row: number;
+  readonly col: number;
+  /** Queries and keys of the sequence. */
+  readonly nq: number;
+  readonly nkv: number;
 }
 
-let bandOf: (value: unknown) => Band | undefined;
-let make: (band: Band, source: string) => Mask;
+/** A position on a declared grid: row-major, last axis fastest; the axes are x; y, x; or z, y, x. */
+export type Position = number & { readonly x: number; readonly y: number; readonly z: number };
+
+/** A mask as a plain function, parsed and never called. */
+export type MaskFunction<Parameters = {}> = (
+  i: Position,
+  j: Position,
+  context: MaskContext<Parameters>,
+) => boolean | number;
+
+/** One mask: a program, or a boolean tensor (see `mask` of the options). */
+export type MaskItem = Mask | TensorInput;
+
+/** How a mask was made. */
+type Origin =
+  | { readonly made: 'program'; readonly source: ProgramSource; readonly label: string | undefined }
+  | { readonly made: 'and' | 'or' | 'not'; readonly items: readonly (Mask | TensorInput)[] };
+
+let boundOf: (mask: Mask) => BoundProgram;
+let isMask: (value: unknown) => value is Mask;
+let make: (bound: BoundProgram, origin: Origin) => Mask;
 
 /**
- * A rule that says which keys a query may see, by their positions. Made by {@link causal} and {@link slidingWindow};
- * immutable, and usable in any number of calls.
+ * A rule that says which keys a query may see. Made by {@link mask}, by {@link causal} and its like, and by {@link and},
+ * {@link or} and {@link not}; immutable, and usable in any number of calls.
  *
  * The query of row r of a sequence stands at position r + nkv - nq (`align: 'bottom-right'`, the default) or r
  * (`align: 'top-left'`); the key of row c stands at position c. Rows count inside the sequence.
  */
 export class Mask {
-  readonly #band: Band;
-  readonly #source: string;
+  readonly #bound: BoundProgram;
+  readonly #origin: Origin;
 
   static {
-    bandOf = (value) => (typeof value === 'object' && value !== null && #band in value ? value.#band : undefined);
-    make = (band, source) => new Mask(band, source);
+    isMask = (value): value is Mask => typeof value === 'object' && value !== null && #bound in value;
+    boundOf = (item) => item.#bound;
+    make = (bound, origin) => new Mask(bound, origin);
     const inspect = Symbol.for('nodejs.util.inspect.custom');
     Object.defineProperty(this.prototype, inspect, { value: this.prototype.toString, configurable: true });
   }
 
-  private constructor(band: Band, source: string) {
-    this.#band = band;
-    this.#source = source;
+  private constructor(bound: BoundProgram, origin: Origin) {
+    this.#bound = bound;
+    this.#origin = origin;
+  }
+
+  /** The program's text; of a combination how it was made. */
+  get source(): string {
+    const origin = this.#origin;
+    if (origin.made === 'program') return origin.source.source;
+    return `${origin.made}(${origin.items.map((item) => (isMask(item) ? item.source : 'tensor')).join(', ')})`;
+  }
+
+  /**
+   * The same mask with some parameters replaced; nothing is compiled anew when their kinds stay. Of a combination, the
+   * one part that has a parameter of that name takes it.
+   *
+   * @throws AttentionError `ERR_INVALID_ARG_VALUE` for a name that no part has, or more than one.
+   */
+  with(parameters: ProgramParameters): Mask {
+    const origin = this.#origin;
+    if (origin.made === 'program') {
+      const { bound, source } = rebind(origin.source, parameters);
+      return make(bound, { made: 'program', source, label: undefined });
+    }
+    const items = replaceInParts(
+      origin.items,
+      parameters,
+      (item, name) => (isMask(item) ? item.#parameterCount(name) : 0),
+      (item, changes) => (item as Mask).with(changes),
+    );
+    return combine(origin.made, items);
+  }
+
+  /** A plain object that {@link mask} takes back. Not for masks that hold tensors (`ERR_UNSUPPORTED`). */
+  toJSON(): unknown {
+    const origin = this.#origin;
+    if (origin.made === 'program') return sourceToJSON(origin.source);
+    const items = origin.items.map((item) => {
+      if (!isMask(item)) throw unsupported('mask', 'a mask of programs alone to turn into JSON', 'one with a tensor');
+      return item.toJSON();
+    });
+    return { kind: 'mask', operation: origin.made, items };
   }
 
   /** How the mask was made, e.g. `slidingWindow(256, 0)`. */
   toString(): string {
-    return this.#source;
+    const origin = this.#origin;
+    if (origin.made === 'program') return origin.label ?? `mask(${origin.source.source})`;
+    return `${origin.made}(${origin.items.map((item) => (isMask(item) ? String(item) : 'tensor')).join(', ')})`;
   }
-}
 
-/** One mask: a rule, or a boolean tensor (see `mask` of the options). */
-export type MaskItem = Mask | TensorInput;
-
-/** Keys at the query's own position and before: j <= i. */
-export function causal(): Mask {
-  return make({ low: -Infinity, high: 0 }, 'causal()');
+  #parameterCount(name: string): number {
+    const origin = this.#origin;
+    if (origin.made === 'program') return origin.source.parameters.has(name) ? 1 : 0;
+    return origin.items.reduce((sum, item) => sum + (isMask(item) ? item.#parameterCount(name) : 0), 0);
+  }
 }
 
 /**
- * Keys at most `left` positions before the query and at most `right` after it, both inclusive:
- * i - left <= j <= i + right. So a query sees at most left + 1 + right keys, itself among them.
+ * A mask from a plain function `(i, j, { names }) => boolean` of the query's and the key's position, or from the same as
+ * a string. The function is parsed and never called; everything from outside comes in through `parameters`, by the names
+ * that its last argument takes apart. Masks compute with integers and booleans; float tables and numbers may be compared.
  *
- * @param left Integer >= 0; `null` or `Infinity` for no bound on that side.
- * @param right The same for the other side; 0 gives a causal window. There is no default: libraries differ in it.
- * @throws AttentionError `ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE`.
+ * @param program A function, its text, or what {@link Mask.toJSON} gave.
+ * @param parameters Numbers, and tables that the program reads by call. Copied.
+ * @throws AttentionError `ERR_PROGRAM` (with the text, a caret and the remedy), `ERR_INVALID_ARG_TYPE`,
+ *   `ERR_INVALID_ARG_VALUE`, `ERR_UNKNOWN_OPTION`.
  */
-export function slidingWindow(left: number | null, right: number | null): Mask {
-  const low = 0 - checkReach('left', left);
-  const high = checkReach('right', right);
-  return make({ low, high }, `slidingWindow(${describe(left)}, ${describe(right)})`);
+export function mask<const Parameters extends ProgramParameters = {}>(
+  program: MaskFunction<Parameters> | string | object,
+  parameters?: Parameters,
+  options?: ProgramOptions,
+): Mask {
+  if (typeof program === 'object' && program !== null) return maskFromJSON('program', program);
+  const { grid } = readProgramOptions(options);
+  const { bound, source } = bindProgram('mask', program, readParameters('parameters', parameters, 'mask'), grid);
+  return make(bound, { made: 'program', source, label: undefined });
 }
 
-/** The band of a mask; undefined for anything that is not a {@link Mask}. */
-export function readBand(value: unknown): Band | undefined {
-  return bandOf(value);
+/** A mask of this package's own, which says how it was made. */
+export function builtInMask(label: string, program: string, parameters: Readonly<Record<string, unknown>> = {}): Mask {
+  const { bound, source } = bindProgram('mask', program, readParameters(label, parameters, 'mask'), undefined);
+  return make(bound, { made: 'program', source, label });
 }
 
-/** Keys that both bands allow. */
-export function intersect(a: Band, b: Band): Band {
-  return { low: Math.max(a.low, b.low), high: Math.min(a.high, b.high) };
+/** Keys that all items allow. Tensors are as in `mask` of the options. */
+export function and(...items: MaskItem[]): Mask {
+  return combine('and', checkItems('and', items));
 }
 
-export const everything: Band = { low: -Infinity, high: Infinity };
+/** Keys that some item allows. */
+export function or(...items: MaskItem[]): Mask {
+  return combine('or', checkItems('or', items));
+}
 
-function checkReach(argument: string, value: unknown): number {
-  if (value === null || value === Infinity) return Infinity;
-  const expected = 'an integer >= 0, or null for no bound';
-  if (typeof value !== 'number') throw invalidType(argument, expected, value);
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new AttentionError('ERR_OUT_OF_RANGE', argument, expected, describe(value));
+/** Keys that the item does not allow. */
+export function not(item: MaskItem): Mask {
+  return combine('not', checkItems('not', [item]));
+}
+
+/** The program of a mask; undefined for anything that is not a {@link Mask}. */
+export function readMask(value: unknown): BoundProgram | undefined {
+  return isMask(value) ? boundOf(value) : undefined;
+}
+
+function checkItems(argument: string, items: readonly unknown[]): readonly MaskItem[] {
+  if (items.length === 0) throw new AttentionError('ERR_INVALID_ARG_VALUE', argument, 'at least one mask', 'none');
+  items.forEach((item, index) => {
+    if (isMask(item)) return;
+    const view = readTensor(item, `${argument}[${index}]`);
+    if (view.dtype !== 'bool') throw invalidValue(`${argument}[${index}]`, "dtype 'bool'", describe(view.dtype));
+  });
+  return items as readonly MaskItem[];
+}
+
+function combine(made: 'and' | 'or' | 'not', items: readonly MaskItem[]): Mask {
+  const parts = items.map((item) => (isMask(item) ? boundOf(item) : new Bound(gridMask(), [], [], [item])));
+  const bound = joinPrograms(parts, (graphs) => (made === 'not' ? negateMask(graphs[0]!) : combineMasks(made, graphs)));
+  return make(bound, { made, items: [...items] });
+}
+
+function maskFromJSON(argument: string, json: object): Mask {
+  if (readProperty(argument, json, 'kind') !== 'mask') {
+    throw invalidType(argument, 'a function, its text, or the JSON of a mask', json);
   }
-  return value;
+  const operation = readProperty(argument, json, 'operation');
+  if (operation === undefined) {
+    const parameters = readProperty(argument, json, 'parameters');
+    const grid = readProperty(argument, json, 'grid');
+    return mask(readProperty(argument, json, 'source') as string, parameters as ProgramParameters, {
+      grid: grid as readonly number[] | undefined,
+    });
+  }
+  const items = readProperty(argument, json, 'items');
+  if (operation !== 'and' && operation !== 'or' && operation !== 'not') {
+    throw invalidValue(`${argument}.operation`, "'and', 'or' or 'not'", describe(operation));
+  }
+  if (!Array.isArray(items) || items.length === 0) throw invalidType(`${argument}.items`, 'an array of masks', items);
+  return combine(
+    operation,
+    items.map((item: unknown, index) => {
+      if (typeof item !== 'object' || item === null) throw invalidType(`${argument}.items[${index}]`, 'a mask', item);
+      return maskFromJSON(`${argument}.items[${index}]`, item);
+    }),
+  );
 }

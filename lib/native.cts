@@ -69,6 +69,8 @@ export interface Native {
   /** Asks a call to stop; it settles soon with 'ABORT_ERR'. Unknown ids are ignored. */
   cancel(job: JobId): void;
   explain(call: NativeCall): NativeExplanation;
+  /** States (0 none, 1 partial, 2 full) of the tiles of one sequence and query head, row-major. */
+  blockMap(call: NativeCall, batch: number, head: number, tileQ: number, tileK: number): Uint8Array;
   /** The numbers of native/program/program.h; tables are copied. */
   program(numbers: Float64Array, tables: (Int32Array | Float32Array)[]): NativeProgram;
   mergeSync(call: NativeCall): void;

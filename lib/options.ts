@@ -17,6 +17,7 @@ import {
 } from './errors.js';
 import type { LengthsInput } from './lengths.js';
 import type { MaskItem } from './masks.js';
+import type { Score } from './scores.js';
 import { checkInteger } from './shape.js';
 import { readProperty, readSnapshot } from './snapshot.js';
 import type { TensorInput } from './tensor.js';
@@ -61,13 +62,15 @@ export interface AttentionBaseOptions {
   /** Factor of q·k. Default 1/sqrt(Dqk). */
   scale?: number | undefined;
   /**
-   * Which keys a query may see; of an array, all items must allow. An item is a rule ({@link causal},
-   * {@link slidingWindow}) or a tensor of dtype 'bool', nonzero meaning visible: [B, Nkv] (padding of keys, always, for
+   * Which keys a query may see; of an array, all items must allow. An item is a program ({@link mask},
+   * {@link causal}, ...) or a tensor of dtype 'bool', nonzero meaning visible: [B, Nkv] (padding of keys, always, for
    * rank 2) or [B, Hq, Nq, Nkv], where an axis of size 1 applies to all. No tensors with ragged inputs.
    */
   mask?: MaskItem | readonly MaskItem[] | undefined;
+  /** Changes the scaled and soft-capped scores, before the bias: {@link score}, {@link alibi}, ... */
+  score?: Score | undefined;
   /**
-   * Added to the scaled and soft-capped scores. Any float dtype, any shape that broadcasts to [B, Hq, Nq, Nkv] (axes
+   * Added to the scores. Any float dtype, any shape that broadcasts to [B, Hq, Nq, Nkv] (axes
    * aligned at the end, as in NumPy). Not with ragged inputs.
    */
   bias?: TensorInput | undefined;
@@ -147,6 +150,7 @@ export interface CallOptions {
 const names = [
   'scale',
   'mask',
+  'score',
   'bias',
   'softcap',
   'sinks',
@@ -169,7 +173,7 @@ const names = [
 ];
 
 /** Part of the design, in no release yet. */
-const later = ['score', 'statistics', 'pages'];
+const later = ['statistics', 'pages'];
 
 export function readOptions(options: unknown): CallOptions {
   const given = readSnapshot('options', options, names, later);

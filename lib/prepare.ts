@@ -8,6 +8,7 @@ import { readGeometry } from './geometry.js';
 import { readBias, readMasks } from './grids.js';
 import { readOptions, throwIfAborted } from './options.js';
 import { checkAliasing, readResults } from './results.js';
+import { readScore } from './scores.js';
 import { readSinks } from './sinks.js';
 
 /** Checks all arguments. `obtain` says whether results get memory, or are only known to fit. */
@@ -22,10 +23,11 @@ export function readCall(
   throwIfAborted(options.signal);
   const geometry = readGeometry(q, k, v, options);
   const visibility = readMasks(options.given['mask'], geometry);
+  const score = readScore(options.given['score']);
   const bias = readBias(options.given['bias'], geometry);
   const sinks = readSinks(options.given['sinks'], geometry.headsQ);
   const results = readResults(geometry, options, obtain);
-  return { options, geometry, visibility, bias, sinks, results };
+  return { options, geometry, visibility, score, bias, sinks, results };
 }
 
 /** The encoded call; refuses results that overlap other arguments. */

@@ -141,7 +141,7 @@ Napi::Value tileStates(const Napi::CallbackInfo& info) {
   const std::vector<TileState> states =
       blockMap(problem, integerOf(info[1], "options.b"), integerOf(info[2], "options.h"),
                integerOf(info[3], "options.block"), integerOf(info[4], "options.block"));
-  const auto result = Napi::Uint8Array::New(info.Env(), states.size());
+  Napi::Uint8Array result = Napi::Uint8Array::New(info.Env(), states.size());
   std::memcpy(result.Data(), states.data(), states.size());
   return result;
 }

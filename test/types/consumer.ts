@@ -1,15 +1,27 @@
 // Compiled, never run: what a user may write, and what the compiler must refuse. Only es2022 and no @types.
 import {
   AttentionError,
+  BlockMap,
   Tensor,
+  alibi,
+  and,
   attention,
   attentionSync,
+  blockMap,
   causal,
+  compose,
   devices,
+  documents,
   explain,
+  mask,
   mergePartials,
   mergePartialsSync,
+  not,
+  or,
+  relativeBias,
+  score,
   slidingWindow,
+  temperature,
 } from 'fused-attention';
 import type {
   AttentionOptions,
@@ -20,6 +32,8 @@ import type {
   Explanation,
   Mask,
   MaskItem,
+  ProgramParameters,
+  Score,
   SoftmaxPartial,
   TensorInput,
   TensorLike,
@@ -163,3 +177,49 @@ export function codeOf(error: unknown): ErrorCode | undefined {
 }
 
 export { account, found, inputs, masks };
+
+// --- programs
+
+const tokens = new Int32Array(8);
+const sees: Mask = mask((i, j, { ids, reach, h }) => ids(i) === ids(j) && i - j <= reach && h < 4, {
+  ids: tokens,
+  reach: 3,
+});
+const faded: Score = score((s, i, j, { rate }) => s - rate(i) * Math.abs(i - j), { rate: [0.5, 0.25] });
+const texts: [Mask, Score] = [mask('(i, j) => j <= i'), score('(s, i, j, { c }) => s * c', { c: 0.5 })];
+const onGrid = mask((i, j) => Math.abs(i.x - j.x) <= 1 && Math.abs(i.y - j.y) <= 1, {}, { grid: [4, 4] });
+const given: ProgramParameters = { ids: tokens, shaped: { data: [1, 2], shape: [2, 1] }, tensor: q, deep: [[[1]]] };
+const combined: Mask = and(
+  sees,
+  or(onGrid, not(causal())),
+  foreign,
+  documents({ q: tokens, kv: [1, 2] }).with({ q: tokens }),
+);
+const composed: Score = compose(
+  faded,
+  alibi(8),
+  temperature([1, 2]),
+  relativeBias([[1, 2, 3]]),
+  ...(texts.slice(1, 2) as Score[]),
+);
+same<ReturnType<Mask['toJSON']>, unknown>();
+mask(combined.toJSON() as object, given);
+attentionSync(q, q, q, { mask: [combined, causal()], score: composed });
+const map: BlockMap = blockMap([causal(), sees], { nq: 64, block: [16, 32], align: 'top-left' });
+same<typeof map.states, Uint8Array>();
+same<BlockMap['counts'], { readonly none: number; readonly partial: number; readonly full: number }>();
+
+// @ts-expect-error: a score is not a mask
+attentionSync(q, q, q, { mask: composed });
+// @ts-expect-error: a mask is not a score
+attentionSync(q, q, q, { score: causal() });
+// @ts-expect-error: there is no such parameter
+mask((i, j, { other }) => other === i, { ids: tokens });
+// @ts-expect-error: a table is read by call
+mask((i, j, { ids }) => ids === i, { ids: tokens });
+// @ts-expect-error: a number is not
+mask((i, j, { reach }) => reach(i) === j, { reach: 2 });
+// @ts-expect-error: masks do not combine with scores
+and(causal(), composed);
+// @ts-expect-error: the number of queries is needed
+blockMap(causal(), {});

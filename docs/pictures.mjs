@@ -1,0 +1,40 @@
+// Draws the patterns that docs/programs.md shows. After a build of the package: node docs/pictures.mjs
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const { and, blockMap, causal, dilated, documents, prefixLm, segments, sharedPrefix, slidingWindow, strided } =
+  createRequire(import.meta.url)('../dist/index.js');
+
+const length = 2048;
+const ends = [320, 896, 1088, 1664];
+const ids = Int32Array.from({ length }, (_, n) => ends.filter((end) => n >= end).length);
+const kinds = ids.map((id) => id % 3);
+const allowed = [
+  [1, 0, 1],
+  [1, 1, 0],
+  [0, 0, 1],
+];
+
+const patterns = {
+  causal: causal(),
+  'sliding-window': slidingWindow(384, 0),
+  'prefix-lm': prefixLm(600),
+  documents: documents(ids),
+  'shared-prefix': sharedPrefix(512, 256),
+  strided: strided(256),
+  dilated: and(slidingWindow(512, 512), dilated(256)),
+  segments: segments(kinds, allowed),
+  'causal-documents': and(causal(), documents(ids)),
+};
+
+mkdirSync(join(here, 'images'), { recursive: true });
+for (const [name, pattern] of Object.entries(patterns)) {
+  const picture = blockMap(pattern, { nq: length, block: 64 }).toSVG();
+  writeFileSync(
+    join(here, 'images', `${name}.svg`),
+    picture.replace(/width="512" height="512"/, 'width="256" height="256"'),
+  );
+}

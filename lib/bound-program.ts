@@ -1,0 +1,110 @@
+// A graph with the values that it reads: what masks and scores are made of, and the addon's handle of it.
+
+import { describe, AttentionError, fromNative, oneOf } from './errors.js';
+import { loadNative } from './native.cjs';
+import type { NativeError, NativeProgram } from './native.cjs';
+import { kindsOf, parameterToJSON, readParameters } from './parameters.js';
+import type { Parameter } from './parameters.js';
+import { compileProgram } from './program/compile.js';
+import { encodeGraph } from './program/graph.js';
+import type { Graph, ProgramKind } from './program/graph.js';
+import type { TensorInput } from './tensor.js';
+
+export class BoundProgram {
+  readonly graph: Graph;
+  /** Values of the graph's number parameters and tables, in its order. */
+  readonly numbers: readonly Parameter[];
+  readonly tables: readonly Parameter[];
+  /** Mask tensors that it reads, in the order of its grids. */
+  readonly grids: readonly TensorInput[];
+  #handle: NativeProgram | null = null;
+
+  constructor(
+    graph: Graph,
+    numbers: readonly Parameter[],
+    tables: readonly Parameter[],
+    grids: readonly TensorInput[] = [],
+  ) {
+    this.graph = graph;
+    this.numbers = numbers;
+    this.tables = tables;
+    this.grids = grids;
+  }
+
+  /** The addon's copy, made when first needed. */
+  get handle(): NativeProgram {
+    return (this.#handle ??= makeHandle(this));
+  }
+}
+
+/** Several programs as one graph, which `combine` makes of theirs; their values follow each other. */
+export function joinPrograms(programs: readonly BoundProgram[], combine: (graphs: Graph[]) => Graph): BoundProgram {
+  const graph = combine(programs.map((program) => program.graph));
+  return new BoundProgram(
+    graph,
+    programs.flatMap(({ numbers }) => numbers),
+    programs.flatMap(({ tables }) => tables),
+    programs.flatMap(({ grids }) => grids),
+  );
+}
+
+function makeHandle({ graph, numbers, tables }: BoundProgram): NativeProgram {
+  const encoded = encodeGraph(graph);
+  for (const { number } of numbers) encoded.push(number);
+  for (const { shape } of tables) encoded.push(...shape);
+  try {
+    return loadNative().program(
+      new Float64Array(encoded),
+      tables.map(({ cells }) => cells!),
+    );
+  } catch (error) {
+    if (error instanceof AttentionError) throw error;
+    throw fromNative(error as NativeError);
+  }
+}
+
+/** A program as a user gave it: what `with` and `toJSON` go by. */
+export interface ProgramSource {
+  readonly kind: ProgramKind;
+  readonly source: string;
+  readonly parameters: ReadonlyMap<string, Parameter>;
+  readonly grid: readonly number[] | undefined;
+}
+
+/** Compiles a program, or finds it compiled, and gives it its parameters. */
+export function bindProgram(
+  kind: ProgramKind,
+  program: unknown,
+  parameters: ReadonlyMap<string, Parameter>,
+  grid: readonly number[] | undefined,
+): { bound: BoundProgram; source: ProgramSource } {
+  const { graph, source } = compileProgram(kind, program, kindsOf(parameters), grid);
+  const bound = new BoundProgram(
+    graph,
+    graph.numbers.map(({ name }) => parameters.get(name)!),
+    graph.tables.map(({ name }) => parameters.get(name)!),
+  );
+  return { bound, source: { kind, source, parameters, grid } };
+}
+
+/** The same program with some parameters replaced. */
+export function rebind(old: ProgramSource, given: unknown): { bound: BoundProgram; source: ProgramSource } {
+  const changes = readParameters('parameters', given, old.kind);
+  for (const name of changes.keys()) {
+    if (old.parameters.has(name)) continue;
+    const known = [...old.parameters.keys()];
+    const expected = known.length === 0 ? 'none: the program has no parameters' : `one of ${oneOf(known)}`;
+    throw new AttentionError('ERR_INVALID_ARG_VALUE', `parameters.${name}`, expected, describe(name));
+  }
+  return bindProgram(old.kind, old.source, new Map([...old.parameters, ...changes]), old.grid);
+}
+
+/** `{ kind, source, parameters, grid }`, which mask() and score() take back. */
+export function sourceToJSON({ kind, source, parameters, grid }: ProgramSource): Record<string, unknown> {
+  const json: Record<string, unknown> = { kind, source };
+  if (parameters.size > 0) {
+    json['parameters'] = Object.fromEntries([...parameters].map(([name, value]) => [name, parameterToJSON(value)]));
+  }
+  if (grid !== undefined) json['grid'] = [...grid];
+  return json;
+}
