@@ -101,7 +101,7 @@ SIMD Float hyperbolicTangent(Float x) {
 
 // --- sine and cosine -----------------------------------------------------------------------------------------------
 
-/// x less the nearest multiple of pi / 2, and that multiple modulo 4, for any finite x (Payne and Hanek 1983): a window
+/// x less the nearest multiple of pi / 2, and that multiple modulo 4, for any finite x (Payne and Hanek 1983): a stretch
 /// of 96 bits of 1 / (2 pi), chosen by the exponent of x, times its significand, modulo 1.
 inline void reduceLarge(float x, double* rest, int64_t* quadrant) {
   static constexpr uint32_t kInverse[] = {0,          0x28be60db, 0x9391054a, 0x7f09d5f4, 0x7d4d3770,
@@ -109,16 +109,16 @@ inline void reduceLarge(float x, double* rest, int64_t* quadrant) {
   uint32_t bits;
   std::memcpy(&bits, &x, 4);
   const uint64_t significand = (bits & 0x7fffffu) | 0x800000u;
-  const int first = int(bits >> 23 & 0xffu) - 127 - 23 + 32;  // first bit of the window
+  const int first = int(bits >> 23 & 0xffu) - 127 - 23 + 32;  // first bit of the stretch
   const int word = first / 32, shift = first % 32;
-  uint64_t window[3];
+  uint64_t digits[3];
   for (int k = 0; k < 3; ++k) {
     const uint64_t pair = uint64_t(kInverse[word + k]) << 32 | kInverse[word + k + 1];
-    window[k] = pair << shift >> 32;
+    digits[k] = pair << shift >> 32;
   }
-  const uint64_t low = significand * window[2];
-  const uint64_t middle = significand * window[1] + (low >> 32);
-  const uint64_t high = significand * window[0] + (middle >> 32);
+  const uint64_t low = significand * digits[2];
+  const uint64_t middle = significand * digits[1] + (low >> 32);
+  const uint64_t high = significand * digits[0] + (middle >> 32);
   const uint64_t turn = high << 32 | (middle & 0xffffffffu);  // fraction of a turn, in 2^-64
   const uint64_t nearest = (turn + (uint64_t{1} << 61)) >> 62;
   const double angle = double(int64_t(turn - (nearest << 62))) * (6.283185307179586477 * 0x1p-64);

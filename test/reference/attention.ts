@@ -1,6 +1,6 @@
 // Attention of one query head over one sequence, in float64, term by term as the specification writes it:
 //
-//   s(i,j) = softcap(scale * q_i.k_j) + bias(i,j)          over allowed(i,j); s = -inf counts as not allowed
+//   s(i,j) = score(softcap(scale * q_i.k_j), i, j) + bias(i,j)          over allowed(i,j); s = -inf counts as not allowed
 //   lse_i  = ln(sum_j exp s(i,j) [+ exp(sink)])     p(i,j) = exp(s - lse)     o_i = sum_j p(i,j) v_j
 //
 // No tiles, no running maximum, nothing shared with the kernels. A row without an allowed key has o = 0 and lse = -inf
@@ -20,6 +20,8 @@ export interface Head {
   softcap: number;
   /** Row and column of this sequence. */
   allowed(row: number, column: number): boolean;
+  /** What a score program makes of a score, and the largest magnitude on the way. */
+  score?: (score: number, row: number, column: number) => { value: number; magnitude: number };
   bias?: (row: number, column: number) => number;
   sink?: number;
 }
@@ -72,11 +74,12 @@ export function attendHead(head: Head, roundWeight: (p: number) => number = (p) 
       const bias = head.bias?.(row, column) ?? 0;
       let score = scale * product;
       if (softcap !== 0) score = softcap * Math.tanh(score / softcap);
-      score += bias;
+      const changed = head.score?.(score, row, column);
+      score = (changed?.value ?? score) + bias;
       if (score === -Infinity) continue;
       if (Number.isNaN(score)) spoiled = true;
       if (score > top) top = score;
-      magnitude = Math.max(magnitude, Math.abs(scale) * absolute + Math.abs(bias));
+      magnitude = Math.max(magnitude, Math.abs(scale) * absolute + (changed?.magnitude ?? 0) + Math.abs(bias));
       seen[count] = column;
       scores[count++] = score;
     }

@@ -5,6 +5,8 @@ import { actualOf, callOf, run } from './call.js';
 import { describe, type Case } from './case.js';
 import { headsOf } from './expected.js';
 import { draw, usual, type Topic } from './grid.js';
+import { callWith, hideBy, libraryMask } from './program-case.js';
+import type { RandomProgram } from './random-program.js';
 import { lseBound } from './tolerance.js';
 import { valuesOf } from './values.js';
 
@@ -26,8 +28,8 @@ export function flat(topic: Topic, seed: number, code: Code): Case {
   };
 }
 
-/** What is wrong with the keys that a flat case saw. */
-export function wrongKeys(one: Case, code: Code): string[] {
+/** What is wrong with the keys that a flat case saw, also through a mask program. */
+export function wrongKeys(one: Case, code: Code, program?: RandomProgram): string[] {
   const values = valuesOf(one);
   values.value = values.sequences.map(({ keys }) => {
     const rows = new Float64Array(keys * one.dimV);
@@ -39,10 +41,13 @@ export function wrongKeys(one: Case, code: Code): string[] {
   });
   const { bias } = values;
   if (bias !== null) bias.data = bias.data.map((x) => (x > 0.7 ? -Infinity : 0));
-  const actual = actualOf(one, run(callOf(one, values)));
+  const call = program === undefined ? callOf(one, values) : callWith(one, values, { mask: libraryMask(program) });
+  const actual = actualOf(one, run(call));
+  const expected = headsOf(one, values);
+  if (program !== undefined) hideBy(one, values, expected, program);
   const wrong: string[] = [];
   let first = 0;
-  headsOf(one, values).forEach((heads, s) => {
+  expected.forEach((heads, s) => {
     heads.forEach((head, h) => {
       for (let row = 0; row < head.queries; row++) {
         const sums = new Float64Array(one.dimV);
@@ -68,5 +73,5 @@ export function wrongKeys(one: Case, code: Code): string[] {
     });
     first += heads[0]!.queries;
   });
-  return wrong.length > 0 ? [...wrong.slice(0, 4), `in ${describe(one)}`] : [];
+  return wrong.length > 0 ? [...wrong.slice(0, 4), `in ${describe(one)} ${program?.source ?? ''}`] : [];
 }
