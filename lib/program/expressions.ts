@@ -138,7 +138,7 @@ function operatorPlace(link: Acorn.BinaryExpression): Place {
 }
 
 /** `a && b && c`, however it is bracketed. */
-function evaluateLogical(names: Names, scope: Scope, expression: Acorn.LogicalExpression, dropped = false): Value {
+function evaluateLogical(names: Names, scope: Scope, expression: Acorn.LogicalExpression): Value {
   const { operator } = expression;
   if (operator === '??') names.fail(expression, 'the operator ??', 'condition ? a : b');
   const { builder } = names;
@@ -147,14 +147,9 @@ function evaluateLogical(names: Names, scope: Scope, expression: Acorn.LogicalEx
   const operands: Data[] = [];
   const expressions = operandsOf(expression, operator);
   for (const [index, operand] of expressions.entries()) {
-    const run = (): Data => dataOf(names, evaluate(names, scope, operand), operand);
-    const reached = (): Id => {
-      const before = joined(operands.map((value, at) => truth(names, value, expressions[at]!)));
-      return operator === '&&' ? before : builder.not(before);
-    };
-    const before = names.values.changes;
-    operands.push(index === 0 ? run() : onlyIf(names, reached, operand, run));
-    if (index > 0 && !dropped && names.values.changes !== before) {
+    const { changes } = names.values;
+    operands.push(dataOf(names, evaluate(names, scope, operand), operand));
+    if (index > 0 && names.values.changes !== changes) {
       names.fail(operand, 'an assignment within a condition', 'assignments as statements of their own');
     }
   }
@@ -198,21 +193,6 @@ function operandsOf(expression: Acorn.LogicalExpression, operator: string): Expr
   return operands;
 }
 
-/** Evaluates what happens on one path only: where it assigns, the values depend on the condition. */
-function onlyIf<V>(names: Names, condition: () => Id, place: Place, run: () => V): V {
-  const { values } = names;
-  const { changes } = values;
-  const kept = values.keep();
-  const result = run();
-  if (values.changes !== changes) {
-    const then = values.keep();
-    values.putBack(kept);
-    const held = condition();
-    values.merge(then, kept, kept.length, (a, b) => conditional(names, held, a, b, place));
-  }
-  return result;
-}
-
 function evaluateConditional(names: Names, scope: Scope, expression: Acorn.ConditionalExpression): Value {
   const condition = truth(names, evaluate(names, scope, expression.test), expression.test);
   let a: Value | undefined;
@@ -245,8 +225,22 @@ export function fork(names: Names, condition: Id, place: Place, then: () => void
 
 /** Runs an expression for what it assigns: minifiers write `if (c) x = 1` as `c && (x = 1)`. */
 export function runExpression(names: Names, scope: Scope, expression: Expression): void {
-  if (expression.type === 'LogicalExpression') evaluateLogical(names, scope, expression, true);
-  else evaluate(names, scope, expression);
+  const then = (branch: Expression) => () => runExpression(names, scope, branch);
+  if (expression.type === 'SequenceExpression') {
+    for (const part of expression.expressions) runExpression(names, scope, part);
+  } else if (expression.type === 'ConditionalExpression') {
+    const { test, consequent, alternate } = expression;
+    const condition = truth(names, evaluate(names, scope, test), test);
+    fork(names, condition, expression, then(consequent), then(alternate));
+  } else if (expression.type === 'LogicalExpression' && expression.operator !== '??') {
+    const { left, right, operator } = expression;
+    const condition = truth(names, evaluate(names, scope, left), left);
+    const nothing = (): void => undefined;
+    if (operator === '&&') fork(names, condition, expression, then(right), nothing);
+    else fork(names, condition, expression, nothing, then(right));
+  } else {
+    evaluate(names, scope, expression);
+  }
 }
 
 function evaluateSequence(names: Names, scope: Scope, { expressions }: Acorn.SequenceExpression): Value {

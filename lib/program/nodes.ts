@@ -21,7 +21,7 @@ export interface Entry {
 }
 
 /** Nodes and operands that one program may cost: bounds the time that a hostile one takes. */
-const mostWork = 60_000;
+const mostWork = 40_000;
 
 export class Nodes {
   readonly #entries: Entry[] = [];
@@ -41,7 +41,8 @@ export class Nodes {
   }
 
   intern(op: Op, type: ValueType, args: readonly Id[] = [], value = 0, label = ''): Id {
-    const key = `${op} ${type} ${args.join(',')} ${Object.is(value, -0) ? '-0' : value} ${label}`;
+    const operands = args.length > 3 ? args.join(',') : `${args[0] ?? ''},${args[1] ?? ''},${args[2] ?? ''}`;
+    const key = `${ops[op]} ${valueTypes[type]} ${operands} ${Object.is(value, -0) ? '-0' : value} ${label}`;
     const known = this.#found.get(key);
     if (known !== undefined) return known;
     this.spend(1 + args.length);

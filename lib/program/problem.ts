@@ -25,12 +25,17 @@ export function problem(source: string, offset: number, received: string, remedy
   const after = printable(source.slice(at, to)) + (to < lineEnd ? '…' : '');
   const picture = `\n\n    ${before}${after}\n    ${' '.repeat(before.length)}^`;
   const place = `line ${line}, column ${at - lineStart + 1}`;
-  return new AttentionError('ERR_PROGRAM', 'program', remedy, `${received} (${place})${picture}`);
+  return new AttentionError('ERR_PROGRAM', 'program', shortened(remedy), `${shortened(received)} (${place})${picture}`);
 }
 
 /** An `ERR_PROGRAM` error about a program as a whole. */
 export function wholeProblem(received: string, remedy: string): AttentionError {
   return new AttentionError('ERR_PROGRAM', 'program', remedy, received);
+}
+
+/** Names come from the source, and may have any length. */
+function shortened(text: string): string {
+  return text.length > 240 ? `${text.slice(0, 240)}…` : text;
 }
 
 /** One column a UTF-16 unit, so that the caret stands where it should. */

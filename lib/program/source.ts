@@ -4,7 +4,7 @@ import { invalidType } from '../errors.js';
 import { problem, wholeProblem } from './problem.js';
 
 const mostCharacters = 20_000;
-const mostTokens = 8000;
+const mostTokens = 4000;
 /** Brackets within brackets. */
 const mostBrackets = 100;
 /** Operators that nest to the right, as `a ? b : c ? d : e` and `!!!a` do, between two commas or semicolons. */

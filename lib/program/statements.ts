@@ -57,15 +57,15 @@ function run(names: Names, first: Rest | undefined): Value | undefined {
           branch === undefined ? next : { statement: branch, scope, next };
         if (condition === names.builder.nodes.true || condition === names.builder.nodes.false) {
           rest = taken(condition === names.builder.nodes.true ? then : otherwise);
-        } else if (!mayReturn(statement)) {
+        } else if (!returnsOf(statement).some) {
           const only = (branch: Acorn.Statement | undefined) => () => {
             if (branch !== undefined) run(names, { statement: branch, scope, next: undefined });
           };
           fork(names, condition, statement, only(then), only(otherwise));
-        } else if (alwaysReturns(then)) {
+        } else if (returnsOf(then).every) {
           exits.push({ condition, value: aside(names, taken(then))!, at: statement });
           rest = taken(otherwise);
-        } else if (otherwise !== undefined && alwaysReturns(otherwise)) {
+        } else if (otherwise !== undefined && returnsOf(otherwise).every) {
           const opposite = names.builder.not(condition);
           exits.push({ condition: opposite, value: aside(names, taken(otherwise))!, at: statement });
           rest = taken(then);
@@ -187,28 +187,34 @@ function declareVariables(names: Names, scope: Scope, body: Acorn.BlockStatement
   }
 }
 
-function mayReturn(statement: Acorn.Statement): boolean {
-  switch (statement.type) {
-    case 'ReturnStatement':
-      return true;
-    case 'BlockStatement':
-      return statement.body.some(mayReturn);
-    case 'IfStatement':
-      return mayReturn(statement.consequent) || (statement.alternate ? mayReturn(statement.alternate) : false);
-    default:
-      return false;
-  }
+/** Whether some path through a statement returns, and whether all do. */
+interface Returns {
+  readonly some: boolean;
+  readonly every: boolean;
 }
 
-function alwaysReturns(statement: Acorn.Statement): boolean {
+const known = new WeakMap<Acorn.Statement, Returns>();
+
+function returnsOf(statement: Acorn.Statement): Returns {
+  let returns = known.get(statement);
+  if (returns === undefined) known.set(statement, (returns = findReturns(statement)));
+  return returns;
+}
+
+function findReturns(statement: Acorn.Statement): Returns {
   switch (statement.type) {
     case 'ReturnStatement':
-      return true;
-    case 'BlockStatement':
-      return statement.body.some(alwaysReturns);
-    case 'IfStatement':
-      return alwaysReturns(statement.consequent) && (statement.alternate ? alwaysReturns(statement.alternate) : false);
+      return { some: true, every: true };
+    case 'BlockStatement': {
+      const inner = statement.body.map(returnsOf);
+      return { some: inner.some(({ some }) => some), every: inner.some(({ every }) => every) };
+    }
+    case 'IfStatement': {
+      const then = returnsOf(statement.consequent);
+      const otherwise = statement.alternate ? returnsOf(statement.alternate) : { some: false, every: false };
+      return { some: then.some || otherwise.some, every: then.every && otherwise.every };
+    }
     default:
-      return false;
+      return { some: false, every: false };
   }
 }
