@@ -78,7 +78,7 @@ function scores(): Figure[] {
   const programs = {
     ALiBi: { program: alibi(8), bar: 0.85 },
     'four operations': {
-      program: score('(s, i, j, { a, b }) => (s * a + b > 0 ? s * a + b : s) - a', { a: 0.75, b: 0.125 }),
+      program: score('(s, i, j, { a, c }) => (s * a + c > 0 ? s * a + c : s)', { a: 0.75, c: 0.125 }),
       bar: 0.8,
     },
     'one tanh': { program: score('(s) => Math.tanh(s)'), bar: 0.65 },

@@ -47,8 +47,7 @@ export class BlockMap {
   readonly shape: readonly [number, number];
   /** 0 none, 1 partial, 2 full; row-major, a row for each block of queries. */
   readonly states: Uint8Array;
-  /** Number of blocks of each state. */
-  readonly counts: { readonly none: number; readonly partial: number; readonly full: number };
+  #counts: BlockMap['counts'] | undefined;
 
   constructor(nq: number, nkv: number, block: readonly [number, number], states: Uint8Array) {
     this.nq = nq;
@@ -56,9 +55,11 @@ export class BlockMap {
     this.block = block;
     this.shape = [Math.ceil(nq / block[0]), Math.ceil(nkv / block[1])];
     this.states = states;
-    const counts = [0, 0, 0];
-    for (const state of states) counts[state]! += 1;
-    this.counts = { none: counts[0]!, partial: counts[1]!, full: counts[2]! };
+  }
+
+  /** Number of blocks of each state. */
+  get counts(): { readonly none: number; readonly partial: number; readonly full: number } {
+    return (this.#counts ??= countStates(this.states));
   }
 
   /** Share of the blocks that no query sees, 0 to 1. */
@@ -125,6 +126,17 @@ export class BlockMap {
     }
     return { rows, columns, cells };
   }
+}
+
+function countStates(states: Uint8Array): BlockMap['counts'] {
+  let partial = 0;
+  let full = 0;
+  for (let index = 0; index < states.length; index += 1) {
+    const state = states[index]!;
+    partial += state & 1;
+    full += state >> 1;
+  }
+  return { none: states.length - partial - full, partial, full };
 }
 
 const maxBlocks = 2 ** 26;

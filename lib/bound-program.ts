@@ -69,6 +69,8 @@ export interface ProgramSource {
   readonly source: string;
   readonly parameters: ReadonlyMap<string, Parameter>;
   readonly grid: readonly number[] | undefined;
+  /** What the source is compiled to with parameters of these kinds. */
+  readonly graph: Graph;
 }
 
 /** Compiles a program, or finds it compiled, and gives it its parameters. */
@@ -79,12 +81,12 @@ export function bindProgram(
   grid: readonly number[] | undefined,
 ): { bound: BoundProgram; source: ProgramSource } {
   const { graph, source } = compileProgram(kind, program, kindsOf(parameters), grid);
-  const bound = new BoundProgram(
-    graph,
-    graph.numbers.map(({ name }) => parameters.get(name)!),
-    graph.tables.map(({ name }) => parameters.get(name)!),
-  );
-  return { bound, source: { kind, source, parameters, grid } };
+  return bindGraph(graph, { kind, source, parameters, grid, graph });
+}
+
+function bindGraph(graph: Graph, source: ProgramSource): { bound: BoundProgram; source: ProgramSource } {
+  const values = ({ name }: { name: string }): Parameter => source.parameters.get(name)!;
+  return { bound: new BoundProgram(graph, graph.numbers.map(values), graph.tables.map(values)), source };
 }
 
 /** The same program with some parameters replaced. */
@@ -96,7 +98,13 @@ export function rebind(old: ProgramSource, given: unknown): { bound: BoundProgra
     const expected = known.length === 0 ? 'none: the program has no parameters' : `one of ${oneOf(known)}`;
     throw new AttentionError('ERR_INVALID_ARG_VALUE', `parameters.${name}`, expected, describe(name));
   }
-  return bindProgram(old.kind, old.source, new Map([...old.parameters, ...changes]), old.grid);
+  const parameters = new Map([...old.parameters, ...changes]);
+  for (const [name, { kind }] of changes) {
+    const before = old.parameters.get(name)!.kind;
+    if (before.type === kind.type && before.rank === kind.rank) continue;
+    return bindProgram(old.kind, old.source, parameters, old.grid);
+  }
+  return bindGraph(old.graph, { ...old, parameters });
 }
 
 /** `{ kind, source, parameters, grid }`, which mask() and score() take back. */

@@ -83,6 +83,9 @@ Value fromMembers(int64_t base, uint64_t bits, bool occur) {
   return v;
 }
 
+/// One integer or boolean, of all pairs.
+bool isSingle(const Value& v) { return v.hasSet && v.least == v.most; }
+
 /// a or b, whichever.
 Value either(const Value& a, const Value& b, Type type) {
   Value v;
@@ -216,6 +219,7 @@ Bounds::Bounds(const UnaryValues& values) : values_(values) {
   pyramids_.resize(count);
   findForms();
   findParts();
+  findDistances();
   const Place& place = values.place();
   if (place.queries == 0 || place.keys == 0) return;
   for (size_t n = 0; n < count; ++n) {
@@ -349,6 +353,31 @@ void Bounds::findParts() {
   }
 }
 
+void Bounds::findDistances() {
+  const Program& program = values_.program();
+  std::vector<bool> ofDistance(parts_.size(), false);
+  for (const int n : fixed_) ofDistance[size_t(n)] = true;
+  for (const int n : mixed_) {
+    const Node& node = program.node(n);
+    const Form& form = forms_[size_t(n)];
+    if (form.is) {
+      ofDistance[size_t(n)] = form.a == -form.b;
+      continue;
+    }
+    if (program.node(n).type == Type::boolean && node.arity == 2) {
+      const Form &f = forms_[size_t(node.args[0])], &g = forms_[size_t(node.args[1])];
+      if (f.is && g.is) {
+        ofDistance[size_t(n)] = f.a - g.a == g.b - f.b;
+        continue;
+      }
+    }
+    bool all = node.arity > 0;
+    for (int k = 0; k < node.arity; ++k) all = all && ofDistance[size_t(node.args[k])];
+    ofDistance[size_t(n)] = all;
+  }
+  onlyDistance_ = ofDistance.back();
+}
+
 // --- BoxView ---------------------------------------------------------------------------------------------------------
 
 BoxView::BoxView(const Bounds& bounds, int64_t head)
@@ -375,7 +404,7 @@ BoxView::BoxView(const Bounds& bounds, int64_t head)
     }
     // Several heads: their values all occur, though not with every pair.
     if (value.hasSet || value.least == value.most) value.ends = true;
-    if (poison) value = anything(type);
+    value.poison = poison;
   }
 }
 
@@ -392,6 +421,7 @@ void BoxView::setColumns(Range columns) {
 Verdict BoxView::verdict() {
   evaluateMixed();
   const Value& result = values_.back();
+  if (result.poison) return {};
   return {result.least == 0, result.most == 1, result.ends};
 }
 
@@ -412,21 +442,24 @@ Value BoxView::leaf(int n, Range range) const {
   const ExtremesPyramid& pyramid = *bounds_.pyramids_[size_t(n)];
   const Type type = program_.node(n).type;
   const Extremes found = pyramid.over(range);
-  if (found.poison) return anything(type);
+  Value v;
   if (type == Type::real) {
-    Value v;
     v.low = found.any ? double(found.least.real) : kInfinity;
     v.high = found.any ? double(found.most.real) : -kInfinity;
     v.nan = found.nan;
     v.ends = found.any;
-    return v;
+  } else if (pyramid.hasSets()) {
+    v = fromMembers(pyramid.base(), found.set, true);
+  } else {
+    v = between(found.least.integer, found.most.integer, true);
   }
-  if (pyramid.hasSets()) return fromMembers(pyramid.base(), found.set, true);
-  return between(found.least.integer, found.most.integer, true);
+  v.poison = found.poison;
+  return v;
 }
 
 /// Whether any value of one goes with any value of the other.
 bool BoxView::independent(int a, int b) const {
+  if (isSingle(values_[size_t(a)]) || isSingle(values_[size_t(b)])) return true;
   uint8_t shared = program_.depends(a) & program_.depends(b);
   if (head_ >= 0) shared &= uint8_t(~onHead);
   return shared == 0;
@@ -440,12 +473,17 @@ Value BoxView::affine(int n) const {
   };
   const auto [rowLeast, rowMost] = ends(form.a, rows_);
   const auto [columnLeast, columnMost] = ends(form.b, columns_);
-  const int64_t a = std::abs(form.a), b = std::abs(form.b);
+  const int64_t least = rowLeast + columnLeast + form.c, most = rowMost + columnMost + form.c;
+  return between(least, most, true, withoutGaps(form.a, form.b));
+}
+
+/// Whether a * row + b * column takes each integer of its range: steps of 1 on one side fill the gaps of the other
+/// when they reach that far.
+bool BoxView::withoutGaps(int64_t a, int64_t b) const {
   const int64_t rows = rows_.end - rows_.begin, columns = columns_.end - columns_.begin;
-  // Steps of 1 on one side fill the gaps of the other when they reach that far.
-  const bool contiguous = (a == 1 && (b <= 1 || rows >= b || columns == 1)) ||
-                          (b == 1 && (a <= 1 || columns >= a || rows == 1)) || (a == 0 && b == 0);
-  return between(rowLeast + columnLeast + form.c, rowMost + columnMost + form.c, true, contiguous);
+  a = rows == 1 ? 0 : std::abs(a);
+  b = columns == 1 ? 0 : std::abs(b);
+  return (a == 1 && rows >= b) || (b == 1 && columns >= a) || (a <= 1 && b <= 1);
 }
 
 Value BoxView::operation(int n) const {
@@ -456,37 +494,52 @@ Value BoxView::operation(int n) const {
     case Op::grid: return anything(Type::boolean);
     case Op::s: return anything(Type::real);
     case Op::table: return read(n);
-    case Op::lt:
-    case Op::le:
-    case Op::eq:
-    case Op::ne: return program_.node(node.args[0]).type == Type::real ? compareReals(n) : compare(n);
     case Op::lnot: {
       const Value& a = operand(0);
-      return truth(a.most == 1, a.least == 0, a.ends);
+      Value v = truth(a.most == 1, a.least == 0, a.ends);
+      v.poison = a.poison;
+      return v;
     }
     case Op::land:
     case Op::lor: {
-      Value a = operand(0), b = operand(1);
+      const Value &a = operand(0), &b = operand(1);
       const bool either = node.op == Op::lor;
-      const auto neutral = [&](const Value& v) { return either ? v.most == 0 : v.least == 1; };
-      const auto decides = [&](const Value& v) { return either ? v.least == 1 : v.most == 0; };
-      if (decides(a) || decides(b)) return exactly(either);
-      if (neutral(a)) return b;
-      if (neutral(b)) return a;
-      // Both are open. Of two independent ones every combination occurs.
+      const auto always = [](const Value& v, bool is) { return !v.poison && v.least == int(is) && v.most == int(is); };
+      if (always(a, either) || always(b, either)) return exactly(either);
+      if (always(a, !either)) return b;
+      if (always(b, !either)) return a;
+      // Of two independent ones every combination occurs.
       const bool certain = a.ends && b.ends && independent(node.args[0], node.args[1]);
-      return truth(true, true, certain);
+      Value v = either ? truth(a.least == 0 && b.least == 0, a.most == 1 || b.most == 1, certain)
+                       : truth(a.least == 0 || b.least == 0, a.most == 1 && b.most == 1, certain);
+      v.poison = a.poison || b.poison;
+      return v;
     }
     case Op::select: {
       const Value& condition = operand(0);
-      if (condition.least == 1) return operand(1);
-      if (condition.most == 0) return operand(2);
-      Value v = either(operand(1), operand(2), node.type);
-      if (node.type == Type::boolean && v.least != v.most) v = truth(true, true, false);
+      Value v;
+      if (condition.least == 1) {
+        v = operand(1);
+      } else if (condition.most == 0) {
+        v = operand(2);
+      } else {
+        v = either(operand(1), operand(2), node.type);
+        v.poison = operand(1).poison || operand(2).poison;
+        if (node.type != Type::real && v.least != v.most) v.ends = v.contiguous = false;
+      }
+      v.poison |= condition.poison;
       return v;
     }
-    default: return node.type == Type::real ? anything(Type::real) : integers(n);
+    default: break;
   }
+  Value v = node.type == Type::boolean ? comparison(n) : node.type == Type::real ? anything(Type::real) : integers(n);
+  for (int k = 0; k < node.arity; ++k) v.poison |= operand(k).poison;
+  return v;
+}
+
+Value BoxView::comparison(int n) const {
+  const bool reals = program_.node(program_.node(n).args[0]).type == Type::real;
+  return reals ? compareReals(n) : compare(n);
 }
 
 Value BoxView::integers(int n) const {
@@ -542,6 +595,7 @@ Value BoxView::integers(int n) const {
     case Op::bitNot: return between(~a.most, ~a.least, a.ends, a.contiguous);
     case Op::shl: {
       if (!fixed) return anything(Type::integer);
+      if (isSingle(a)) return exactly(int32_t(uint32_t(a.least) << (b.least & 31)));
       const int64_t factor = int64_t{1} << (b.least & 31);
       const int64_t least = a.least * factor, most = a.most * factor;
       // Bits that leave int32 are lost, as in JavaScript.
@@ -549,9 +603,10 @@ Value BoxView::integers(int n) const {
       return between(least, most, a.ends);
     }
     case Op::shr:
-      if (!fixed) return between(std::min<int64_t>(a.least, -1), std::max<int64_t>(a.most, 0));
+      if (!fixed) return between(a.least < 0 ? a.least : 0, a.most < 0 ? -1 : a.most);
       return between(a.least >> (b.least & 31), a.most >> (b.least & 31), a.ends, a.contiguous);
     case Op::ushr: {
+      if (isSingle(a) && fixed) return exactly(int64_t(uint32_t(a.least) >> (b.least & 31)));
       if (a.least >= 0 && fixed)
         return between(a.least >> (b.least & 31), a.most >> (b.least & 31), a.ends, a.contiguous);
       if (a.least >= 0) return between(0, a.most);
@@ -582,7 +637,7 @@ Value BoxView::compare(int n) const {
     const int64_t step = std::gcd(a, b);
     const bool may = least <= 0 && most >= 0 && (step == 0 ? c == 0 : c % step == 0);
     const bool must = least == 0 && most == 0;
-    const bool dense = std::abs(a) <= 1 && std::abs(b) <= 1;
+    const bool dense = withoutGaps(a, b);
     return node.op == Op::eq ? truth(!must, may, dense) : truth(may, !must, dense);
   }
   const Value &x = values_[size_t(left)], &y = values_[size_t(right)];
@@ -634,27 +689,40 @@ Value BoxView::read(int n) const {
   const Table& table = program_.table(int(node.value));
   constexpr int64_t few = 256;
   const Value* index[3];
+  Value clamped[3];
   int64_t count = 1;
-  bool all = true;
+  bool all = true, poison = false;
   for (int k = 0; k < node.arity; ++k) {
     index[k] = &values_[size_t(node.args[k])];
-    if (index[k]->least < 0 || index[k]->most >= table.shape[k]) return anything(node.type);
+    poison |= index[k]->poison;
+    const int64_t last = std::max<int64_t>(table.shape[k] - 1, 0);
+    if (index[k]->least < 0 || index[k]->most > last) {
+      // Read at the nearest element, as kernels do; what hangs on it is open.
+      poison = true;
+      clamped[k] = between(std::clamp<int64_t>(index[k]->least, 0, last), std::clamp<int64_t>(index[k]->most, 0, last));
+      index[k] = &clamped[k];
+    }
     count = std::min(count * (index[k]->most - index[k]->least + 1), few + 1);
     all &= index[k]->contiguous || (index[k]->hasSet && index[k]->ends);
     for (int other = 0; other < k; ++other) all &= independent(node.args[k], node.args[other]);
   }
-  if (table.cells.empty()) return anything(node.type);
+  Value v;
+  if (table.cells.empty()) {
+    if (node.type != Type::real) v = exactly(0);
+    v.poison = true;
+    return v;
+  }
   if (count > few) {
     if (table.type == Type::real) {
-      Value v;
       v.low = table.least.real;
       v.high = table.most.real;
       v.nan = table.hasNaN;
-      return v;
+    } else {
+      v = between(table.least.integer, table.most.integer);
     }
-    return between(table.least.integer, table.most.integer);
+    v.poison = poison;
+    return v;
   }
-  Value v;
   bool first = true;
   const auto member = [](const Value& value, int64_t x) {
     return !value.hasSet || (x - value.least < 64 && (value.set >> (x - value.least) & 1));
@@ -684,7 +752,8 @@ Value BoxView::read(int n) const {
     }
   };
   walk(walk, 0, 0);
-  v.ends = all;
+  v.ends = all || isSingle(v);
+  v.poison = poison;
   return v;
 }
 

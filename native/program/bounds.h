@@ -31,6 +31,9 @@ class Bounds {
   explicit Bounds(const UnaryValues& values);
 
   bool dependsOnHead() const;
+  /// Whether a pair's verdict depends on the distance of its positions alone, so that boxes of one shape along a
+  /// diagonal have one verdict.
+  bool onlyDistance() const { return onlyDistance_; }
   size_t bytes() const;
 
  private:
@@ -45,10 +48,12 @@ class Bounds {
 
   void findForms();
   void findParts();
+  void findDistances();
 
   const UnaryValues& values_;
   std::vector<Form> forms_;
   std::vector<Part> parts_;
+  bool onlyDistance_ = false;
   std::vector<int> fixed_, query_, key_, mixed_;  // nodes to evaluate, in order
   std::vector<std::unique_ptr<const ExtremesPyramid>> pyramids_;
 };
@@ -73,6 +78,7 @@ class BoxView {
     bool contiguous = false;   // all integers from least to most occur
     double low = 0, high = 0;  // reals
     bool nan = false;
+    bool poison = false;  // may hang on a read outside its table: then it is what the nearest elements make of it
   };
   const Value& value(int node) const { return values_[size_t(node)]; }
   void evaluateMixed();
@@ -86,7 +92,9 @@ class BoxView {
   Value compareReals(int n) const;
   Value read(int n) const;
   Value affine(int n) const;
+  Value comparison(int n) const;
   bool independent(int a, int b) const;
+  bool withoutGaps(int64_t a, int64_t b) const;
 
   const Bounds& bounds_;
   const Program& program_;

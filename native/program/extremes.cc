@@ -9,20 +9,12 @@ namespace fused_attention {
 ExtremesPyramid::ExtremesPyramid(const Cell* values, std::vector<uint8_t> poison, int64_t count, Type type)
     : values_(values), poison_(std::move(poison)), type_(type) {
   if (count <= 0) return;
-  if (type_ != Type::real) {
-    int32_t least = values[0].integer, most = values[0].integer;
-    for (int64_t t = 1; t < count; ++t) {
-      least = std::min(least, values[t].integer);
-      most = std::max(most, values[t].integer);
-    }
-    hasSets_ = int64_t(most) - least < 64;
-    base_ = least;
-  }
   const int64_t stretch = int64_t{1} << kLowest;
   std::vector<Extremes> level(size_t((count + stretch - 1) / stretch));
-  for (size_t t = 0; t < level.size(); ++t) {
-    const int64_t begin = int64_t(t) * stretch;
-    for (int64_t k = begin; k < std::min(begin + stretch, count); ++k) join(level[t], one(k));
+  if (type_ == Type::real || !poison_.empty()) {
+    for (int64_t t = 0; t < count; ++t) join(level[size_t(t / stretch)], one(t));
+  } else {
+    buildIntegers(count, level);
   }
   levels_.push_back(std::move(level));
   while (levels_.back().size() > 1) {
@@ -30,6 +22,35 @@ ExtremesPyramid::ExtremesPyramid(const Cell* values, std::vector<uint8_t> poison
     std::vector<Extremes> next((below.size() + 1) / 2);
     for (size_t t = 0; t < below.size(); ++t) join(next[t / 2], below[t]);
     levels_.push_back(std::move(next));
+  }
+}
+
+/// The first level without looking at what integers cannot be; and where they lie within 64 values, their sets.
+void ExtremesPyramid::buildIntegers(int64_t count, std::vector<Extremes>& level) {
+  const int64_t stretch = int64_t{1} << kLowest;
+  int32_t least = values_[0].integer, most = least;
+  for (size_t t = 0; t < level.size(); ++t) {
+    const int64_t begin = int64_t(t) * stretch, end = std::min(begin + stretch, count);
+    int32_t low = values_[begin].integer, high = low;
+    for (int64_t k = begin + 1; k < end; ++k) {
+      low = std::min(low, values_[k].integer);
+      high = std::max(high, values_[k].integer);
+    }
+    Extremes& e = level[t];
+    e.least.integer = low;
+    e.most.integer = high;
+    e.any = true;
+    least = std::min(least, low);
+    most = std::max(most, high);
+  }
+  hasSets_ = int64_t(most) - least < 64;
+  base_ = least;
+  if (!hasSets_) return;
+  for (size_t t = 0; t < level.size(); ++t) {
+    const int64_t begin = int64_t(t) * stretch, end = std::min(begin + stretch, count);
+    uint64_t set = 0;
+    for (int64_t k = begin; k < end; ++k) set |= uint64_t{1} << (int64_t(values_[k].integer) - least);
+    level[t].set = set;
   }
 }
 
@@ -42,7 +63,7 @@ Extremes ExtremesPyramid::one(int64_t index) const {
     e.any = !e.nan;
   } else {
     e.any = true;
-    if (hasSets_) e.set = uint64_t{1} << (values_[index].integer - base_);
+    if (hasSets_) e.set = uint64_t{1} << (int64_t(values_[index].integer) - base_);
   }
   return e;
 }

@@ -31,6 +31,7 @@ class ExtremesPyramid {
  private:
   static constexpr int kLowest = 3;  // the first level stands for 8 values
 
+  void buildIntegers(int64_t count, std::vector<Extremes>& level);
   Extremes one(int64_t index) const;
   void join(Extremes& sum, const Extremes& other) const;
 

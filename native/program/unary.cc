@@ -99,11 +99,11 @@ class Evaluator {
   }
 
   Column& count(Column& out, int64_t first, int64_t share) {
-    for (size_t t = 0; t < count_; ++t) {
-      const int64_t value = first + int64_t(t) / share;
-      if (value != int32_t(value)) overflow(program_, value);
-      out.cells[t].integer = int32_t(value);
-    }
+    const int64_t last = first + (int64_t(count_) - 1) / share;
+    if (first != int32_t(first)) overflow(program_, first);
+    if (count_ > 0 && last != int32_t(last)) overflow(program_, last);
+    for (size_t t = 0; t < count_; ++t)
+      out.cells[t].integer = int32_t(first + (share == 1 ? int64_t(t) : int64_t(t) / share));
     return out;
   }
 
@@ -128,6 +128,7 @@ class Evaluator {
       out.poison.assign(count_, 1);
       return;
     }
+    if (node.arity == 1) return readRow(table, operand(node, 0), out);
     for (size_t t = 0; t < count_; ++t) {
       int64_t place = 0;
       bool inside = true;
@@ -140,6 +141,22 @@ class Evaluator {
       if (inside) continue;
       out.poison.resize(count_);
       out.poison[t] = 1;
+    }
+  }
+
+  /// The same for tables of one axis, which most are.
+  void readRow(const Table& table, const Column& index, Column& out) {
+    const int64_t size = table.shape[0];
+    bool inside = true;
+    for (size_t t = 0; t < count_; ++t) {
+      const int64_t at = index.cells[t].integer;
+      inside &= at >= 0 && at < size;
+      out.cells[t] = table.cells[size_t(std::clamp<int64_t>(at, 0, size - 1))];
+    }
+    if (inside) return;
+    out.poison.resize(count_);
+    for (size_t t = 0; t < count_; ++t) {
+      out.poison[t] |= index.cells[t].integer < 0 || index.cells[t].integer >= size;
     }
   }
 

@@ -22,9 +22,13 @@ class Mapper {
         columns_((place.keys + tileKeys - 1) / tileKeys),
         states_(size_t((place.queries + tileQueries - 1) / tileQueries * columns_)) {}
 
-  std::vector<TileState> map() {
+  std::vector<TileState> map(bool diagonals) {
     const int64_t rows = int64_t(states_.size()) / columns_;
-    divide({0, rows}, {0, columns_});
+    if (diagonals && tileQueries_ == tileKeys_) {
+      alongDiagonals(rows);
+    } else {
+      divide({0, rows}, {0, columns_});
+    }
     return std::move(states_);
   }
 
@@ -32,6 +36,40 @@ class Mapper {
   static Range halves(Range range, int which) {
     const int64_t middle = (range.begin + range.end) / 2;
     return which == 0 ? Range{range.begin, middle} : Range{middle, range.end};
+  }
+
+  /// Tiles along a diagonal are alike; but for shorter ones at the ends.
+  void alongDiagonals(int64_t rows) {
+    const int64_t fullRows = place_.queries / tileQueries_, fullColumns = place_.keys / tileKeys_;
+    if (fullRows > 0 && fullColumns > 0) {
+      // states[column - row + fullRows - 1]
+      std::vector<TileState> states(size_t(fullRows + fullColumns - 1));
+      for (int64_t at = 0; at < int64_t(states.size()); ++at) {
+        const int64_t distance = at - (fullRows - 1);
+        const int64_t row = std::max<int64_t>(0, -distance);
+        states[size_t(at)] = stateOf(row, row + distance);
+      }
+      for (int64_t row = 0; row < fullRows; ++row) {
+        std::copy_n(states.begin() + (fullRows - 1 - row), fullColumns, states_.begin() + row * columns_);
+      }
+    }
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t column = row < fullRows ? fullColumns : 0; column < columns_; ++column) {
+        states_[size_t(row * columns_ + column)] = stateOf(row, column);
+      }
+    }
+  }
+
+  TileState stateOf(int64_t row, int64_t column) {
+    const Range rows{row * tileQueries_, std::min((row + 1) * tileQueries_, place_.queries)};
+    const Range columns{column * tileKeys_, std::min((column + 1) * tileKeys_, place_.keys)};
+    return stateOf(ask(rows, columns), rows, columns);
+  }
+
+  TileState stateOf(const Verdict& verdict, Range rows, Range columns) {
+    if (verdict.never()) return TileState::none;
+    if (verdict.always()) return TileState::full;
+    return verdict.certain ? TileState::partial : settle(rows, columns);
   }
 
   Verdict ask(Range rows, Range columns) {
@@ -58,8 +96,17 @@ class Mapper {
     if (verdict.never()) return;  // as the states are to begin with
     if (verdict.always()) return fill(tilesQ, tilesK, TileState::full);
     const int64_t down = tilesQ.end - tilesQ.begin, across = tilesK.end - tilesK.begin;
-    if (down == 1 && across == 1)
-      return fill(tilesQ, tilesK, verdict.certain ? TileState::partial : settle(rows, columns));
+    constexpr int64_t few = 4;
+    if (down <= few && across <= few) {
+      // Row by row, so that a row's values are looked up once.
+      for (int64_t row = tilesQ.begin; row < tilesQ.end; ++row) {
+        for (int64_t column = tilesK.begin; column < tilesK.end; ++column) {
+          TileState& state = states_[size_t(row * columns_ + column)];
+          state = down == 1 && across == 1 ? stateOf(verdict, rows, columns) : stateOf(row, column);
+        }
+      }
+      return;
+    }
     if (down >= across) {
       for (int which = 0; which < 2; ++which) divide(halves(tilesQ, which), tilesK);
     } else {
@@ -124,7 +171,7 @@ std::vector<TileState> blockMap(const Problem& problem, int64_t batch, int64_t h
     const Place place{batch,          sequence.queries,   sequence.keys, queryStart(problem, sequence),
                       problem.headsQ, problem.groupSize()};
     const UnaryValues values(problem.mask, place);
-    states = Mapper(values.bounds(), head, place, tileQueries, tileKeys).map();
+    states = Mapper(values.bounds(), head, place, tileQueries, tileKeys).map(values.bounds().onlyDistance());
   }
   if (tensors) {
     for (TileState& state : states) state = std::min(state, TileState::partial);
