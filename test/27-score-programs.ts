@@ -4,90 +4,16 @@
 import './helpers/seven-threads.js';
 import test from 'ava';
 import { alibi, AttentionError, attentionSync, causal, score, Tensor } from '../lib/index.js';
-import { compileProgram } from '../lib/program/compile.js';
-import { attendHead } from './reference/attention.js';
-import { actualOf, bitsOf, run } from './reference/call.js';
+import { bitsOf, run } from './reference/call.js';
 import { describe, type Case } from './reference/case.js';
-import { differences } from './reference/check.js';
-import { headsOf } from './reference/expected.js';
-import { draw, usual, type Topic } from './reference/grid.js';
-import { interpretAll, poison, valuesFor } from './reference/interpreter.js';
-import {
-  callWith,
-  fromZero,
-  hideBy,
-  libraryMask,
-  libraryScore,
-  limitsOf,
-  maskFor,
-  pairOf,
-} from './reference/program-case.js';
-import { randomProgram, type RandomProgram } from './reference/random-program.js';
+import type { Topic } from './reference/grid.js';
+import { callWith } from './reference/program-case.js';
+import { caseOf, scoreFor, smooth, smoothProgram, wrongScores } from './reference/program-scores.js';
+import type { RandomProgram } from './reference/random-program.js';
 import { Random } from './reference/random.js';
 import { valuesOf } from './reference/values.js';
 
 const topics: Topic[] = ['scores', 'masks', 'lengths', 'decode', 'long', 'anything'];
-
-/** A case in float32 with enough components for the bound to hold what a program's own roundings add. */
-function caseOf(topic: Topic, seed: number, exact: boolean): Case {
-  const drawn = draw(topic, seed, usual);
-  const one: Case = {
-    ...drawn,
-    dimQk: 16 + (drawn.dimQk % 16),
-    storage: { query: 'plain', key: 'plain', value: 'plain' },
-    dtypes: { query: 'float32', key: 'float32', value: 'float32' },
-    outputDtype: null,
-    lse: true,
-  };
-  // Products of small integers and a power of two: the score that the program gets has no error.
-  return exact ? { ...one, scores: 'ties', scale: 0.25, softcap: null } : { ...one, scores: 'normal', scale: null };
-}
-
-class Unfit extends Error {}
-
-/** What is wrong with a case under programs; null where the programs' values are of no use to compare. */
-function wrongScores(drawn: Case, make: (one: Case) => RandomProgram, seed: number, masked: boolean): string[] | null {
-  const values = valuesOf(drawn);
-  const one = fromZero(drawn, values);
-  const program = make(one);
-  const { graph } = compileProgram('score', program.source, program.kinds, program.grid);
-  const parameters = valuesFor(graph, program.parameters);
-  const heads = headsOf(one, values);
-  const mask = masked ? maskFor(one, values, seed, 2) : undefined;
-  if (mask !== undefined) hideBy(one, values, heads, mask);
-  try {
-    const results = heads.map((list, s) =>
-      list.map((head, h) => {
-        head.score = (given, row, column) => {
-          const pair = pairOf(one, values.sequences[s]!, h, row, column, Math.fround(given));
-          const outcomes = interpretAll(graph, pair, parameters);
-          const value = outcomes[graph.result]!;
-          if (value === poison || Number.isNaN(value) || value === Infinity) throw new Unfit();
-          let magnitude = 0;
-          outcomes.forEach((outcome, n) => {
-            const finite = typeof outcome === 'number' && Number.isFinite(outcome);
-            if (finite && graph.nodes[n]!.type === 'real') magnitude = Math.max(magnitude, Math.abs(outcome));
-          });
-          return { value: value as number, magnitude: 4 * magnitude };
-        };
-        return attendHead(head);
-      }),
-    );
-    const programs = { score: libraryScore(program), ...(mask === undefined ? {} : { mask: libraryMask(mask) }) };
-    const wrong = differences(one, { heads, results, lp: null }, actualOf(one, run(callWith(one, values, programs))));
-    return wrong.length === 0 ? [] : [...wrong, program.source, describe(one)];
-  } catch (error) {
-    if (error instanceof Unfit) return null;
-    if (error instanceof AttentionError && error.code === 'ERR_OUT_OF_RANGE' && error.expected?.includes('int32')) {
-      return null;
-    }
-    throw error;
-  }
-}
-
-/** Steps after functions that are only right to a few units in the last place: either side of a step is right. */
-const unstable = (source: string): boolean =>
-  /Math\.(exp|log|log2|tanh|sin|cos|pow)/.test(source) && /Math\.(floor|ceil|trunc|sign)/.test(source);
 
 for (const topic of topics) {
   test(`${topic}: random programs`, (t) => {
@@ -95,13 +21,7 @@ for (const topic of topics) {
     for (let n = 0; n < 40; n++) {
       const drawn = caseOf(topic, 271_000 + n, true);
       if (Math.max(drawn.keys, ...(drawn.lengthsKv ?? [])) > 1200) continue;
-      const make = (one: Case): RandomProgram => {
-        const limits = limitsOf(one, valuesOf(one), 1 + (n % 4));
-        for (let seed = 272_000 + 50 * n; ; seed++) {
-          const program = randomProgram('score', seed, limits);
-          if (!unstable(program.source)) return program;
-        }
-      };
+      const make = (one: Case): RandomProgram => scoreFor(one, 272_000 + 50 * n, 1 + (n % 4));
       const wrong = wrongScores(drawn, make, 273_000 + n, n % 2 === 0);
       if (wrong === null) continue;
       some++;
@@ -111,27 +31,11 @@ for (const topic of topics) {
   });
 }
 
-/** Programs that are as smooth as their score. */
-const smooth: [string, Record<string, number>][] = [
-  ['(s, i, j) => s - 0.125 * (i - j)', {}],
-  ['(s, i, j, { slope }) => s - slope * Math.abs(i - j)', { slope: 0.3 }],
-  ['(s) => 2 * Math.tanh(s / 2)', {}],
-  ['(s) => s * Math.exp(-Math.abs(s))', {}],
-  ['(s, i, j, { h, nkv }) => s * Math.log(1 + nkv) / (1 + h)', {}],
-  ['(s, i, j) => (i + j) % 3 === 0 ? s : -Infinity', {}],
-  ['(s, i, j, { h }) => Math.min(s, 0.5) + (j % 8 === h ? 1 : 0)', {}],
-];
-
 for (const topic of topics) {
   test(`${topic}: smooth programs after any softcap and scale`, (t) => {
     let some = 0;
     for (let n = 0; n < 28; n++) {
-      const [source, parameters] = smooth[n % smooth.length]!;
-      const kinds = Object.fromEntries(
-        Object.keys(parameters).map((name) => [name, { type: 'real', rank: 0 } as const]),
-      );
-      const program: RandomProgram = { kind: 'score', source, parameters, kinds, grid: undefined };
-      const wrong = wrongScores(caseOf(topic, 274_000 + n, false), () => program, 275_000 + n, n % 3 === 0);
+      const wrong = wrongScores(caseOf(topic, 274_000 + n, false), () => smoothProgram(n), 275_000 + n, n % 3 === 0);
       if (wrong === null) continue;
       some++;
       t.deepEqual(wrong, []);

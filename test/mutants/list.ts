@@ -9,6 +9,10 @@ export interface Mutant {
 }
 
 const visibility = 'native/tiles/visibility.cc';
+const map = 'native/cpu/mask_map.cc';
+const bits = 'native/cpu/visible_bits.cc';
+const program = 'native/cpu/program.inl';
+const tiles = 'native/cpu/tile_program.cc';
 const kernels = 'native/cpu/kernels.inl';
 const tree = 'native/cpu/chunk_tree.cc';
 const forward = 'native/cpu/forward.cc';
@@ -19,40 +23,58 @@ const results = 'native/cpu/results.cc';
 export const mutants: Mutant[] = [
   // Visibility: boundaries of runs, bits, grids.
   {
-    name: 'visibility: full runs one key too long',
+    name: 'visibility: full runs are one key short',
     file: visibility,
-    search: 'clip(last + band.low, first + band.high + 1, within)',
-    replacement: 'clip(last + band.low, first + band.high + 2, within)',
+    search: 'if (verdict.always()) return append(out_, first_, range, true);',
+    replacement: 'if (verdict.always()) return append(out_, first_, {range.begin, range.end - 1}, true);',
   },
   {
-    name: 'visibility: runs of a box miss its last key',
-    file: visibility,
-    search: 'clip(first + band.low, last + band.high + 1, within)',
-    replacement: 'clip(first + band.low, last + band.high, within)',
+    name: 'map: partial runs miss their last key',
+    file: map,
+    search: 'from[piece.end - piece.begin - 1] == 0) --piece.end;',
+    replacement: 'from[piece.end - piece.begin - 1] == 0) --piece.end;\n        --piece.end;',
   },
   {
-    name: 'visibility: runs of a box start one key late',
-    file: visibility,
-    search: 'clip(first + band.low, last + band.high + 1, within)',
-    replacement: 'clip(first + band.low + 1, last + band.high + 1, within)',
+    name: 'map: partial runs start one key late',
+    file: map,
+    search: 'while (piece.begin < piece.end && *from == 0) ++from, ++piece.begin;',
+    replacement: 'while (piece.begin < piece.end && *from == 0) ++from, ++piece.begin;\n        ++from, ++piece.begin;',
+  },
+  {
+    name: 'map: what some see counts as seen by all',
+    file: map,
+    search: 'if (seen == Seen::all) {',
+    replacement: 'if (seen != Seen::none) {',
+  },
+  {
+    name: 'map: heads share one map though the mask tells them apart',
+    file: map,
+    search: '(given.mask->depends(given.mask->result()) & onHead) && !readsTensors;',
+    replacement: '(given.mask->depends(given.mask->result()) & onHead) && !readsTensors && false;',
+  },
+  {
+    name: 'map: bits of a run that starts before the tile',
+    file: 'native/cpu/task_programs.cc',
+    search: 'words(run) + (part.begin - run.begin)',
+    replacement: 'words(run) + 0 * (part.begin - run.begin)',
   },
   {
     name: 'visibility: a query does not see its own right end',
-    file: visibility,
-    search: 'position + problem_.band.high + 1, {0, sequence_.keys}',
-    replacement: 'position + problem_.band.high, {0, sequence_.keys}',
+    file: program,
+    search: 'INTEGER_BINARY(LeInteger, a <= b)',
+    replacement: 'INTEGER_BINARY(LeInteger, a < b)',
   },
   {
     name: 'visibility: mask grids of one head for all',
-    file: visibility,
+    file: bits,
     search: 'start + lanes.head[t] * layout.head + lanes.row[t] * layout.row',
     replacement: 'start + lanes.row[t] * layout.row',
   },
   {
     name: 'visibility: mask grids of the first batch entry for all',
-    file: visibility,
-    search: 'layout.offset + sequence_.batch * layout.batch + keys.begin * layout.column',
-    replacement: 'layout.offset + keys.begin * layout.column',
+    file: bits,
+    search: '(*masks_)[m] + layout.offset + sequence_.batch * layout.batch',
+    replacement: '(*masks_)[m] + layout.offset',
   },
   {
     name: 'visibility: a tile counts as full when part of it is',
@@ -71,6 +93,56 @@ export const mutants: Mutant[] = [
     file: kernels,
     search: 'const Float hidden = broadcast(-__builtin_inff());',
     replacement: 'const Float hidden = broadcast(-10000.0f);',
+  },
+
+  // Programs: their vectors, registers and units.
+  {
+    name: 'programs: scores stay in natural units',
+    file: 'native/cpu/tile_code.cc',
+    search: 'float(std::numbers::log2e)',
+    replacement: '1.0f',
+  },
+  {
+    name: 'programs: every lane is the first query',
+    file: tiles,
+    search: 'byQuery[lanes.row[t]]',
+    replacement: 'byQuery[lanes.row[0 * t]]',
+  },
+  {
+    name: 'programs: every lane is of the first head',
+    file: tiles,
+    search: 'unary_->scalar(source.node, lanes.head[t])',
+    replacement: 'unary_->scalar(source.node, lanes.head[0 * t])',
+  },
+  {
+    name: 'programs: every tile has the first keys',
+    file: tiles,
+    search: ') + tile.keys.begin;',
+    replacement: ') + 0 * tile.keys.begin;',
+  },
+  {
+    name: 'programs: every strip has the first keys of its tile',
+    file: program,
+    search: 'return run.keyVectors[index] + first;',
+    replacement: 'return run.keyVectors[index] + 0 * first;',
+  },
+  {
+    name: 'programs: booleans of keys are taken as they come',
+    file: program,
+    search: 'if constexpr (Boolean) return asFloat(-asInt(broadcastCell(at + key)));',
+    replacement: 'if constexpr (Boolean) return asFloat(asInt(broadcastCell(at + key)));',
+  },
+  {
+    name: 'programs: a register is given away while it is read',
+    file: 'native/cpu/tile_code.cc',
+    search: 'lastUse[size_t(o.index)] = std::max(lastUse[size_t(o.index)], i);',
+    replacement: 'lastUse[size_t(o.index)] = i;',
+  },
+  {
+    name: 'programs: quotients are not moved off whole numbers',
+    file: program,
+    search: 'truncated((wide + halfWithSign(wide)) * reciprocal)',
+    replacement: 'truncated(wide * reciprocal)',
   },
 
   // Rescale: what was accumulated before a larger score came.
