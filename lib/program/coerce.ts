@@ -140,7 +140,8 @@ export function realOf(reading: Reading, value: Data, place: Place): Id {
   switch (value.kind) {
     case 'literal':
       if (kind === 'mask' && !isFloat32(value.value)) {
-        reading.fail(place, `${value.value}`, `a float32 number, such as Math.fround(${value.value})`);
+        const { start = place.start } = value;
+        reading.fail({ start }, `${value.value}`, `a float32 number, such as Math.fround(${value.value})`);
       }
       return nodes.constant('real', value.value);
     case 'quotient':

@@ -59,6 +59,8 @@ function evaluateDeeper(names: Names, scope: Scope, expression: Expression): Val
     }
     case 'CallExpression':
       return evaluateCall(names, scope, expression);
+    case 'ChainExpression':
+      return names.fail(expression, 'an optional property or call', 'a plain property or call');
     case 'AssignmentExpression':
       return evaluateAssignment(names, scope, expression);
     case 'UpdateExpression':
@@ -76,7 +78,7 @@ export function describeSyntax(type: string): string {
 
 function evaluateLiteral(names: Names, expression: Acorn.Literal): Value {
   const { value } = expression;
-  if (typeof value === 'number') return literal(value);
+  if (typeof value === 'number') return { kind: 'literal', value, start: expression.start };
   if (typeof value === 'boolean') return node(names.builder.nodes.boolean(value));
   return names.fail(expression, String(expression.raw).slice(0, 40), 'numbers and booleans only');
 }
@@ -249,17 +251,14 @@ function evaluateSequence(names: Names, scope: Scope, { expressions }: Acorn.Seq
 }
 
 function evaluateCall(names: Names, scope: Scope, expression: Acorn.CallExpression): Value {
-  const { callee, optional } = expression;
-  if (optional) names.fail(expression, 'an optional call', 'a plain call');
-  const target = evaluate(names, scope, callee);
+  const target = evaluate(names, scope, expression.callee);
   const args = expression.arguments.map((argument) => evaluate(names, scope, argument));
   return call(names, target, args, expression);
 }
 
 /** `x.name`, or `x['name']`. */
 function propertyName(names: Names, expression: Acorn.MemberExpression): string {
-  const { property, computed, optional } = expression;
-  if (optional) names.fail(expression, 'an optional property', 'a plain property');
+  const { property, computed } = expression;
   if (!computed && property.type === 'Identifier') return property.name;
   if (computed && property.type === 'Literal' && typeof property.value === 'string') return property.value;
   return names.fail(property, 'a computed property', 'a name; tables are read by call, as in ids(i)');

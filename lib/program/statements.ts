@@ -6,6 +6,7 @@ import { describeSyntax, evaluate, fork, memberOf, runExpression } from './expre
 import type { Names } from './expressions.js';
 import type { Id } from './nodes.js';
 import { Scope, notYet, unassigned } from './scope.js';
+import { isData, nameOf } from './values.js';
 import type { Value } from './values.js';
 
 /** Statements that are still to be run. */
@@ -43,6 +44,9 @@ function run(names: Names, first: Rest | undefined): Value | undefined {
       case 'ReturnStatement':
         if (!statement.argument) names.fail(statement, 'a return of nothing', 'a value');
         value = evaluate(names, scope, statement.argument);
+        if (!isData(value)) {
+          names.fail(statement.argument, `${nameOf(value)} as the result`, 'a boolean or a number');
+        }
         break;
       case 'BlockStatement': {
         const inner = new Scope(scope);

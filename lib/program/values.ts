@@ -9,6 +9,8 @@ export type Value = Literal | NodeValue | Quotient | Choice | Table | Context | 
 export interface Literal {
   readonly kind: 'literal';
   readonly value: number;
+  /** Where it is written, unless it was computed. */
+  readonly start?: number;
 }
 
 export interface NodeValue {
