@@ -220,6 +220,9 @@ Bounds::Bounds(const UnaryValues& values) : values_(values) {
   findForms();
   findParts();
   findDistances();
+  for (const auto* nodes : {&query_, &key_, &mixed_}) {
+    for (const int n : *nodes) positions_ |= forms_[size_t(n)].is;
+  }
   const Place& place = values.place();
   if (place.queries == 0 || place.keys == 0) return;
   for (size_t n = 0; n < count; ++n) {
@@ -410,19 +413,47 @@ BoxView::BoxView(const Bounds& bounds, int64_t head)
 
 void BoxView::setRows(Range rows) {
   rows_ = rows;
-  for (const int n : bounds_.query_) values_[size_t(n)] = leaf(n, rows);
+  place(bounds_.query_, rows);
 }
 
 void BoxView::setColumns(Range columns) {
   columns_ = columns;
-  for (const int n : bounds_.key_) values_[size_t(n)] = leaf(n, columns);
+  place(bounds_.key_, columns);
+}
+
+void BoxView::place(const std::vector<int>& nodes, Range range) {
+  changed_ |= bounds_.positions_;
+  for (const int n : nodes) {
+    Value& value = values_[size_t(n)];
+    const ExtremesPyramid* pyramid = bounds_.pyramids_[size_t(n)].get();
+    if (!pyramid || !pyramid->hasSets()) {
+      value = leaf(n, range);
+      changed_ = true;
+      continue;
+    }
+    // The common case, field by field: most boxes of one side hold the values that the last one held.
+    const Extremes found = pyramid->over(range);
+    const int low = std::countr_zero(found.set);
+    const int64_t least = pyramid->base() + low, most = pyramid->base() + 63 - std::countl_zero(found.set);
+    const uint64_t set = found.set >> low;
+    if (value.hasSet && value.least == least && value.set == set && value.poison == found.poison) continue;
+    value.least = least;
+    value.most = most;
+    value.set = set;
+    value.hasSet = value.ends = true;
+    value.contiguous = (set & (set + 1)) == 0;
+    value.poison = found.poison;
+    changed_ = true;
+  }
 }
 
 Verdict BoxView::verdict() {
+  if (!changed_) return last_;
+  changed_ = false;
   evaluateMixed();
   const Value& result = values_.back();
-  if (result.poison) return {};
-  return {result.least == 0, result.most == 1, result.ends};
+  last_ = result.poison ? Verdict{} : Verdict{result.least == 0, result.most == 1, result.ends};
+  return last_;
 }
 
 void BoxView::evaluateMixed() {
@@ -688,7 +719,7 @@ Value BoxView::read(int n) const {
   const Node& node = program_.node(n);
   const Table& table = program_.table(int(node.value));
   constexpr int64_t few = 256;
-  const Value* index[3];
+  const Value* index[3] = {};
   Value clamped[3];
   int64_t count = 1;
   bool all = true, poison = false;
@@ -740,18 +771,21 @@ Value BoxView::read(int n) const {
     v = first ? one : either(v, one, table.type);
     first = false;
   };
-  const auto walk = [&](const auto& self, int axis, int64_t place) -> void {
-    for (int64_t x = index[axis]->least; x <= index[axis]->most; ++x) {
-      if (!member(*index[axis], x)) continue;
-      const int64_t next = place * table.shape[axis] + x;
-      if (axis + 1 == node.arity) {
-        take(next);
-      } else {
-        self(self, axis + 1, next);
+  // Three axes for all: those that the table lacks are of length 1.
+  const Value only = exactly(0);
+  const Value& x = *index[0];
+  const Value& y = node.arity > 1 ? *index[1] : only;
+  const Value& z = node.arity > 2 ? *index[2] : only;
+  const int64_t ySize = node.arity > 1 ? table.shape[1] : 1, zSize = node.arity > 2 ? table.shape[2] : 1;
+  for (int64_t a = x.least; a <= x.most; ++a) {
+    if (!member(x, a)) continue;
+    for (int64_t b = y.least; b <= y.most; ++b) {
+      if (!member(y, b)) continue;
+      for (int64_t c = z.least; c <= z.most; ++c) {
+        if (member(z, c)) take((a * ySize + b) * zSize + c);
       }
     }
-  };
-  walk(walk, 0, 0);
+  }
   v.ends = all || isSingle(v);
   v.poison = poison;
   return v;

@@ -54,6 +54,7 @@ class Bounds {
   std::vector<Form> forms_;
   std::vector<Part> parts_;
   bool onlyDistance_ = false;
+  bool positions_ = false;                        // positions themselves are read, not only vectors
   std::vector<int> fixed_, query_, key_, mixed_;  // nodes to evaluate, in order
   std::vector<std::unique_ptr<const ExtremesPyramid>> pyramids_;
 };
@@ -71,12 +72,18 @@ class BoxView {
 
   /// What may come out of a node.
   struct Value {
-    int64_t least = 0, most = 0;  // integers; booleans 0 and 1
-    uint64_t set = 0;             // bit v - least, where known
+    union {
+      int64_t least = 0;  // integers; booleans 0 and 1
+      double low;         // reals
+    };
+    union {
+      int64_t most = 0;
+      double high;
+    };
+    uint64_t set = 0;  // bit v - least, where known
     bool hasSet = false;
-    bool ends = false;         // least and most occur, and so does every member of the set
-    bool contiguous = false;   // all integers from least to most occur
-    double low = 0, high = 0;  // reals
+    bool ends = false;        // least and most occur, and so does every member of the set
+    bool contiguous = false;  // all integers from least to most occur
     bool nan = false;
     bool poison = false;  // may hang on a read outside its table: then it is what the nearest elements make of it
   };
@@ -85,6 +92,7 @@ class BoxView {
   void evaluateNode(int node);
 
  private:
+  void place(const std::vector<int>& nodes, Range range);
   Value leaf(int n, Range range) const;
   Value operation(int n) const;
   Value integers(int n) const;
@@ -101,6 +109,8 @@ class BoxView {
   int64_t head_;
   Range rows_, columns_;
   std::vector<Value> values_;
+  Verdict last_;
+  bool changed_ = true;  // since the last verdict
 };
 
 }  // namespace fused_attention

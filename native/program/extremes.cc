@@ -87,6 +87,11 @@ void ExtremesPyramid::join(Extremes& sum, const Extremes& other) const {
 }
 
 Extremes ExtremesPyramid::over(Range range) const {
+  const uint64_t length = uint64_t(range.end - range.begin);
+  if (std::has_single_bit(length) && (uint64_t(range.begin) & (length - 1)) == 0 && length >> kLowest) {
+    const size_t level = size_t(std::countr_zero(length)) - kLowest;
+    if (level < levels_.size()) return levels_[level][size_t(range.begin >> (kLowest + int(level)))];
+  }
   Extremes sum;
   int64_t at = range.begin;
   while (at < range.end) {
