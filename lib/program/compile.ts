@@ -6,7 +6,7 @@ import { contextFields, lowerProgram } from './lower.js';
 import type { ParameterKind, ParameterKinds } from './lower.js';
 import { parseProgram } from './parse.js';
 import { wholeProblem } from './problem.js';
-import { sourceOf } from './source.js';
+import { checkLimits, sourceOf } from './source.js';
 
 export type { ParameterKind } from './lower.js';
 
@@ -40,6 +40,7 @@ export function compileProgram(
   const key = `${kind} ${grid?.join('x') ?? ''} ${keyOf(kinds)}\n${source}`;
   let compiled = kept.get(key);
   if (compiled === undefined) {
+    checkLimits(source);
     checkNames(kinds);
     compiled = { graph: lowerProgram(kind, source, parseProgram(source), kinds, grid), source };
     const [oldest] = kept.keys();
@@ -52,10 +53,12 @@ export function compileProgram(
 }
 
 function keyOf(kinds: ParameterKinds): string {
-  const names = Object.keys(kinds).sort();
-  return JSON.stringify(
-    names.map((name) => [name, kinds[name]!.type, kinds[name]!.rank] satisfies [string, ...unknown[]]),
-  );
+  let key = '';
+  for (const name of Object.keys(kinds).sort()) {
+    const { type, rank } = kinds[name]!;
+    key += `${type} ${rank} ${name.length} ${name} `;
+  }
+  return key;
 }
 
 function checkNames(kinds: Readonly<Record<string, ParameterKind>>): void {

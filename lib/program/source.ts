@@ -12,14 +12,12 @@ const mostNested = 200;
 
 const giveText = 'a function whose text the engine knows; give the program as a string instead';
 
-/** The text of a function, without calling it or reading its properties; or the string itself, within the limits. */
+/** The text of a function, without calling it or reading its properties; or the string itself. */
 export function sourceOf(program: unknown): string {
   if (typeof program !== 'function' && typeof program !== 'string') {
     throw invalidType('program', 'a function or a string', program);
   }
-  const source = typeof program === 'string' ? program : textOf(program);
-  checkLimits(source);
-  return source;
+  return typeof program === 'string' ? program : textOf(program);
 }
 
 function textOf(program: object): string {
@@ -41,7 +39,8 @@ const separators = new Set([',', ';']);
 const token =
   /\s+|\/\/[^\n\r\u2028\u2029]*|\/\*[^]*?\*\/|"(?:[^"\\\n\r]|\\[^])*"|'(?:[^'\\\n\r]|\\[^])*'|[\w$\\\u0080-\uffff]+|=>|\*\*|[=!]==?|[<>]=|<!--|-->|[^]/uy;
 
-function checkLimits(source: string): void {
+/** Refuses what would cost a parser too much time, or more stack than there is. */
+export function checkLimits(source: string): void {
   if (source.length > mostCharacters) {
     throw wholeProblem(`one of ${source.length}`, `a program of at most ${mostCharacters} characters`);
   }

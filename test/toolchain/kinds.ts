@@ -1,6 +1,5 @@
 // Parameters that the programs of this folder are given, and a printable form of the graphs.
 
-import { inspect } from 'node:util';
 import { compileProgram } from '../../lib/program/compile.js';
 import type { ParameterKind } from '../../lib/program/compile.js';
 import type { Graph } from '../../lib/program/graph.js';
@@ -39,7 +38,9 @@ function kindOf(value: number | TableValue): ParameterKind {
 
 /** All of a graph, the sign of zero included. */
 export function printed(graph: Graph): string {
-  return inspect(graph, { depth: null, maxArrayLength: null });
+  const exact = (_: string, value: unknown): unknown =>
+    typeof value === 'number' && (!Number.isFinite(value) || Object.is(value, -0)) ? `${1 / value} ${value}` : value;
+  return JSON.stringify(graph, exact);
 }
 
 /** The graph of one of the programs, given as a function or a text. */

@@ -33,14 +33,19 @@ async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
   }
 }
 
-/** The texts after a tool that turns code into code. */
-function through(tool: (code: string) => Promise<string> | string, extension = 'mjs'): () => Promise<Texts> {
-  return () =>
-    inFolder(async (folder) => {
-      const module = join(folder, `programs.${extension}`);
-      await writeFile(module, await tool(await readFile(source, 'utf8')));
-      return textsOf(module);
-    });
+type Tool = (code: string) => Promise<string> | string;
+
+/** The texts of a module's programs after a tool that turns code into code. */
+function textsThrough(tool: Tool, code: string): Promise<Texts> {
+  return inFolder(async (folder) => {
+    const module = join(folder, 'programs.mjs');
+    await writeFile(module, await tool(code));
+    return textsOf(module);
+  });
+}
+
+function through(tool: Tool): () => Promise<Texts> {
+  return async () => textsThrough(tool, await readFile(source, 'utf8'));
 }
 
 function typescript(module: 'esnext' | 'commonjs', target: string): () => Promise<Texts> {
@@ -92,3 +97,19 @@ export const tools: Readonly<Record<string, () => Promise<Texts>>> = {
     terser((await esbuild(code, { loader: 'ts', minify: true, format: 'esm' })).code),
   ),
 };
+
+const minifiers: Readonly<Record<string, Tool>> = {
+  esbuild: async (code) => (await esbuild(code, { minify: true })).code,
+  terser,
+  swc: withSwc({ minify: true, jsc: { target: 'es2022', minify: { compress: { passes: 2 }, mangle: true } } }),
+  'terser after esbuild': async (code) => terser((await esbuild(code, { minify: true, format: 'esm' })).code),
+  'swc to ES5': withSwc({ jsc: { target: 'es5' } }),
+};
+
+/** Functions after each minifier, in their order. */
+export async function minified(sources: readonly string[]): Promise<Readonly<Record<string, readonly string[]>>> {
+  const code = `export const programs = [${sources.map((text) => `{ program: ${text} }`).join(',\n')}];`;
+  const found: Record<string, readonly string[]> = {};
+  for (const [name, tool] of Object.entries(minifiers)) found[name] = Object.values(await textsThrough(tool, code));
+  return found;
+}
