@@ -69,7 +69,8 @@ class Mapper {
   TileState stateOf(const Verdict& verdict, Range rows, Range columns) {
     if (verdict.never()) return TileState::none;
     if (verdict.always()) return TileState::full;
-    return verdict.certain ? TileState::partial : settle(rows, columns);
+    const bool pair = rows.end - rows.begin == 1 && columns.end - columns.begin == 1;
+    return verdict.certain || pair ? TileState::partial : settle(rows, columns);
   }
 
   Verdict ask(Range rows, Range columns) {

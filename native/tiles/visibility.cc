@@ -34,32 +34,45 @@ void append(std::vector<Run>& out, size_t first, Range range, bool full) {
 }
 
 /// Finds the runs of one side of a mask program while the other side stays: a range is halved until it is all hidden,
-/// all visible, or mixed everywhere.
+/// all visible, or a granule that is mixed in all of its quarters. Ends of what is mixed are exact.
 template <class Ask>
 class RunFinder {
  public:
   RunFinder(const Ask& ask, std::vector<Run>& out) : ask_(ask), out_(out), first_(out.size()) {}
 
   void find(Range range) {
-    const Verdict verdict = ask_(range);
-    if (verdict.never()) return;
-    if (verdict.always()) return append(out_, first_, range, true);
-    split(range);
+    divide(range);
+    finishMixed();
   }
 
  private:
-  /// Ranges up to here are given up as mixed where all of their quarters are.
+  static constexpr int64_t kGranule = 8;
+  /// Where several ranges of this length turned out as mixed all over, others that look like it are not divided.
   static constexpr int64_t kTile = 128;
+  static constexpr int kMostInVain = 4;
+
+  void divide(Range range) {
+    const Verdict verdict = ask_(range);
+    if (verdict.never() || verdict.always()) return settled(range, verdict);
+    split(range);
+  }
 
   void split(Range range) {
     const int64_t length = range.end - range.begin;
-    if (length == 1) return append(out_, first_, range, false);
-    if (length <= kTile && length >= 4 && mixedThroughout(range)) return append(out_, first_, range, false);
-    // At a power of two, so that parts of neighbouring boxes are the same.
-    const int64_t half = int64_t(std::bit_floor(uint64_t(range.begin ^ (range.end - 1))));
-    const int64_t middle = (range.end - 1) & ~(half - 1);
-    find({range.begin, middle});
-    find({middle, range.end});
+    if (length == 1) return mixed(range);
+    if (length <= kTile && length >= 4 && (length <= kGranule || inVain_ >= kMostInVain) && mixedThroughout(range)) {
+      return mixed(range);
+    }
+    const int64_t before = settled_;
+    for (int which = 0; which < 2; ++which) divide(half(range, which));
+    if (length <= kTile && length > kTile / 2 && settled_ == before) ++inVain_;
+  }
+
+  /// At a power of two, so that parts of neighbouring boxes are the same.
+  static Range half(Range range, int which) {
+    const int64_t step = int64_t(std::bit_floor(uint64_t(range.begin ^ (range.end - 1))));
+    const int64_t middle = (range.end - 1) & ~(step - 1);
+    return which == 0 ? Range{range.begin, middle} : Range{middle, range.end};
   }
 
   bool mixedThroughout(Range range) {
@@ -72,9 +85,67 @@ class RunFinder {
     return true;
   }
 
+  void settled(Range range, const Verdict& verdict) {
+    ++settled_;
+    finishMixed();
+    if (verdict.always()) append(out_, first_, range, true);
+  }
+
+  /// Ranges that are mixed come in order; only the first and the last of those that touch have ends to look for.
+  void mixed(Range range) {
+    if (mixed_.empty()) {
+      range.begin = firstMixed(range);
+      if (range.empty()) return;
+      mixed_ = range;
+    } else {
+      mixed_.end = range.end;
+    }
+    lastPart_ = range;
+  }
+
+  void finishMixed() {
+    if (mixed_.empty()) return;
+    std::vector<Range> after;
+    const Range range{mixed_.begin, lastMixed(lastPart_, after)};
+    mixed_ = {};
+    append(out_, first_, range, false);
+    for (size_t n = after.size(); n-- > 0;) append(out_, first_, after[n], true);
+  }
+
+  /// The first place of a mixed range that is mixed itself. What is visible before it is appended.
+  int64_t firstMixed(Range range) {
+    if (range.end - range.begin == 1) return range.begin;
+    for (int which = 0; which < 2; ++which) {
+      const Range part = half(range, which);
+      const Verdict verdict = ask_(part);
+      if (verdict.always()) append(out_, first_, part, true);
+      if (verdict.never() || verdict.always()) continue;
+      const int64_t at = firstMixed(part);
+      if (at < part.end) return at;
+    }
+    return range.end;
+  }
+
+  /// Where the last such place ends. `after`: what is visible behind it, last first.
+  int64_t lastMixed(Range range, std::vector<Range>& after) {
+    if (range.end - range.begin == 1) return range.end;
+    for (int which = 1; which >= 0; --which) {
+      const Range part = half(range, which);
+      const Verdict verdict = ask_(part);
+      if (verdict.always()) after.push_back(part);
+      if (verdict.never() || verdict.always()) continue;
+      const int64_t at = lastMixed(part, after);
+      if (at > part.begin) return at;
+    }
+    return range.begin;
+  }
+
   const Ask& ask_;
   std::vector<Run>& out_;
   const size_t first_;
+  Range mixed_, lastPart_;
+  int64_t settled_ = 0;
+  int inVain_ = 0;
 };
 
 template <class Ask>

@@ -33,6 +33,8 @@ class Visibility {
 
   /// Appends the runs of keys inside `within` that some query of `rows` may see. Mask tensors are not read: what they
   /// touch is partial. For one query head, or for what all of them see.
+  /// A partial stretch begins and ends with a key that is partial itself; inside it a few full or hidden keys may go
+  /// unnoticed, more of them where the mask is mixed all over.
   void runs(Range rows, Range within, std::vector<Run>& out, int64_t head = Bounds::kAllHeads) const;
 
   /// The same with the roles exchanged: runs of queries inside `within` that may see some key of `keys`.
