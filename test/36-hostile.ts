@@ -213,6 +213,11 @@ const hostile: Readonly<Record<string, string>> = {
   'a huge name': `(i, j) => ${'x'.repeat(19_000)}`,
   'a long string': `(i, j) => "${'x'.repeat(19_000)}"`,
   'a long comment': `(i, j) => i /* ${'*'.repeat(19_000)}`,
+  'comments that never end': `(i, j) => i ${'/* '.repeat(6000)}`,
+  'comments in a row': `(i, j) => i ${'/**/'.repeat(4900)}`,
+  'strings that never end': `(i, j) => i ${'"\\\\\n'.repeat(3900)}`,
+  spaces: `(i, j) => i ${' '.repeat(19_000)}< j`,
+  newlines: `(i, j) => i ${'\n'.repeat(19_000)}< missing`,
   'hidden nesting': `(i, j) => /"/ + ${'!'.repeat(15_000)}i + /"/`,
   'many variables': `(i, j) => { ${Array.from({ length: 600 }, (_, at) => `let x${at}=i;`).join('')} return x0 }`,
   'variables and paths': `(i, j) => { ${Array.from({ length: 500 }, (_, at) => `let x${at}=i;if(i<j)x${at}=j;`).join('')} return x0 }`,
@@ -230,6 +235,8 @@ const hostile: Readonly<Record<string, string>> = {
 
 const graphs = new Set([
   'a long sum',
+  'spaces',
+  'comments in a row',
   'many ifs in a row',
   'many elses',
   'many conditions',

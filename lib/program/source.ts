@@ -37,7 +37,7 @@ const separators = new Set([',', ';']);
 
 /** Whitespace, comments, strings, words and numbers, and operators; enough of a scanner to bound what a parser does. */
 const token =
-  /\s+|\/\/[^\n\r\u2028\u2029]*|\/\*[^]*?\*\/|"(?:[^"\\\n\r]|\\[^])*"|'(?:[^'\\\n\r]|\\[^])*'|[\w$\\\u0080-\uffff]+|=>|\*\*|[=!]==?|[<>]=|<!--|-->|[^]/uy;
+  /\s+|\/\/[^\n\r\u2028\u2029]*|\/\*(?:[^]*?\*\/|[^]*)|"(?:[^"\\\n\r]|\\[^])*"?|'(?:[^'\\\n\r]|\\[^])*'?|[\w$\\\u0080-\uffff]+|=>|\*\*|[=!]==?|[<>]=|<!--|-->|[^]/uy;
 
 /** Refuses what would cost a parser too much time, or more stack than there is. */
 export function checkLimits(source: string): void {
