@@ -18,9 +18,15 @@ export interface Explanation {
   readonly tile: { readonly queries: number; readonly keys: number };
   /**
    * Tiles by what queries see of them: all keys, some, none (never touched). A tile that a mask tensor says something
-   * about is counted as partial: its values are only read when the call runs.
+   * about is counted as partial: its values are only read when the call runs. `promoted` of the full and skipped ones are
+   * so because their pairs were looked at; of the others the program's analysis knew it.
    */
-  readonly tiles: { readonly full: number; readonly partial: number; readonly skipped: number };
+  readonly tiles: {
+    readonly full: number;
+    readonly partial: number;
+    readonly skipped: number;
+    readonly promoted: number;
+  };
   /** Keys that are summed up together before they combine with others. */
   readonly chunk: number;
   /** Pieces of work that threads share. */
@@ -88,7 +94,12 @@ class Account implements Explanation {
     this.device = native.device;
     this.kernel = native.kernel;
     this.tile = { queries: native.tileQueries, keys: native.tileKeys };
-    this.tiles = { full: native.tilesFull, partial: native.tilesPartial, skipped: native.tilesSkipped };
+    this.tiles = {
+      full: native.tilesFull,
+      partial: native.tilesPartial,
+      skipped: native.tilesSkipped,
+      promoted: native.tilesPromoted,
+    };
     this.chunk = native.chunk;
     this.tasks = native.tasks;
     this.threads = native.threads;
@@ -116,8 +127,9 @@ function row(name: string, text: string): string {
   return `  ${name.padEnd(10)}${text}`;
 }
 
-function tileCounts({ full, partial, skipped }: Explanation['tiles']): string {
-  return `${full} full, ${partial} partial, ${skipped} skipped`;
+function tileCounts({ full, partial, skipped, promoted }: Explanation['tiles']): string {
+  const counts = `${full} full, ${partial} partial, ${skipped} skipped`;
+  return promoted === 0 ? counts : `${counts} (${promoted} by their pairs)`;
 }
 
 function count(value: number, noun: string): string {

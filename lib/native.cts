@@ -48,6 +48,7 @@ export interface NativeExplanation {
   tilesFull: number;
   tilesPartial: number;
   tilesSkipped: number;
+  tilesPromoted: number;
   chunk: number;
   tasks: number;
   threads: number;

@@ -16,9 +16,12 @@ export interface Compiled {
   readonly source: string;
 }
 
-const mostKept = 512;
+/** Operations, and programs, that are kept in all. */
+const mostOperations = 100_000;
+const mostPrograms = 512;
 /** The least recently used come first. */
 const kept = new Map<string, Compiled>();
+let operations = 0;
 
 /**
  * The graph of a program, which is parsed and never called.
@@ -43,13 +46,21 @@ export function compileProgram(
     checkLimits(source);
     checkNames(kinds);
     compiled = { graph: lowerProgram(kind, source, parseProgram(source), kinds, grid), source };
-    const [oldest] = kept.keys();
-    if (kept.size >= mostKept) kept.delete(oldest!);
+    operations += compiled.graph.nodes.length;
+    makeRoom();
   } else {
     kept.delete(key);
   }
   kept.set(key, compiled);
   return compiled;
+}
+
+function makeRoom(): void {
+  for (const [key, { graph }] of kept) {
+    if (operations <= mostOperations && kept.size < mostPrograms) return;
+    kept.delete(key);
+    operations -= graph.nodes.length;
+  }
 }
 
 function keyOf(kinds: ParameterKinds): string {

@@ -17,6 +17,8 @@ export interface Entry {
   readonly value: number;
   /** Name of a parameter or table. */
   readonly label: string;
+  /** How many table reads hang on one another: guards come before what they guard. */
+  readonly reads: number;
   readonly hash: number;
 }
 
@@ -47,7 +49,10 @@ export class Nodes {
     if (known !== undefined) return known;
     this.spend(1 + args.length);
     const id = this.#entries.length;
-    this.#entries.push({ op, type, args, value, label, hash: this.#hash(op, type, args, value, label) });
+    let reads = 0;
+    for (const argument of args) reads = Math.max(reads, this.at(argument).reads);
+    if (op === 'table') reads += 1;
+    this.#entries.push({ op, type, args, value, label, reads, hash: this.#hash(op, type, args, value, label) });
     this.#found.set(key, id);
     return id;
   }
@@ -109,7 +114,11 @@ export class Nodes {
 }
 
 function compareAlone(x: Entry, y: Entry): number {
-  if (x.op !== y.op) return (x.op === 'constant' ? 1 : 0) - (y.op === 'constant' ? 1 : 0) || ops[x.op] - ops[y.op];
+  if (x.op !== y.op) {
+    const constant = (x.op === 'constant' ? 1 : 0) - (y.op === 'constant' ? 1 : 0);
+    return constant || x.reads - y.reads || ops[x.op] - ops[y.op];
+  }
+  if (x.reads !== y.reads) return x.reads - y.reads;
   if (x.type !== y.type) return valueTypes[x.type] - valueTypes[y.type];
   if (x.label !== y.label) return x.label < y.label ? -1 : 1;
   if (!Object.is(x.value, y.value)) return compareNumbers(x.value, y.value);

@@ -117,6 +117,7 @@ Napi::Value explain(const Napi::CallbackInfo& info) {
                                                     {"tilesFull", double(e.tilesFull)},
                                                     {"tilesPartial", double(e.tilesPartial)},
                                                     {"tilesSkipped", double(e.tilesSkipped)},
+                                                    {"tilesPromoted", double(e.tilesPromoted)},
                                                     {"chunk", double(e.chunk)},
                                                     {"tasks", double(e.tasks)},
                                                     {"threads", double(e.threads)},

@@ -1,7 +1,25 @@
 // Random calls for the fuzz test: a call that is right in every part, then, most of the time, spoilt in one or two.
 
-import { causal, slidingWindow, Tensor } from '../../lib/index.js';
-import type { Dtype } from '../../lib/index.js';
+import {
+  Tensor,
+  alibi,
+  and,
+  causal,
+  compose,
+  dilated,
+  documents,
+  logLengthScaling,
+  mask,
+  not,
+  or,
+  prefixLm,
+  score,
+  sharedPrefix,
+  slidingWindow,
+  strided,
+  temperature,
+} from '../../lib/index.js';
+import type { Dtype, Mask, Score, TensorInput } from '../../lib/index.js';
 import type { Random } from '../reference/random.js';
 import { resizable, rowMajor } from './tensors.js';
 
@@ -47,6 +65,8 @@ export function junk(random: Random): unknown {
     () => Object.create(null) as unknown,
     () => () => 0,
     () => causal,
+    () => causal(),
+    () => temperature(2),
     () => AbortSignal.abort(),
     () => throwing(),
     () => Tensor.from(new Float32Array(1), []),
@@ -109,8 +129,9 @@ export class CallMaker {
     while (random.chance(0.3)) {
       masks.push(
         random.pick<() => unknown>([
-          () => causal(),
-          () => slidingWindow(random.integer(0, 9), random.pick([null, 0, 3])),
+          () => this.#program(),
+          () => this.#program(),
+          () => not(and(this.tensor(grid(), 'bool') as TensorInput, this.#program())),
           () => this.tensor(grid(), 'bool'),
           () => this.tensor([batch, keys], 'bool'),
         ])(),
@@ -141,7 +162,7 @@ export class CallMaker {
       cuSeqlensQ: this.#integers(startsQ),
       cuSeqlensKv: this.#integers(startsKv),
     };
-    if (random.chance(0.3)) options['mask'] = random.pick([causal(), slidingWindow(3, 1)]);
+    if (random.chance(0.3)) options['mask'] = this.#program();
     const [rows, keys] = [startsQ.at(-1)!, startsKv.at(-1)!];
     this.#more(options, sizes, [rows, headsQ, dimV]);
     const args = [
@@ -160,6 +181,7 @@ export class CallMaker {
     };
     maybe('scale', 0.2, () => random.pick([0, 1, -2, 1e-30, 1e30]));
     maybe('softcap', 0.15, () => random.pick([1, 50, 1e-30, 3e38]));
+    maybe('score', 0.15, () => this.#score());
     maybe('align', 0.2, () => random.pick(['top-left', 'bottom-right']));
     maybe('threads', 0.3, () => random.pick([1, 2, 3, 2 ** 40]));
     maybe('device', 0.2, () => random.pick(['auto', 'cpu']));
@@ -237,6 +259,36 @@ export class CallMaker {
 
   #lengths(batch: number, rows: number): unknown {
     return this.#integers(Array.from({ length: batch }, () => this.#random.integer(0, rows)));
+  }
+
+  /** A mask that fits all lengths: no tables by position, which could be too short. */
+  #program(): Mask {
+    const random = this.#random;
+    const table = Int32Array.from({ length: 100 }, () => random.integer(-1, 1));
+    return random.pick<() => Mask>([
+      causal,
+      () => slidingWindow(random.integer(0, 9), random.pick([null, 0, 3])),
+      () => prefixLm(random.integer(0, 12)),
+      () => dilated(random.integer(1, 5)),
+      () => strided(random.integer(1, 5)),
+      () => sharedPrefix(random.integer(0, 5), random.integer(1, 5)),
+      () => or(causal(), not(dilated(2))),
+      () => documents({ q: table, kv: table }),
+      () => mask('(i, j, { h, t }) => t(Math.abs(i * 7 + j * 3 + h) % 100) >= 0', { t: table }),
+      () => mask('(i, j, { b, nkv, c }) => (i ^ j) % c !== b || j < nkv', { c: random.integer(2, 9) }),
+    ])();
+  }
+
+  #score(): Score {
+    const random = this.#random;
+    return random.pick<() => Score>([
+      () => alibi(64),
+      () => temperature(random.integer(1, 9) / 4),
+      () => logLengthScaling(random.integer(2, 20)),
+      () => compose(temperature(2), score('(s, i, j, { c }) => Math.tanh(s) * c', { c: random.normal() })),
+      () => score('(s, i, j, { row }) => (row % 3 === 0 ? -Infinity : s / 0)'),
+      () => score('(s, i, j, { t }) => s + t(Math.min(Math.abs(i - j), 7))', { t: new Float32Array(8).fill(0.5) }),
+    ])();
   }
 
   #integers(values: number[]): unknown {
