@@ -108,6 +108,8 @@ const bodies: readonly (readonly [string, boolean])[] = [
   ['return i - j < 2.5 && 2.5 > i - j && i > -1e10 && i < Infinity && !(i === 2.5);', true],
   ['return c.time(i) < 3 && c.time(i) > -3 && c.time(i) !== 0.5 && -0.5 < c.time(i);', true],
   ['return c.time(i) < c.window;', true],
+  ['return c.time(i) < Math.fround(0.126);', true],
+  ['return (i > j ? c.time(i) : c.limit) < 0.25;', true],
 ];
 
 test('statements run as they do in JavaScript', (t) => {
@@ -172,6 +174,15 @@ test('numbers and tables in use are listed by name, whatever the order of their 
     { name: 'window', type: 'real' },
   ]);
   t.is(graphOf('mask', '(i, j, { wide }) => wide(i, j, 0)').tables[0]!.rank, 3);
+});
+
+test('conditions come before the reads that they guard', (t) => {
+  const { nodes } = graphOf('mask', '(i, j, { ids }) => ids(j) > 1 && ids(ids(j)) === 2 && j < 8 && i !== j');
+  const order = nodes.map(({ op }) => op);
+  t.true(order.indexOf('lt') < order.indexOf('table'));
+  t.true(order.indexOf('ne') < order.indexOf('table'));
+  const [first, second] = nodes.flatMap(({ op }, index) => (op === 'table' ? [index] : []));
+  t.deepEqual(nodes[second!]!.args, [first]);
 });
 
 test('positions on a grid have axes', (t) => {
