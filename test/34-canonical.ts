@@ -2,7 +2,10 @@
 
 import test from 'ava';
 import { compileProgram } from '../lib/program/compile.js';
+import { encodeGraph } from '../lib/program/graph.js';
 import type { Graph, Op } from '../lib/program/graph.js';
+import { loadNative } from '../lib/native.cjs';
+import type { TableValue } from './reference/interpreter.js';
 import { interpret, valuesFor } from './reference/interpreter.js';
 import { functionOf, plainMask, plainScore } from './reference/programs.js';
 import { randomPair, randomProgram } from './reference/random-program.js';
@@ -177,6 +180,7 @@ test('2,400 random programs mean what the functions do', (t) => {
       const { source, parameters, kinds: given, grid } = randomProgram(kind, seed, limits);
       const { graph } = compileProgram(kind, source, given, grid);
       const values = valuesFor(graph, parameters);
+      takenByAddon(graph, parameters);
       const plain = (kind === 'mask' ? plainMask : plainScore)(functionOf(source), parameters, grid);
       for (const { op } of graph.nodes) used.set(op, (used.get(op) ?? 0) + 1);
       for (let count = 0; count < 24; count += 1) {
@@ -227,6 +231,18 @@ test('2,400 random programs mean what the functions do', (t) => {
   expected.push('toReal', 'floor', 'ceil', 'trunc', 'exp', 'log', 'log2', 'sqrt', 'tanh', 'sin', 'cos', 'pow');
   for (const op of expected) t.true((used.get(op) ?? 0) >= 5, `${op} is hardly used`);
 });
+
+/** Throws if the addon finds a fault with a graph: an operand's type, an order, a parameter. */
+function takenByAddon(graph: Graph, given: Readonly<Record<string, number | TableValue>>): void {
+  const encoded = encodeGraph(graph);
+  for (const { name } of graph.numbers) encoded.push(given[name] as number);
+  const tables = graph.tables.map(({ name }) => given[name] as TableValue);
+  for (const { shape } of tables) encoded.push(...shape);
+  loadNative().program(
+    new Float64Array(encoded),
+    tables.map(({ data }) => data as Int32Array | Float32Array),
+  );
+}
 
 /** Masks agree exactly; the function called computes scores in double precision, the graph in float32. */
 function agree(expected: boolean | number, outcome: unknown): boolean {
