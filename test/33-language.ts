@@ -296,6 +296,7 @@ const refusals: readonly (readonly [ProgramKind, string, RegExp, RegExp])[] = [
   ['mask', '(i, j) => i ▸<!-- j', /<!--/u, /a space within/u],
   ['mask', '(i, j) => i▸--> j', /-->/u, /a space within/u],
   ['mask', '(i, j) => (▸cov_1x().other[0]++, j <= i)', /a change of this/u, /variables/u],
+  ['mask', '(i, j, { window: cov_1x }) => (▸cov_1x().s[0]++, j <= i)', /a change of this/u, /variables/u],
   ['mask', '(i, j, { cov_1x }) => j <= i', /the unknown name cov_1x/u, /last parameter/u],
 ];
 
