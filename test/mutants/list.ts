@@ -53,12 +53,6 @@ export const mutants: Mutant[] = [
     replacement: '(given.mask->depends(given.mask->result()) & onHead) && !readsTensors && false;',
   },
   {
-    name: 'map: bits of a run that starts before the tile',
-    file: 'native/cpu/task_programs.cc',
-    search: 'words(run) + (part.begin - run.begin)',
-    replacement: 'words(run) + 0 * (part.begin - run.begin)',
-  },
-  {
     name: 'visibility: a query does not see its own right end',
     file: program,
     search: 'INTEGER_BINARY(LeInteger, a <= b)',
@@ -139,10 +133,10 @@ export const mutants: Mutant[] = [
     replacement: 'lastUse[size_t(o.index)] = i;',
   },
   {
-    name: 'programs: quotients are not moved off whole numbers',
+    name: 'programs: quotients are rounded up',
     file: program,
-    search: 'truncated((wide + halfWithSign(wide)) * reciprocal)',
-    replacement: 'truncated(wide * reciprocal)',
+    search: 'return q + ((rest != Int{}) & ((rest ^ b) < Int{}));',
+    replacement: 'return q + ((rest != Int{}) & ((rest ^ b) >= Int{}));',
   },
 
   // Rescale: what was accumulated before a larger score came.
