@@ -47,9 +47,10 @@ class RunFinder {
 
  private:
   static constexpr int64_t kGranule = 8;
-  /// Where several ranges of this length turned out as mixed all over, others that look like it are not divided.
+  /// Only so many ranges of this length are divided though all of their quarters are mixed: where a mask is mixed all
+  /// over, there is little to find in them.
   static constexpr int64_t kTile = 128;
-  static constexpr int kMostInVain = 4;
+  static constexpr int kMostLooks = 2;
 
   void divide(Range range) {
     const Verdict verdict = ask_(range);
@@ -60,12 +61,13 @@ class RunFinder {
   void split(Range range) {
     const int64_t length = range.end - range.begin;
     if (length == 1) return mixed(range);
-    if (length <= kTile && length >= 4 && (length <= kGranule || inVain_ >= kMostInVain) && mixedThroughout(range)) {
-      return mixed(range);
+    const bool tile = length <= kTile && length > kTile / 2;
+    if (length >= 4 && (length <= kGranule || tile || (length < kTile && looks_ >= kMostLooks)) &&
+        mixedThroughout(range)) {
+      if (!tile || looks_ >= kMostLooks) return mixed(range);
+      ++looks_;
     }
-    const int64_t before = settled_;
     for (int which = 0; which < 2; ++which) divide(half(range, which));
-    if (length <= kTile && length > kTile / 2 && settled_ == before) ++inVain_;
   }
 
   /// At a power of two, so that parts of neighbouring boxes are the same.
@@ -86,7 +88,6 @@ class RunFinder {
   }
 
   void settled(Range range, const Verdict& verdict) {
-    ++settled_;
     finishMixed();
     if (verdict.always()) append(out_, first_, range, true);
   }
@@ -144,8 +145,7 @@ class RunFinder {
   std::vector<Run>& out_;
   const size_t first_;
   Range mixed_, lastPart_;
-  int64_t settled_ = 0;
-  int inVain_ = 0;
+  int looks_ = 0;
 };
 
 template <class Ask>
