@@ -45,8 +45,8 @@ struct Logarithm {
 SIMD Logarithm logarithmOf(Float x) {
   const Int small = x < broadcast(0x1p-126f);
   const Int bits = asInt(select(small, x * broadcast(0x1p23f), x));
-  const Int exponent = (bits - broadcastInt(0x3f3504f3)) >> 23;
-  const Float f = asFloat(bits - (exponent << 23)) - broadcast(1.0f);
+  const Int exponent = (Int)((Unsigned)bits - (Unsigned)broadcastInt(0x3f3504f3)) >> 23;
+  const Float f = asFloat((Int)((Unsigned)bits - (Unsigned)(exponent << 23))) - broadcast(1.0f);
   const Float square = f * f;
   Float p = constant(7.0376836292e-2);
   p = fma(p, f, constant(-1.1514610310e-1));
@@ -101,8 +101,8 @@ SIMD Float hyperbolicTangent(Float x) {
 
 // --- sine and cosine -----------------------------------------------------------------------------------------------
 
-/// x less the nearest multiple of pi / 2, and that multiple modulo 4, for any finite x (Payne and Hanek 1983): a stretch
-/// of 96 bits of 1 / (2 pi), chosen by the exponent of x, times its significand, modulo 1.
+/// x less the nearest multiple of pi / 2, and that multiple modulo 4, for any finite x (Payne and Hanek 1983): a
+/// stretch of 96 bits of 1 / (2 pi), chosen by the exponent of x, times its significand, modulo 1.
 inline void reduceLarge(float x, double* rest, int64_t* quadrant) {
   static constexpr uint32_t kInverse[] = {0,          0x28be60db, 0x9391054a, 0x7f09d5f4, 0x7d4d3770,
                                           0x36d8a566, 0x4f10e410, 0x7f9458ea, 0xf7aef158, 0x6dc91b8e};

@@ -90,13 +90,14 @@ struct Column {
 
 SIMD Int pick(Int mask, Int yes, Int no) { return (yes & mask) | (no & ~mask); }
 
-INTEGER_UNARY(NegInteger, -a)
-INTEGER_UNARY(AbsInteger, pick(a < Int{}, -a, a))
+// Unsigned: what nobody sees may wrap.
+INTEGER_UNARY(NegInteger, -(Unsigned)a)
+INTEGER_UNARY(AbsInteger, pick(a < Int{}, (Int) - (Unsigned)a, a))
 INTEGER_UNARY(SignInteger, (a < Int{}) - (a > Int{}))
 INTEGER_UNARY(BitNot, ~a)
-INTEGER_BINARY(AddInteger, a + b)
-INTEGER_BINARY(SubInteger, a - b)
-INTEGER_BINARY(MulInteger, a* b)
+INTEGER_BINARY(AddInteger, (Unsigned)a + (Unsigned)b)
+INTEGER_BINARY(SubInteger, (Unsigned)a - (Unsigned)b)
+INTEGER_BINARY(MulInteger, (Unsigned)a*(Unsigned)b)
 INTEGER_BINARY(MinInteger, pick(a < b, a, b))
 INTEGER_BINARY(MaxInteger, pick(a > b, a, b))
 INTEGER_BINARY(BitAnd, a& b)
@@ -109,7 +110,7 @@ INTEGER_BINARY(LtInteger, a < b)
 INTEGER_BINARY(LeInteger, a <= b)
 INTEGER_BINARY(EqInteger, a == b)
 INTEGER_BINARY(NeInteger, a != b)
-REAL_BINARY(DifferenceToReal, toFloat(asInt(a) - asInt(b)))
+REAL_BINARY(DifferenceToReal, toFloat((Int)((Unsigned)asInt(a) - (Unsigned)asInt(b))))
 REAL_UNARY(ToReal, toFloat(asInt(a)))
 
 // As Math has them: NaN if either is, and -0 below 0. Values that compare equal differ at most in their sign.
