@@ -51,6 +51,8 @@ class RunFinder {
   /// over, there is little to find in them.
   static constexpr int64_t kTile = 128;
   static constexpr int kMostLooks = 2;
+  /// So many of this length are divided at all: a mask that is mixed in more of them is left to its bits.
+  static constexpr int kMostTiles = 64;
 
   void divide(Range range) {
     const Verdict verdict = ask_(range);
@@ -62,6 +64,7 @@ class RunFinder {
     const int64_t length = range.end - range.begin;
     if (length == 1) return mixed(range);
     const bool tile = length <= kTile && length > kTile / 2;
+    if (tile && ++tiles_ > kMostTiles) return mixed(range);
     if (length >= 4 && (length <= kGranule || tile || (length < kTile && looks_ >= kMostLooks)) &&
         mixedThroughout(range)) {
       if (!tile || looks_ >= kMostLooks) return mixed(range);
@@ -145,7 +148,7 @@ class RunFinder {
   std::vector<Run>& out_;
   const size_t first_;
   Range mixed_, lastPart_;
-  int looks_ = 0;
+  int looks_ = 0, tiles_ = 0;
 };
 
 template <class Ask>
