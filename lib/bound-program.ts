@@ -1,11 +1,11 @@
 // A graph with the values that it reads: what masks and scores are made of, and the addon's handle of it.
 
 import { describe, AttentionError, fromNative, oneOf } from './errors.js';
+import { language } from './language.js';
 import { loadNative } from './native.cjs';
 import type { NativeError, NativeProgram } from './native.cjs';
-import { kindsOf, parameterToJSON, readParameters } from './parameters.js';
+import { checkExact, kindsOf, parameterToJSON, readParameters } from './parameters.js';
 import type { Parameter } from './parameters.js';
-import { compileProgram } from './program/compile.js';
 import { encodeGraph } from './program/graph.js';
 import type { Graph, ProgramKind } from './program/graph.js';
 import type { TensorInput } from './tensor.js';
@@ -80,11 +80,15 @@ export function bindProgram(
   parameters: ReadonlyMap<string, Parameter>,
   grid: readonly number[] | undefined,
 ): { bound: BoundProgram; source: ProgramSource } {
-  const { graph, source } = compileProgram(kind, program, kindsOf(parameters), grid);
+  const { graph, source } = language().compileProgram(kind, program, kindsOf(parameters), grid);
   return bindGraph(graph, { kind, source, parameters, grid, graph });
 }
 
 function bindGraph(graph: Graph, source: ProgramSource): { bound: BoundProgram; source: ProgramSource } {
+  for (const { name, type } of graph.numbers) {
+    // An integer that the program compares with reals becomes one.
+    if (type === 'real') checkExact(`parameters.${name}`, source.parameters.get(name)!.number, source.kind);
+  }
   const values = ({ name }: { name: string }): Parameter => source.parameters.get(name)!;
   return { bound: new BoundProgram(graph, graph.numbers.map(values), graph.tables.map(values)), source };
 }

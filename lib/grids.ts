@@ -6,8 +6,8 @@ import { describe, formatShape, invalidValue, oneOf, outOfRange, shapeMismatch, 
 import type { Geometry } from './geometry.js';
 import { joinPrograms } from './bound-program.js';
 import type { BoundProgram } from './bound-program.js';
+import { language } from './language.js';
 import { readMask } from './masks.js';
-import { combineMasks } from './program/combine.js';
 import { readTensor } from './tensor.js';
 import type { HostView } from './view.js';
 
@@ -61,7 +61,7 @@ function conjunction(parts: readonly BoundProgram[]): BoundProgram | null {
     (entry) => entry.parts.length === parts.length && entry.parts.every((part, index) => part === parts[index]),
   );
   if (known >= 0) return conjunctions[known]!.whole;
-  const whole = joinPrograms(parts, (graphs) => combineMasks('and', graphs));
+  const whole = joinPrograms(parts, (graphs) => language().combineMasks('and', graphs));
   conjunctions.push({ parts, whole });
   if (conjunctions.length > maxConjunctions) conjunctions.shift();
   return whole;

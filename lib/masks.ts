@@ -1,13 +1,12 @@
 // Masks: programs that say which keys a query may see, with their parameters, and their combinations.
 
-import { bindProgram, joinPrograms, rebind, sourceToJSON } from './bound-program.js';
-import type { BoundProgram, ProgramSource } from './bound-program.js';
-import { BoundProgram as Bound } from './bound-program.js';
+import { BoundProgram, bindProgram, joinPrograms, rebind, sourceToJSON } from './bound-program.js';
+import type { ProgramSource } from './bound-program.js';
 import { replaceInParts } from './combination.js';
 import { AttentionError, describe, invalidType, invalidValue, unsupported } from './errors.js';
+import { language } from './language.js';
 import { readParameters } from './parameters.js';
 import type { ProgramParameters } from './parameters.js';
-import { combineMasks, gridMask, negateMask } from './program/combine.js';
 import { readProgramOptions } from './program-options.js';
 import type { ProgramOptions } from './program-options.js';
 import { readProperty } from './snapshot.js';
@@ -190,7 +189,8 @@ function checkItems(argument: string, items: readonly unknown[]): readonly MaskI
 }
 
 function combine(made: 'and' | 'or' | 'not', items: readonly MaskItem[]): Mask {
-  const parts = items.map((item) => (isMask(item) ? boundOf(item) : new Bound(gridMask(), [], [], [item])));
+  const { combineMasks, gridMask, negateMask } = language();
+  const parts = items.map((item) => (isMask(item) ? boundOf(item) : new BoundProgram(gridMask(), [], [], [item])));
   const bound = joinPrograms(parts, (graphs) => (made === 'not' ? negateMask(graphs[0]!) : combineMasks(made, graphs)));
   return make(bound, { made, items: [...items] });
 }

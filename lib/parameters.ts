@@ -182,7 +182,8 @@ function table(
   return { kind: { type: 'real', rank }, number: 0, cells: Float32Array.from(values), shape };
 }
 
-function checkExact(argument: string, value: number, kind: ProgramKind): void {
+/** Masks compare without rounding. */
+export function checkExact(argument: string, value: number, kind: ProgramKind): void {
   if (kind === 'score' || Number.isNaN(value) || Math.fround(value) === value) return;
   const expected =
     'a value that float32 holds exactly (Math.fround gives the nearest), as masks compare without rounding';

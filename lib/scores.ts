@@ -4,10 +4,10 @@ import { bindProgram, joinPrograms, rebind, sourceToJSON } from './bound-program
 import type { BoundProgram, ProgramSource } from './bound-program.js';
 import { replaceInParts } from './combination.js';
 import { AttentionError, describe, invalidType, invalidValue } from './errors.js';
+import { language } from './language.js';
 import type { MaskContext, Position } from './masks.js';
 import { readParameters } from './parameters.js';
 import type { ProgramParameters } from './parameters.js';
-import { composeScores } from './program/combine.js';
 import { readProgramOptions } from './program-options.js';
 import type { ProgramOptions } from './program-options.js';
 import { readProperty } from './snapshot.js';
@@ -135,7 +135,7 @@ export function readScore(value: unknown): BoundProgram | null {
 }
 
 function composition(items: readonly Score[]): Score {
-  return make(joinPrograms(items.map(boundOf), composeScores), { made: 'compose', items: [...items] });
+  return make(joinPrograms(items.map(boundOf), language().composeScores), { made: 'compose', items: [...items] });
 }
 
 function scoreFromJSON(argument: string, json: object): Score {

@@ -243,6 +243,13 @@ test('what is refused', (t) => {
     'parameters.a[1]',
   );
   refused(t, () => mask('(i, j, { a }) => a(i) < 0.5', { a: [0.1] }), 'ERR_INVALID_ARG_VALUE', 'parameters.a[0]');
+  // An integer that the program compares with reals.
+  refused(
+    t,
+    () => mask('(i, j, { a, n }) => a(i) < n', { a: [0.5], n: 2 ** 24 + 1 }),
+    'ERR_INVALID_ARG_VALUE',
+    'parameters.n',
+  );
   refused(t, () => mask('(i, j) => i < j', {}, wrong({ gird: [2] })), 'ERR_UNKNOWN_OPTION', 'options.gird');
   refused(t, () => mask('(i, j) => i < j', {}, { grid: [0] }), 'ERR_SHAPE_MISMATCH', 'options.grid');
   refused(t, () => and(), 'ERR_INVALID_ARG_VALUE', 'and');
