@@ -63,8 +63,6 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
     ...encodeRows(key, rowsOf(key.strides, ragged, layout)),
     ...encodeRows(value, rowsOf(value.strides, ragged, layout)),
     ...encodeRows(results.list[0]!.view, results.rows),
-    -Infinity,
-    Infinity,
   ];
   if (bias) numbers.push(...encodeGrid(bias));
   numbers.push(visibility.grids.length);

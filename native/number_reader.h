@@ -45,17 +45,6 @@ class NumberReader {
 
   int64_t stride(const std::string& argument) { return integer(argument, -kMostInteger, kMostInteger); }
 
-  /// An end of the band: an integer, or an infinity, brought into [-limit, limit].
-  int64_t bandEnd(const char* argument, int64_t limit) {
-    const double value = number();
-    if (std::isnan(value) || (std::isfinite(value) && value != std::floor(value))) {
-      throw CodedError("ERR_OUT_OF_RANGE", argument, "an integer or an infinity", textOf(value));
-    }
-    if (value <= -static_cast<double>(limit)) return -limit;
-    if (value >= static_cast<double>(limit)) return limit;
-    return static_cast<int64_t>(value);
-  }
-
   void finish() const {
     if (next_ != end_) {
       throw CodedError("ERR_INVALID_ARG_VALUE", "call", "as many numbers as the call needs",

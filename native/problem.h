@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,13 +37,6 @@ struct GridLayout {
   int64_t offset = 0, batch = 0, head = 0, row = 0, column = 0;
 };
 
-/// Logical positions j that a query at position i may see: low <= j - i <= high.
-struct Band {
-  static constexpr int64_t unbounded = std::numeric_limits<int64_t>::max() / 4;
-  int64_t low = -unbounded, high = unbounded;
-  bool everything() const { return low <= -unbounded && high >= unbounded; }
-};
-
 /// Rows of one sequence inside the batch's buffers. rowQ/rowKv are added to row indices (ragged), batch selects the
 /// batch stride (padded and dense).
 struct Sequence {
@@ -73,7 +65,6 @@ struct Problem {
   Lengths lengths = Lengths::none;
 
   Layout query, key, value, output;
-  Band band;
   std::shared_ptr<const Program> mask;   // null: every key
   std::shared_ptr<const Program> score;  // null: the score stays as it is
   // Nonzero is true. The first mask->graph().grids are what the mask program reads; of the others all must allow.

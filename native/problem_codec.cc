@@ -134,8 +134,6 @@ Problem readProblem(const double* data, size_t count, const Programs& programs) 
   p.key = readLayout(numbers, key);
   p.value = readLayout(numbers, value);
   p.output = readLayout(numbers, output);
-  p.band.low = numbers.bandEnd("options.mask", Band::unbounded);
-  p.band.high = numbers.bandEnd("options.mask", Band::unbounded);
   if (p.hasBias) p.bias = readGrid(numbers, bias, false);
   const int64_t maskCount = numbers.integer("options.mask", 0, kMostMasks);
   for (int64_t i = 0; i < maskCount; ++i) {

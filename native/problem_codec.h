@@ -5,7 +5,6 @@
 //   version (1), isa, threads, batch, headsQ, headsKv, queries, keys, dimQk, dimV, scale, softcap, align, lengths,
 //   flags (1 lse, 2 entropy, 4 rowMax, 8 partial, 16 sinks, 32 bias),
 //   query, key, value, output: each dtype, offset, batch, head, row                      (strides in elements)
-//   band: low, high (-Infinity, +Infinity: unbounded)
 //   bias, only with its flag: dtype, offset, batch, head, row, column
 //   number of masks; each: dtype (3), offset, batch, head, row, column - those of the mask program first
 // The buffers, in order (null where the call has none):

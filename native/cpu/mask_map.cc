@@ -80,7 +80,7 @@ MaskMap::MaskMap(const Problem& problem, const SequencePlan& plan, const Kernels
                  std::shared_ptr<const TileProgram> program, std::atomic<int64_t>& budget)
     : groups_(ceilDiv(plan.lanes, kernels.maxLanes())) {
   const Sequence& sequence = plan.sequence;
-  uniform_ = !problem.mask && problem.band.everything();
+  uniform_ = !problem.mask;
   if (uniform_) {
     if (sequence.keys > 0) runs_.push_back({{0, sequence.keys}, true});
     first_ = {0, int64_t(runs_.size())};
@@ -103,7 +103,7 @@ void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernel
   const Sequence& sequence = plan.sequence;
   const bool readsTensors = given.mask && given.mask->graph().grids > 0;
   perUnit_ = given.mask && (given.mask->depends(given.mask->result()) & onHead) && !readsTensors;
-  const Visibility visibility(problem, sequence, nullptr, program ? program->unary() : nullptr);
+  const Visibility visibility(problem, sequence, program ? program->unary() : nullptr);
   const VisibleBits bits(problem, sequence, kernels, program, nullptr);
 
   const auto lookAt = [&](int64_t unit, int64_t group, Slice& slice) {

@@ -28,7 +28,6 @@ PlanCache::Key PlanCache::keyOf(const Problem& p) {
   layout(p.key);
   layout(p.value);
   layout(p.output);
-  add(p.band.low, p.band.high);
   add(p.mask ? p.mask->id() : 0, p.score ? p.score->id() : 0);
   add(p.masks.size());
   for (const GridLayout& mask : p.masks) grid(mask);

@@ -1,6 +1,7 @@
 // The queries of a task: groups of lanes, where each lane's query lies, and where its results go.
 #pragma once
 
+#include "lanes.h"
 #include "plan.h"
 
 namespace fused_attention {

@@ -6,6 +6,7 @@
 #include "../program/unary.h"
 #include "../tiles/visibility.h"
 #include "kernels.h"
+#include "lanes.h"
 #include "tile_code.h"
 
 namespace fused_attention {

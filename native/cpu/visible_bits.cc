@@ -43,7 +43,7 @@ void VisibleBits::program(const Group& group, Range keys, void* scratch, uint64_
   const uint64_t every = everyLane(group.lanes);
   if (!program_) {
     std::fill_n(words, count, every);
-    return hideBand(group.lanes, keys, words);
+    return;
   }
   // Scratch: what the program works in, its mask tensors as panels, and their addresses.
   char* at = static_cast<char*>(scratch) + rounded(program_->scratchBytes(kernels_.maxLanes()));
@@ -65,18 +65,6 @@ void VisibleBits::program(const Group& group, Range keys, void* scratch, uint64_
     if (std::any_of(poison.begin(), poison.end(), [](uint64_t word) { return word != 0; })) program_->refuse();
   }
   for (int64_t key = 0; key < count; ++key) words[key] &= every;
-  hideBand(group.lanes, keys, words);
-}
-
-void VisibleBits::hideBand(const Lanes& lanes, Range keys, uint64_t* words) const {
-  if (problem_.band.everything()) return;
-  for (int t = 0; t < lanes.count; ++t) {
-    const int64_t position = queryStart(problem_, sequence_) + lanes.row[t];
-    const int64_t first = position + problem_.band.low, last = position + problem_.band.high;
-    for (int64_t key = keys.begin; key < keys.end; ++key) {
-      words[key - keys.begin] &= ~(uint64_t(key < first || key > last) << t);
-    }
-  }
 }
 
 void VisibleBits::fillGrid(size_t index, const Lanes& lanes, int padded, Range keys, float* panel) const {

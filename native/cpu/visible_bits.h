@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../tiles/visibility.h"
+#include "lanes.h"
 #include "tile_program.h"
 
 namespace fused_attention {
@@ -46,7 +47,6 @@ class VisibleBits {
   bool hasTensors() const { return problem_.masks.size() > readByProgram_; }
 
  private:
-  void hideBand(const Lanes& lanes, Range keys, uint64_t* words) const;
   void fillGrid(size_t index, const Lanes& lanes, int padded, Range keys, float* panel) const;
 
   const Problem& problem_;

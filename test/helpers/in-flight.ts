@@ -70,7 +70,7 @@ export function raggedCall(lengths: number[]): NativeCall {
   const dim = 4;
   const layout = [0, 0, 0, 0, dim]; // float32, offset, strides of batch, head and row
   const head = [1, 0, places, lengths.length - 1, 1, 1, rows, rows, dim, dim, 1, 0, 0, 2, 0];
-  const numbers = Float64Array.from([...head, ...layout, ...layout, ...layout, ...layout, -Infinity, Infinity, 0]);
+  const numbers = Float64Array.from([...head, ...layout, ...layout, ...layout, ...layout, 0]);
   const buffers: (ArrayBufferView | null)[] = new Array(13).fill(null);
   for (let slot = 0; slot < 4; slot += 1) buffers[slot] = new Float32Array(rows * dim);
   for (const slot of [11, 12]) buffers[slot] = Float64Array.from(lengths);

@@ -195,7 +195,7 @@ TEST(bounds_of_random_programs_are_sound) {
     ++scenes;
     const int before = test::failuresHere;
     const int64_t one = integer(0, heads - 1);
-    const Visibility visibility(scene.problem, scene.sequence, nullptr, values);
+    const Visibility visibility(scene.problem, scene.sequence, values);
     for (const int64_t head : {one, Bounds::kAllHeads}) {
       BoxView view(values->bounds(), head);
       for (int box = 0; box < 30; ++box) {
@@ -362,7 +362,7 @@ void checkPattern(const Scene& scene, const std::string& name, bool contiguous) 
   checkBlocks(scene, 0, 16, 16);
   checkBlocks(scene, 0, 24, 32);
   checkBlocks(scene, 0, 7, 13);
-  const Visibility visibility(scene.problem, scene.sequence, nullptr);
+  const Visibility visibility(scene.problem, scene.sequence);
   for (int box = 0; box < 6; ++box) {
     const Range rows = someOf(scene.place.queries), columns = someOf(scene.place.keys);
     checkBothRuns(scene, visibility, rows, columns, 0, contiguous);
@@ -414,7 +414,7 @@ TEST(bounds_of_one_head_and_of_all) {
   const int window = g.read(g.table(std::vector<int32_t>{3, 40, 9, 0}, {4}), {g.leaf(Op::h)});
   const Programs program = g.mask(g.le(g.apply(Op::sub, {g.i(), g.j()}), window));
   const Scene scene(program, 60, 60, false, 4, 2);
-  const Visibility visibility(scene.problem, scene.sequence, nullptr);
+  const Visibility visibility(scene.problem, scene.sequence);
   for (int64_t head = Bounds::kAllHeads; head < 4; ++head) {
     for (int box = 0; box < 20; ++box) checkBothRuns(scene, visibility, someOf(60), someOf(60), head, true);
     if (head >= 0) checkBlocks(scene, head, 8, 12);

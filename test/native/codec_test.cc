@@ -25,14 +25,12 @@ struct Numbers {
                                                    {0, 0, 2 * 7 * 16, 7 * 16, 16},
                                                    {0, 0, 2 * 7 * 8, 7 * 8, 8},
                                                    {0, 0, 4 * 5 * 8, 5 * 8, 8}}};
-  double low = -kInfinity, high = kInfinity;
   std::optional<std::array<double, 6>> bias;
   std::vector<std::array<double, 6>> masks;
 
   std::vector<double> flat() const {
     std::vector<double> all = head;
     for (const auto& tensor : tensors) all.insert(all.end(), tensor.begin(), tensor.end());
-    all.insert(all.end(), {low, high});
     if (bias) all.insert(all.end(), bias->begin(), bias->end());
     all.push_back(double(masks.size()));
     for (const auto& mask : masks) all.insert(all.end(), mask.begin(), mask.end());
@@ -100,7 +98,7 @@ TEST(codec_decodes_a_plain_call) {
   const Problem& p = call.problem;
   CHECK(p.batch == 2 && p.headsQ == 4 && p.headsKv == 2 && p.queries == 5 && p.keys == 7);
   CHECK(p.dimQk == 16 && p.dimV == 8 && p.groupSize() == 2 && p.threads == 2 && p.scale == 0.25);
-  CHECK(p.band.everything() && !p.lse && !p.hasBias && p.masks.empty());
+  CHECK(!p.mask && !p.score && !p.lse && !p.hasBias && p.masks.empty());
   CHECK(p.value.head == 56 && p.output.row == 8);
   CHECK(call.pointers.query == memory.buffers[0].data && call.pointers.output == memory.buffers[3].data);
   CHECK(call.pointers.lse == nullptr);
@@ -253,23 +251,6 @@ TEST(codec_numbers_out_of_range) {
     CHECK_EQ(codeOf([&] { decodeCall(flat.data(), count, memory.buffers); }), "ERR_INVALID_ARG_VALUE call");
   }
   CHECK_EQ(refusal({}, {}), "ERR_INVALID_ARG_VALUE call.buffers");
-}
-
-TEST(codec_band) {
-  const Memory memory;
-  Numbers numbers;
-  numbers.low = -3;
-  numbers.high = 0;
-  const Band band = decode(numbers, memory.buffers).problem.band;
-  CHECK(band.low == -3 && band.high == 0);
-  numbers.low = kInfinity;
-  numbers.high = -1e300;
-  const Band nothing = decode(numbers, memory.buffers).problem.band;
-  CHECK(nothing.low == Band::unbounded && nothing.high == -Band::unbounded);
-  numbers.low = 0.5;
-  CHECK_EQ(refusal(numbers, memory.buffers), "ERR_OUT_OF_RANGE options.mask");
-  numbers.low = std::nan("");
-  CHECK_EQ(refusal(numbers, memory.buffers), "ERR_OUT_OF_RANGE options.mask");
 }
 
 TEST(codec_alignment) {

@@ -82,7 +82,6 @@ Scene randomScene(Isa isa) {
   p.scale = 1 / std::sqrt(double(p.dimQk));
   p.align = integer(0, 1) ? Align::topLeft : Align::bottomRight;
   p.lengths = Lengths(integer(0, 2));
-  if (integer(0, 1)) p.band = {-integer(0, 100), integer(0, 20)};
   p.lse = true;
   if (p.lengths == Lengths::cumulative) {
     scene.lengthsQ = cumulative(p.batch, p.queries, p.queries);
@@ -162,8 +161,6 @@ void checkRow(const Scene& scene, size_t index, int64_t head, int64_t row) {
   std::vector<double> scores, weights, sum(size_t(p.dimV), 0.0);
   std::vector<int64_t> seen;
   for (int64_t key = 0; key < s.keys; ++key) {
-    const int64_t distance = key - (queryStart(p, s) + row);
-    if (distance < p.band.low || distance > p.band.high) continue;
     bool visible = !mask || mask->result(head, row, key).cell.integer;
     for (size_t m = p.mask ? size_t(p.mask->graph().grids) : 0; m < p.masks.size(); ++m) visible &= allows(m, key);
     if (!visible) continue;
@@ -220,7 +217,7 @@ TEST(forward_whole_calls_equal_the_formula) {
 TEST(forward_a_raised_flag_cancels) {
   Scene scene = randomScene(Isa::automatic);
   const auto seesKeys = [](const Problem& p) {
-    return p.lengths == Lengths::none && p.band.everything() && !p.mask && p.queries > 0 && p.keys > 0;
+    return p.lengths == Lengths::none && !p.mask && p.queries > 0 && p.keys > 0;
   };
   while (!seesKeys(scene.problem)) scene = randomScene(Isa::automatic);
   CancelFlag cancel;

@@ -1,9 +1,11 @@
-// Runs, transposed runs, bits and pair counts against asking every pair.
+// Runs and transposed runs of bands, with mask tensors and without, against asking every pair. Other programs are in
+// bounds_test.cc.
 #include "tiles/visibility.h"
 
 #include <algorithm>
 #include <random>
 
+#include "graph_builder.h"
 #include "test.h"
 
 namespace fused_attention {
@@ -14,15 +16,18 @@ std::mt19937 generator(11);
 int64_t integer(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(generator); }
 bool chance(int percent) { return integer(1, 100) <= percent; }
 
+constexpr int64_t kFar = 1000;
+
 struct Scene {
   Problem problem;
   Sequence sequence;
   std::vector<std::vector<uint8_t>> memory;
   std::vector<const uint8_t*> masks;
+  int64_t low = -kFar, high = kFar;  // of j - i
 
   bool allowed(int64_t head, int64_t row, int64_t key) const {
     const int64_t distance = key - (queryStart(problem, sequence) + row);
-    if (distance < problem.band.low || distance > problem.band.high) return false;
+    if (distance < low || distance > high) return false;
     for (size_t m = 0; m < masks.size(); ++m) {
       const GridLayout& g = problem.masks[m];
       if (!masks[m][g.offset + sequence.batch * g.batch + head * g.head + row * g.row + key * g.column]) return false;
@@ -32,7 +37,7 @@ struct Scene {
 };
 
 int64_t reach() {
-  const int64_t reaches[] = {0, 1, integer(0, 8), integer(0, 40), Band::unbounded};
+  const int64_t reaches[] = {0, 1, integer(0, 8), integer(0, 40), kFar};
   return reaches[integer(0, 4)];
 }
 
@@ -46,7 +51,14 @@ Scene randomScene(int masks) {
   p.keys = integer(1, 60);
   p.align = chance(50) ? Align::topLeft : Align::bottomRight;
   scene.sequence = {1, 0, chance(50) ? p.queries : integer(1, p.queries), 0, chance(50) ? p.keys : integer(0, p.keys)};
-  if (!chance(20)) p.band = {-reach(), reach()};
+  if (!chance(20)) {
+    scene.low = -reach();
+    scene.high = reach();
+    GraphBuilder g;
+    const int distance = g.apply(Op::sub, {g.j(), g.i()});
+    const int low = g.integer(int32_t(scene.low)), high = g.integer(int32_t(scene.high));
+    p.mask = g.mask(g.land(g.le(low, distance), g.le(distance, high)));
+  }
   for (int m = 0; m < masks; ++m) {
     GridLayout g;
     g.offset = integer(0, 3);
@@ -70,6 +82,9 @@ Range within(int64_t size) {
   return {std::min(a, b), std::max(a, b)};
 }
 
+int64_t places = 0,
+        loose = 0;  // where runs without mask tensors were compared, and where they said less than they could
+
 /// `seen(outer, inner)`: whether the outer index of the box and the inner index of a run make a visible pair.
 template <class Seen>
 void checkRuns(const std::vector<Run>& runs, Range box, Range inside, bool masked, const Seen& seen) {
@@ -90,13 +105,12 @@ void checkRuns(const std::vector<Run>& runs, Range box, Range inside, bool maske
     for (const Run& run : runs) {
       if (inner >= run.begin && inner < run.end) listed = true, full = run.full;
     }
-    if (masked) {
-      CHECK(listed || !some);
-      CHECK(every || !full);
-    } else if (!box.empty()) {
-      CHECK_EQ(listed, some);
-      CHECK_EQ(full, every);
-    }
+    CHECK(listed || !some);
+    if (!box.empty()) CHECK(every || !full);
+    if (masked || box.empty()) continue;
+    ++places;
+    // Inside a partial stretch single keys may go unnoticed, hidden or full.
+    loose += listed != some || full != every;
   }
 }
 
@@ -104,7 +118,7 @@ TEST(visibility_runs_equal_brute_force) {
   for (int round = 0; round < 3000; ++round) {
     const Scene scene = randomScene(round % 4 == 3 ? 1 : 0);
     const bool masked = !scene.masks.empty();
-    const Visibility visibility(scene.problem, scene.sequence, &scene.masks);
+    const Visibility visibility(scene.problem, scene.sequence);
     const Range rows = within(scene.sequence.queries), keys = within(scene.sequence.keys);
     std::vector<Run> runs;
     visibility.runs(rows, keys, runs);
@@ -113,57 +127,19 @@ TEST(visibility_runs_equal_brute_force) {
     visibility.runsT(keys, rows, runs);
     checkRuns(runs, keys, rows, masked, [&](int64_t key, int64_t row) { return scene.allowed(0, row, key); });
   }
+  CHECK(places > 20000);
+  CHECK_EQ(loose * 1000 < places ? 0 : loose, int64_t{0});
 }
 
 TEST(visibility_runs_are_appended) {
   Scene scene = randomScene(0);
-  scene.problem.band = {};
+  scene.problem.mask = nullptr;
   scene.sequence = {0, 0, 4, 0, 9};
-  const Visibility visibility(scene.problem, scene.sequence, nullptr);
+  const Visibility visibility(scene.problem, scene.sequence);
   std::vector<Run> runs{{{0, 1}, false}};
   visibility.runs({0, 4}, {2, 7}, runs);
   CHECK_EQ(runs.size(), size_t{2});
   CHECK(runs[1].begin == 2 && runs[1].end == 7 && runs[1].full);
-}
-
-TEST(visibility_bits_equal_brute_force) {
-  for (int round = 0; round < 3000; ++round) {
-    const Scene scene = randomScene(round % 4);
-    if (scene.sequence.keys == 0) continue;
-    const Visibility visibility(scene.problem, scene.sequence, &scene.masks);
-    int64_t rows[64], heads[64];
-    const Lanes lanes{int(chance(20) ? 64 : integer(1, 63)), rows, heads};
-    for (int t = 0; t < lanes.count; ++t) {
-      rows[t] = integer(0, scene.sequence.queries - 1);
-      heads[t] = integer(0, scene.problem.headsQ - 1);
-    }
-    Range keys = within(scene.sequence.keys);
-    if (keys.empty()) keys = {0, 1};
-    std::vector<uint64_t> words(size_t(keys.end - keys.begin), 0xdeadbeefdeadbeef);
-    const Visibility::Answer answer = visibility.bits(lanes, keys, words.data());
-    bool some = false, every = true;
-    for (int64_t key = keys.begin; key < keys.end; ++key) {
-      uint64_t expected = 0;
-      for (int t = 0; t < lanes.count; ++t) expected |= uint64_t(scene.allowed(heads[t], rows[t], key)) << t;
-      const uint64_t all = lanes.count == 64 ? ~uint64_t{0} : (uint64_t{1} << lanes.count) - 1;
-      some |= expected != 0;
-      every &= expected == all;
-      CHECK_EQ(words[size_t(key - keys.begin)] & all, expected);
-    }
-    CHECK(answer == (!some ? Visibility::Answer::none : every ? Visibility::Answer::all : Visibility::Answer::some));
-  }
-}
-
-TEST(visibility_pairs_are_counted) {
-  for (int round = 0; round < 500; ++round) {
-    const Scene scene = randomScene(0);
-    const Visibility visibility(scene.problem, scene.sequence, nullptr);
-    double pairs = 0;
-    for (int64_t row = 0; row < scene.sequence.queries; ++row) {
-      for (int64_t key = 0; key < scene.sequence.keys; ++key) pairs += scene.allowed(0, row, key);
-    }
-    CHECK_EQ(visibility.pairs(), pairs);
-  }
 }
 
 }  // namespace
