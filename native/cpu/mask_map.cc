@@ -103,7 +103,8 @@ void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernel
   const Sequence& sequence = plan.sequence;
   const bool readsTensors = given.mask && given.mask->graph().grids > 0;
   perUnit_ = given.mask && (given.mask->depends(given.mask->result()) & onHead) && !readsTensors;
-  const Visibility visibility(problem, sequence, program ? program->unary() : nullptr);
+  Visibility visibility(problem, sequence, program ? program->unary() : nullptr);
+  visibility.prepareBoxes(kernels.maxLanes());
   const VisibleBits bits(problem, sequence, kernels, program, nullptr);
 
   const auto lookAt = [&](int64_t unit, int64_t group, Slice& slice) {

@@ -22,7 +22,9 @@ void append(std::vector<Run>& out, size_t first, Range range, bool full) {
 template <class Ask>
 class RunFinder {
  public:
-  RunFinder(const Ask& ask, std::vector<Run>& out) : ask_(ask), out_(out), first_(out.size()) {}
+  /// Of ranges of kTile, so many are divided at all: a mask that is mixed in more of them is left to its bits.
+  RunFinder(const Ask& ask, std::vector<Run>& out, int mostTiles)
+      : ask_(ask), out_(out), first_(out.size()), mostTiles_(mostTiles) {}
 
   void find(Range range) {
     divide(range);
@@ -35,8 +37,6 @@ class RunFinder {
   /// over, there is little to find in them.
   static constexpr int64_t kTile = 128;
   static constexpr int kMostLooks = 2;
-  /// So many of this length are divided at all: a mask that is mixed in more of them is left to its bits.
-  static constexpr int kMostTiles = 64;
 
   void divide(Range range) {
     const Verdict verdict = ask_(range);
@@ -48,7 +48,7 @@ class RunFinder {
     const int64_t length = range.end - range.begin;
     if (length == 1) return mixed(range);
     const bool tile = length <= kTile && length > kTile / 2;
-    if (tile && ++tiles_ > kMostTiles) return mixed(range);
+    if (tile && ++tiles_ > mostTiles_) return mixed(range);
     if (length >= 4 && (length <= kGranule || tile || (length < kTile && looks_ >= kMostLooks)) &&
         mixedThroughout(range)) {
       if (!tile || looks_ >= kMostLooks) return mixed(range);
@@ -131,15 +131,18 @@ class RunFinder {
   const Ask& ask_;
   std::vector<Run>& out_;
   const size_t first_;
+  const int mostTiles_;
   Range mixed_, lastPart_;
   int looks_ = 0, tiles_ = 0;
 };
+
+constexpr int kMostTiles = 64;
 
 /// Where nothing is certain, every run is partial.
 template <class Ask>
 void findRuns(Range within, const Ask& ask, bool certain, std::vector<Run>& out) {
   const size_t first = out.size();
-  RunFinder<Ask>(ask, out).find(within);
+  RunFinder<Ask>(ask, out, kMostTiles).find(within);
   if (certain) return;
   std::vector<Run> found(out.begin() + int64_t(first), out.end());
   out.resize(first);
@@ -160,6 +163,7 @@ Visibility::Visibility(const Problem& problem, const Sequence& sequence, std::sh
 void Visibility::runs(Range rows, Range within, std::vector<Run>& out, int64_t head) const {
   if (rows.empty() || within.empty()) return;
   if (!unary_) return out.push_back({within, certain_});
+  if (slidingRows_ != 0 && rows.end - rows.begin == slidingRows_) return slide(rows.begin, within, out);
   BoxView view(unary_->bounds(), head);
   view.setRows(rows);
   const auto ask = [&](Range columns) {
@@ -167,6 +171,40 @@ void Visibility::runs(Range rows, Range within, std::vector<Run>& out, int64_t h
     return view.verdict();
   };
   findRuns(within, ask, certain_, out);
+}
+
+void Visibility::prepareBoxes(int64_t rows) {
+  constexpr int64_t fewBoxes = 4;
+  if (!unary_ || !unary_->bounds().onlyDistance() || unary_->bounds().dependsOnHead() || !certain_) return;
+  const Place& place = unary_->place();
+  if (place.queries < fewBoxes * rows) return;
+  // A box below the last row: every box sees a stretch of what it sees, moved up.
+  slidingStart_ = place.queries;
+  BoxView view(unary_->bounds());
+  view.setRows({slidingStart_, slidingStart_ + rows});
+  const auto ask = [&](Range columns) {
+    view.setColumns(columns);
+    return view.verdict();
+  };
+  constexpr int mostTiles = 4096;
+  RunFinder<decltype(ask)>(ask, sliding_, mostTiles).find({1, place.queries + place.keys});
+  slidingRows_ = rows;
+}
+
+void Visibility::slide(int64_t row, Range within, std::vector<Run>& out) const {
+  constexpr size_t most = 128;  // runs of a box; what comes after them is left to its bits
+  const size_t first = out.size();
+  const int64_t shift = row - slidingStart_;
+  auto run = std::partition_point(sliding_.begin(), sliding_.end(),
+                                  [&](const Run& r) { return r.end + shift <= within.begin; });
+  for (; run != sliding_.end() && run->begin + shift < within.end; ++run) {
+    const Range range{std::max(run->begin + shift, within.begin), std::min(run->end + shift, within.end)};
+    if (out.size() - first < most) {
+      append(out, first, range, run->full);
+    } else {
+      out.back() = {{out.back().begin, range.end}, false};
+    }
+  }
 }
 
 void Visibility::runsT(Range keys, Range within, std::vector<Run>& out, int64_t head) const {

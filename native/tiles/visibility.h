@@ -28,10 +28,18 @@ class Visibility {
   /// unnoticed, more of them where the mask is mixed all over.
   void runs(Range rows, Range within, std::vector<Run>& out, int64_t head = Bounds::kAllHeads) const;
 
+  /// Boxes of so many rows are about to be asked for, one after the other: where the mask depends on distances alone,
+  /// what one of them sees is found now, for all. Before any thread asks.
+  void prepareBoxes(int64_t rows);
+
   /// The same with the roles exchanged: runs of queries inside `within` that may see some key of `keys`.
   void runsT(Range keys, Range within, std::vector<Run>& out, int64_t head = Bounds::kAllHeads) const;
 
  private:
+  void slide(int64_t row, Range within, std::vector<Run>& out) const;
+
+  std::vector<Run> sliding_;  // of a box that begins at row slidingStart_
+  int64_t slidingRows_ = 0, slidingStart_ = 0;
   bool certain_ = true;  // no mask tensor takes anything away
   std::shared_ptr<const UnaryValues> unary_;
 };

@@ -118,8 +118,16 @@ TEST(visibility_runs_equal_brute_force) {
   for (int round = 0; round < 3000; ++round) {
     const Scene scene = randomScene(round % 4 == 3 ? 1 : 0);
     const bool masked = !scene.masks.empty();
-    const Visibility visibility(scene.problem, scene.sequence);
-    const Range rows = within(scene.sequence.queries), keys = within(scene.sequence.keys);
+    Visibility visibility(scene.problem, scene.sequence);
+    Range rows = within(scene.sequence.queries);
+    const Range keys = within(scene.sequence.keys);
+    if (round % 2 == 0 && rows.end > rows.begin) {
+      // Boxes of which many are to come.
+      const int64_t count = integer(1, std::max<int64_t>(1, scene.sequence.queries / 4));
+      visibility.prepareBoxes(count);
+      rows.begin = integer(0, scene.sequence.queries - count);
+      rows.end = rows.begin + count;
+    }
     std::vector<Run> runs;
     visibility.runs(rows, keys, runs);
     checkRuns(runs, rows, keys, masked, [&](int64_t row, int64_t key) { return scene.allowed(0, row, key); });
