@@ -32,7 +32,12 @@ export interface AttentionCall {
   readonly results: Results;
 }
 
-/** The numbers of an attention call. */
+/** Numbers of a call before its tensors, of a tensor, and of a grid. */
+const headNumbers = 15;
+const rowNumbers = 5;
+const gridNumbers = 6;
+
+/** The numbers of an attention call, in place: calls can be rare, and this code cold. */
 export function encodeNumbers(call: AttentionCall): Float64Array {
   const { options, geometry, visibility, bias, sinks, results } = call;
   const { query, key, value, ragged, layout } = geometry;
@@ -43,31 +48,34 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
     (options.partial ? flagBits.partial : 0) |
     (sinks ? flagBits.sinks : 0) |
     (bias ? flagBits.bias : 0);
-  const numbers = [
-    codecVersion,
-    options.environment.isaId,
-    options.threads,
-    geometry.batch,
-    geometry.headsQ,
-    geometry.headsKv,
-    geometry.queries,
-    geometry.keys,
-    geometry.dimQk,
-    geometry.dimV,
-    options.scale ?? 1 / Math.sqrt(geometry.dimQk),
-    options.softcap,
-    options.align === 'top-left' ? 1 : 0,
-    ragged ? 2 : geometry.lengthsQ ? 1 : 0,
-    flags,
-    ...encodeRows(query, rowsOf(query.strides, ragged, layout)),
-    ...encodeRows(key, rowsOf(key.strides, ragged, layout)),
-    ...encodeRows(value, rowsOf(value.strides, ragged, layout)),
-    ...encodeRows(results.list[0]!.view, results.rows),
-  ];
-  if (bias) numbers.push(...encodeGrid(bias));
-  numbers.push(visibility.grids.length);
-  for (const grid of visibility.grids) numbers.push(...encodeGrid(grid));
-  return new Float64Array(numbers);
+  const numbers = new Float64Array(
+    headNumbers + 4 * rowNumbers + gridNumbers * ((bias ? 1 : 0) + visibility.grids.length) + 1,
+  );
+  numbers[0] = codecVersion;
+  numbers[1] = options.environment.isaId;
+  numbers[2] = options.threads;
+  numbers[3] = geometry.batch;
+  numbers[4] = geometry.headsQ;
+  numbers[5] = geometry.headsKv;
+  numbers[6] = geometry.queries;
+  numbers[7] = geometry.keys;
+  numbers[8] = geometry.dimQk;
+  numbers[9] = geometry.dimV;
+  numbers[10] = options.scale ?? 1 / Math.sqrt(geometry.dimQk);
+  numbers[11] = options.softcap;
+  numbers[12] = options.align === 'top-left' ? 1 : 0;
+  numbers[13] = ragged ? 2 : geometry.lengthsQ ? 1 : 0;
+  numbers[14] = flags;
+  let at = headNumbers;
+  at = putRows(numbers, at, query, rowsOf(query.strides, ragged, layout));
+  at = putRows(numbers, at, key, rowsOf(key.strides, ragged, layout));
+  at = putRows(numbers, at, value, rowsOf(value.strides, ragged, layout));
+  at = putRows(numbers, at, results.list[0]!.view, results.rows);
+  if (bias) at = putGrid(numbers, at, bias);
+  numbers[at] = visibility.grids.length;
+  at += 1;
+  for (const grid of visibility.grids) at = putGrid(numbers, at, grid);
+  return numbers;
 }
 
 /** Numbers and buffers of an attention call. */
@@ -159,10 +167,20 @@ export function encodeMerge({ batch, heads, queries, dim, output, lse, sinks, pa
   };
 }
 
-function encodeRows(view: HostView, { batch, head, row }: Rows): number[] {
-  return [dtypeId[view.dtype as FloatDtype], 0, batch, head, row];
+/** Writes a tensor's numbers, and returns where they end. */
+function putRows(numbers: Float64Array, at: number, view: HostView, { batch, head, row }: Rows): number {
+  numbers[at] = dtypeId[view.dtype as FloatDtype];
+  numbers[at + 2] = batch;
+  numbers[at + 3] = head;
+  numbers[at + 4] = row;
+  return at + rowNumbers;
 }
 
-function encodeGrid({ view, batch, head, row, column }: Grid): number[] {
-  return [dtypeId[view.dtype], 0, batch, head, row, column];
+function putGrid(numbers: Float64Array, at: number, { view, batch, head, row, column }: Grid): number {
+  numbers[at] = dtypeId[view.dtype];
+  numbers[at + 2] = batch;
+  numbers[at + 3] = head;
+  numbers[at + 4] = row;
+  numbers[at + 5] = column;
+  return at + gridNumbers;
 }

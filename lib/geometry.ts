@@ -2,7 +2,7 @@
 
 import { floatDtypes } from './dtype.js';
 import { describe, formatShape, invalidValue, oneOf, outOfRange, shapeMismatch } from './errors.js';
-import { checkCumulative, checkPadded, snapshotLengths } from './lengths.js';
+import { checkPadded, readCumulative, snapshotLengths } from './lengths.js';
 import type { CallOptions, LayoutName } from './options.js';
 import { readTensor } from './tensor.js';
 import type { HostView } from './view.js';
@@ -183,10 +183,10 @@ function readLengths(
     if (given[name] === undefined) continue;
     throw invalidValue(`options.${name}`, 'none with cumulative lengths', describe(given[name]));
   }
-  const cumulativeQ = readCumulative('options.cuSeqlensQ', given['cuSeqlensQ'], queries);
+  const cumulativeQ = cumulativeOf('options.cuSeqlensQ', given['cuSeqlensQ'], queries);
   // Self-attention gives the same lengths twice.
   const same = given['cuSeqlensKv'] === given['cuSeqlensQ'] && keys === queries;
-  const cumulativeKv = same ? cumulativeQ : readCumulative('options.cuSeqlensKv', given['cuSeqlensKv'], keys);
+  const cumulativeKv = same ? cumulativeQ : cumulativeOf('options.cuSeqlensKv', given['cuSeqlensKv'], keys);
   if (cumulativeQ.length !== cumulativeKv.length) {
     const expected = `${cumulativeQ.length} values, as cuSeqlensQ has`;
     throw shapeMismatch('options.cuSeqlensKv', expected, `${cumulativeKv.length}`);
@@ -202,9 +202,7 @@ function readPadded(argument: string, value: unknown, batch: number, rows: numbe
   return lengths;
 }
 
-function readCumulative(argument: string, value: unknown, total: number): Float64Array {
+function cumulativeOf(argument: string, value: unknown, total: number): Float64Array {
   if (value === undefined) throw invalidValue(argument, 'cumulative lengths of both sides', 'undefined');
-  const lengths = snapshotLengths(value, argument);
-  checkCumulative(lengths, total, argument);
-  return lengths;
+  return readCumulative(value, total, argument);
 }

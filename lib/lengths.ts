@@ -11,7 +11,7 @@ export type LengthsInput = readonly number[] | Int32Array | BigInt64Array;
 /** Which half of a 64-bit integer is the high one here. */
 const highHalf = endianness() === 'LE' ? 1 : 0;
 
-const expected = 'a number[], Int32Array or BigInt64Array';
+const kinds = 'a number[], Int32Array or BigInt64Array';
 
 /** The values as they are now; later writes to the argument do not matter. */
 export function snapshotLengths(value: unknown, argument: string): Float64Array {
@@ -22,20 +22,28 @@ export function snapshotLengths(value: unknown, argument: string): Float64Array 
     case 'BigInt64Array':
       return fromBigInts(value as BigInt64Array);
     default:
-      throw invalidType(argument, expected, value);
+      throw invalidType(argument, kinds, value);
   }
 }
 
-/** Starts of sequences and their end: B + 1 values from 0 to `total` that never fall. */
-export function checkCumulative(lengths: Float64Array, total: number, argument: string): void {
-  if (lengths.length === 0) throw shapeMismatch(argument, 'B + 1 values', 'none');
-  if (lengths[0] !== 0) throw outOfRange(`${argument}[0]`, '0', lengths[0]);
+/**
+ * Starts of sequences and their end, as they are now: B + 1 values from 0 to `total` that never fall. One pass, as there
+ * may be many and this may be the only one for a while.
+ */
+export function readCumulative(value: unknown, total: number, argument: string): Float64Array {
+  const given = Array.isArray(value) ? (value as readonly unknown[]) : snapshotLengths(value, argument);
+  const { length } = given;
+  if (length === 0) throw shapeMismatch(argument, 'B + 1 values', 'none');
+  const lengths = new Float64Array(length);
   let previous = 0;
-  for (let i = 1; i < lengths.length; i += 1) {
-    const next = lengths[i]!;
-    if (!(next >= previous && next <= total && Math.floor(next) === next)) {
-      throw outOfRange(`${argument}[${i}]`, `an integer in [${previous}, ${total}]`, next);
+  for (let i = 0; i < length; i += 1) {
+    const next = given[i];
+    if (typeof next !== 'number') throw invalidType(`${argument}[${i}]`, 'an integer', next);
+    if (!(next >= previous && next <= total && Math.floor(next) === next) || (i === 0 && next !== 0)) {
+      const expected = i === 0 ? '0' : `an integer in [${previous}, ${total}]`;
+      throw outOfRange(`${argument}[${i}]`, expected, next);
     }
+    lengths[i] = next;
     previous = next;
   }
   if (previous !== total) {
@@ -46,6 +54,7 @@ export function checkCumulative(lengths: Float64Array, total: number, argument: 
       describe(previous),
     );
   }
+  return lengths;
 }
 
 /** Valid rows of each sequence of a padded batch: B values in [0, rows]. */

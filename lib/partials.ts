@@ -19,7 +19,7 @@ import { checkSignal, choice, throwIfAborted } from './options.js';
 import type { AbortSignalLike, LayoutName } from './options.js';
 import { guarded } from './prepare.js';
 import { checkAliasing } from './results.js';
-import { contiguousStrides, countOf, isContiguous } from './shape.js';
+import { contiguousStrides, countOf, isContiguous, sameShape } from './shape.js';
 import { readSinks } from './sinks.js';
 import { readProperty, readSnapshot } from './snapshot.js';
 import { readTensor, tensorOf, toTensor } from './tensor.js';
@@ -231,7 +231,7 @@ function target(
   const argument = `options.out.${name}`;
   const given = readFloat32(value, argument);
   const view = arrange(given);
-  if (formatShape(view.shape) !== formatShape(shape)) {
+  if (!sameShape(view.shape, shape)) {
     throw shapeMismatch(argument, `${formatShape(shape)} (head-first)`, formatShape(view.shape));
   }
   if (!isContiguous(view.shape, view.strides)) {

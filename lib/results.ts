@@ -9,7 +9,7 @@ import { checkLastAxis, rowsOf, shapeOf } from './geometry.js';
 import type { Geometry, Rows } from './geometry.js';
 import { allocate, checkMemory } from './memory.js';
 import type { CallOptions } from './options.js';
-import { contiguousStrides, countOf, isContiguous, isInjective } from './shape.js';
+import { contiguousStrides, countOf, isContiguous, isInjective, sameShape } from './shape.js';
 import { readSnapshot } from './snapshot.js';
 import { readTensor, tensorOf, toTensor } from './tensor.js';
 import type { Tensor } from './tensor.js';
@@ -99,7 +99,7 @@ function readOut(out: unknown, forms: readonly Form[]): Readonly<Record<string, 
 function fromUser(form: Form, value: unknown): Result {
   const argument = `options.out.${form.name}`;
   const view = readTensor(value, argument);
-  if (formatShape(view.shape) !== formatShape(form.shape)) {
+  if (!sameShape(view.shape, form.shape)) {
     throw shapeMismatch(argument, formatShape(form.shape), formatShape(view.shape));
   }
   if (view.dtype !== (form.dtype ?? view.dtype) || view.dtype === 'bool') {

@@ -36,6 +36,13 @@ export function countOf(shape: readonly number[]): number {
   return count;
 }
 
+/** Whether two shapes are the same. */
+export function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let axis = 0; axis < a.length; axis += 1) if (a[axis] !== b[axis]) return false;
+  return true;
+}
+
 /** Row-major strides. */
 export function contiguousStrides(shape: readonly number[]): readonly number[] {
   const strides = new Array<number>(shape.length);
@@ -70,7 +77,7 @@ export function isContiguous(shape: readonly number[], strides: readonly number[
 
 /** Whether no two indices reach the same element, as an output needs. Refuses some exotic interleavings, too. */
 export function isInjective(shape: readonly number[], strides: readonly number[]): boolean {
-  if (shape.includes(0)) return true;
+  if (isContiguous(shape, strides)) return true;
   const axes = shape.map((size, axis) => ({ size, stride: strides[axis]! })).filter(({ size }) => size > 1);
   axes.sort((a, b) => a.stride - b.stride);
   let reach = 0;

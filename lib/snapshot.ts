@@ -16,18 +16,15 @@ export function readSnapshot(
   if (value === undefined) return snapshot;
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw invalidType(argument, 'an object', value);
+  let empty = true;
   for (const name in value) {
     if (!names.includes(name)) throw later.includes(name) ? notYet(argument, name) : unknown(argument, name, names);
     snapshot[name] = readProperty(argument, value, name);
+    empty = false;
   }
   // attention(q, k, v, causal()): a mask has no properties, and would pass for no options at all.
-  if (isEmpty(snapshot) && isInstance(value)) throw invalidType(argument, 'an object of options', value);
+  if (empty && isInstance(value)) throw invalidType(argument, 'an object of options', value);
   return snapshot;
-}
-
-function isEmpty(snapshot: object): boolean {
-  for (const _ in snapshot) return false;
-  return true;
 }
 
 /** Whether an object was made by a class, rather than written out or made from another such object. */

@@ -132,12 +132,6 @@ export const mutants: Mutant[] = [
     search: 'lastUse[size_t(o.index)] = std::max(lastUse[size_t(o.index)], i);',
     replacement: 'lastUse[size_t(o.index)] = i;',
   },
-  {
-    name: 'programs: quotients are rounded up',
-    file: program,
-    search: 'return q + ((rest != Int{}) & ((rest ^ b) < Int{}));',
-    replacement: 'return q + ((rest != Int{}) & ((rest ^ b) >= Int{}));',
-  },
 
   // Rescale: what was accumulated before a larger score came.
   {
