@@ -47,7 +47,7 @@ struct Explanation {
   int64_t tileQueries = 0, tileKeys = 0;  // tile shape
   int64_t tilesFull = 0, tilesPartial = 0, tilesSkipped = 0;
   int64_t tilesPromoted = 0;  // of the full and skipped ones, those of which that was only seen pair by pair
-  int64_t chunk = 0;  // keys in a chunk of the widest sequence
+  int64_t chunk = 0;          // keys in a chunk of the widest sequence
   int64_t tasks = 0;
   int threads = 1;
   double flops = 0;           // useful: 2 * pairs * (dimQk + dimV), pairs counted at key granularity from the runs
