@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <string>
 
 #include "../error.h"
 
@@ -144,13 +145,13 @@ void TileProgram::poison(const Kernels& kernels, const Tile& tile, uint64_t* wor
 }
 
 void TileProgram::refuse() const {
-  int index = 0;
-  for (int n = 0; n <= program().result(); ++n) {
-    if (program().node(n).op == Op::table) index = int(program().node(n).value);
+  std::string tables;
+  for (size_t k = 0; k < program().graph().tables.size(); ++k) {
+    tables += (k == 0 ? "" : ", ") + ("tables[" + std::to_string(k) + "]");
   }
   throw CodedError("ERR_OUT_OF_RANGE", program().kind() == ProgramKind::mask ? "options.mask" : "options.score",
                    "indices inside its tables wherever the result needs them",
-                   "an index outside tables[" + std::to_string(index) + "]");
+                   "an index outside " + (program().graph().tables.size() > 1 ? "one of " + tables : tables));
 }
 
 }  // namespace fused_attention
