@@ -76,12 +76,11 @@ export function documents(ids: Row | Grid2 | { readonly q: Row; readonly kv: Row
     const parameters = { q: integers('ids.q', q, 1), kv: integers('ids.kv', kv, 1) };
     return builtInMask('documents({ q, kv })', '(i, j, { row, col, q, kv }) => q(row) === kv(col)', parameters);
   }
-  const table = readTable('ids', ids, 'mask');
-  const perBatch = table.kind.rank === 2;
-  if (!perBatch) integers('ids', ids, 1);
-  else integers('ids', ids, 2);
-  const program = perBatch ? '(i, j, { b, ids }) => ids(b, i) === ids(b, j)' : '(i, j, { ids }) => ids(i) === ids(j)';
-  return builtInMask('documents(ids)', program, { ids });
+  const perBatch = readTable('ids', ids, 'mask').kind.rank === 2;
+  const program = perBatch
+    ? '(i, j, { b, ids }) => ids(b, i) === ids(b, j)'
+    : '(i, j, { ids }) => ids(i) === ids(j)';
+  return builtInMask('documents(ids)', program, { ids: integers('ids', ids, perBatch ? 2 : 1) });
 }
 
 /**
