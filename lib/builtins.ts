@@ -77,9 +77,7 @@ export function documents(ids: Row | Grid2 | { readonly q: Row; readonly kv: Row
     return builtInMask('documents({ q, kv })', '(i, j, { row, col, q, kv }) => q(row) === kv(col)', parameters);
   }
   const perBatch = readTable('ids', ids, 'mask').kind.rank === 2;
-  const program = perBatch
-    ? '(i, j, { b, ids }) => ids(b, i) === ids(b, j)'
-    : '(i, j, { ids }) => ids(i) === ids(j)';
+  const program = perBatch ? '(i, j, { b, ids }) => ids(b, i) === ids(b, j)' : '(i, j, { ids }) => ids(i) === ids(j)';
   return builtInMask('documents(ids)', program, { ids: integers('ids', ids, perBatch ? 2 : 1) });
 }
 
