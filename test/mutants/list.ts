@@ -25,8 +25,14 @@ export const mutants: Mutant[] = [
   {
     name: 'visibility: full runs are one key short',
     file: visibility,
-    search: 'if (verdict.always()) return append(out_, first_, range, true);',
-    replacement: 'if (verdict.always()) return append(out_, first_, {range.begin, range.end - 1}, true);',
+    search: 'if (verdict.always()) append(out_, first_, range, true);',
+    replacement: 'if (verdict.always()) append(out_, first_, {range.begin, range.end - 1}, true);',
+  },
+  {
+    name: 'visibility: boxes that share their runs see those of the next row',
+    file: visibility,
+    search: 'const int64_t shift = row - slidingStart_;',
+    replacement: 'const int64_t shift = row - slidingStart_ + 1;',
   },
   {
     name: 'map: partial runs miss their last key',
