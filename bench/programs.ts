@@ -155,13 +155,11 @@ function maps(): Figure[] {
 }
 
 function decode(): Figure[] {
-  // Small heads: what a mask costs does not depend on their size, and hides less behind the call's own noise.
-  const [q, kv] = [filled([1, 8, 1, 8]), filled([1, 8, 16384, 8])];
-  const out = filled([1, 8, 1, 8]);
   const own = mask('(i, j, { sinks, window }) => j < sinks || i - j < window * 64', { sinks: 4, window: 10_000 });
   const ids = documents(new Int32Array(16384));
   // Differences of microseconds between calls of milliseconds: the difference of each pair of neighbours, and its median.
-  const over = (item: Mask): number => {
+  const over = (item: Mask, dim: number): number => {
+    const [q, kv, out] = [filled([1, 8, 1, dim]), filled([1, 8, 16384, dim]), filled([1, 8, 1, dim])];
     const differences: number[] = [];
     const once = (options: AttentionOptions): number => {
       const start = performance.now();
@@ -188,8 +186,15 @@ function decode(): Figure[] {
   };
   const [change] = interleaved([changes], 15);
   return [
-    { what: 'decode, 16384 keys: over no mask, a window with sinks', value: over(own), unit: 'us', atMost: 10 },
-    { what: 'decode, 16384 keys: over no mask, documents', value: over(ids), unit: 'us', atMost: 10 },
+    ...[64, 8].flatMap((dim): Figure[] => [
+      {
+        what: `decode, 16384 keys of ${dim}: over no mask, window with sinks`,
+        value: over(own, dim),
+        unit: 'us',
+        atMost: 10,
+      },
+      { what: `decode, 16384 keys of ${dim}: over no mask, documents`, value: over(ids, dim), unit: 'us', atMost: 10 },
+    ]),
     {
       what: 'decode, 512 keys of 16: over no mask',
       value: (1000 * (masked! - without!)) / 200,

@@ -34,7 +34,7 @@ export interface BlockMapOptions {
 const maxCells = { text: 64, picture: 256 } as const;
 
 /** State of a block: no query of it sees a key of it, some may, or all see all. */
-export const blockStates = { none: 0, partial: 1, full: 2 } as const;
+const blockStates = { none: 0, partial: 1, full: 2 } as const;
 
 /** Blocks of queries by blocks of keys; `toString()` and `toSVG()` show them. */
 export class BlockMap {
@@ -158,6 +158,7 @@ export function blockMap(mask: MaskItem | readonly MaskItem[], options: BlockMap
     const h = checkInteger('options.h', given['h'] ?? 0, 0, 2 ** 20);
     const headsQ = checkInteger('options.headsQ', given['headsQ'] ?? h + 1, h + 1, 2 ** 20 + 1);
     const headsKv = checkInteger('options.headsKv', given['headsKv'] ?? headsQ, 1, headsQ);
+    if (headsQ % headsKv !== 0) throw shapeMismatch('options.headsKv', `a divisor of ${headsQ} heads`, `${headsKv}`);
     const block = readBlock(given['block']);
     const count = Math.ceil(nq / block[0]) * Math.ceil(nkv / block[1]);
     if (count > maxBlocks) {

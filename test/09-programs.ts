@@ -294,6 +294,11 @@ test('what depends on the lengths of a call is refused when it is made', (t) => 
   );
 });
 
+test('lengths that no vector of positions should have', (t) => {
+  refused(t, () => blockMap(causal(), { nq: 2 ** 31 - 1, block: 2 ** 20 }), 'ERR_OUT_OF_RANGE', 'options.mask');
+  refused(t, () => blockMap(causal(), { nq: 8, headsQ: 3, headsKv: 2 }), 'ERR_SHAPE_MISMATCH', 'options.headsKv');
+});
+
 test('explain counts the tiles of a program', (t) => {
   const x = Tensor.from(new Float32Array(1024 * 4), [1, 1, 1024, 4]);
   const { tiles } = explain(x, x, x, { mask: documents(Int32Array.from({ length: 1024 }, (_, n) => n >> 8)) });

@@ -76,7 +76,7 @@ test.serial('a long call stops between tiles', async (t) => {
     return { error: (await call) as Error, took: performance.now() - from };
   });
   t.is(error.name, 'AbortError');
-  t.true(took < 2000, `${took} ms`); // the whole call takes many seconds; bench/event-loop.ts measures against 20 ms
+  t.true(took < 500, `${took} ms`); // the whole call takes many seconds; bench/event-loop.ts measures against 20 ms
 });
 
 test.serial('listeners go when calls settle by themselves', async (t) => {

@@ -12,6 +12,10 @@ namespace fused_attention {
 
 namespace {
 
+/// Vectors take 4 bytes a position and node: lengths beyond this are mistakes, and should not be found out by running
+/// out of memory.
+constexpr int64_t kMostPositions = int64_t{1} << 26;
+
 /// A vector under way: one value, or one a position or head.
 struct Column {
   std::vector<Cell> cells;
@@ -325,6 +329,11 @@ bool belongs(uint8_t depends, Side side) {
 
 UnaryValues::UnaryValues(std::shared_ptr<const Program> program, const Place& place)
     : program_(std::move(program)), place_(place) {
+  if (place.queries > kMostPositions || place.keys > kMostPositions) {
+    throw CodedError("ERR_OUT_OF_RANGE", argumentOf(*program_),
+                     "at most " + std::to_string(kMostPositions) + " queries and keys with a program",
+                     std::to_string(std::max(place.queries, place.keys)));
+  }
   const int count = program_->result() + 1;
   const size_t size = size_t(count);
   for (auto* vectors : {&byQuery_, &byKey_, &heads_, &poisonByKey_}) vectors->resize(size);
