@@ -1,10 +1,12 @@
 // Nobody is timed before the results are right: sampled rows against float64, and all rows against ours.
 //
-// Each row must lie within twice the float32 bound that this library promises of itself (test/reference/tolerance.ts), and
-// so must the difference of two implementations: each may use up its own.
-import { attendHead } from '../test/reference/attention.js';
-import { outputBound, rowContext } from '../test/reference/tolerance.js';
-import { sequences, visible, type Case } from './cases.js';
+// Each float32 row must lie within twice the bound that this library promises of itself (test/reference/tolerance.ts), and
+// so must the difference of two implementations: each may use up its own. 16-bit results are judged by the rule of that
+// file, over all sampled rows together. Contestants whose job is another case's are checked there.
+import { attendHead, type Head } from '../test/reference/attention.js';
+import { lp } from '../test/reference/lp.js';
+import { HalfRule, outputBound, rowContext } from '../test/reference/tolerance.js';
+import { sequences, visible, type Case } from './case.js';
 import type { Contestant } from './contestant.js';
 import type { Inputs, Operand } from './inputs.js';
 
@@ -25,18 +27,14 @@ function rows(from: Operand, batch: number, head: number, first: number, count: 
   return copy;
 }
 
-function checkRow(
-  c: Case,
-  inputs: Inputs,
-  part: Part,
-  head: number,
-  row: number,
-  contestants: readonly Contestant[],
-): void {
+/** The row as a problem of one head and one query, in float64. */
+function rowProblem(c: Case, inputs: Inputs, part: Part, head: number, row: number): Head {
   const { batch, rowQ, rowKv, keys } = part;
   const headKv = Math.floor((head * c.headsKv) / c.headsQ);
   const [first, end] = visible(c.mask, row, part.queries, keys);
-  const expected = attendHead({
+  const position = row + keys - part.queries;
+  const { program } = c;
+  return {
     queries: 1,
     keys,
     dimQk: c.dim,
@@ -47,16 +45,44 @@ function checkRow(
     scale: 1 / Math.sqrt(c.dim),
     softcap: 0,
     allowed: (_row, column) => column >= first && column < end,
-  });
-  for (const contestant of contestants) {
-    const actual = contestant.row(batch, head, rowQ + row);
-    if (actual === null) continue;
+    ...(program === undefined
+      ? {}
+      : {
+          score: (s: number, _row: number, column: number) => {
+            const value = program.apply(s, position, column, head);
+            // Some operations deep, each of which may lose a rounding of numbers like these.
+            return { value, magnitude: 8 * (Math.abs(value) + Math.abs(s) + 1) };
+          },
+        }),
+  };
+}
+
+interface Judge {
+  contestant: Contestant;
+  rule: HalfRule | null;
+  /** What is wrong, once something is. */
+  wrong: string | null;
+}
+
+function checkRow(c: Case, inputs: Inputs, part: Part, head: number, row: number, judges: readonly Judge[]): void {
+  const { batch, rowQ, keys } = part;
+  const problem = rowProblem(c, inputs, part, head, row);
+  const expected = attendHead(problem);
+  const { dtype } = c;
+  const low = dtype === 'float32' ? null : lp(problem, { query: dtype, key: dtype, value: dtype, output: dtype });
+  for (const judge of judges) {
+    const actual = judge.contestant.row(batch, head, rowQ + row);
+    if (actual === null || judge.wrong !== null) continue;
     for (let d = 0; d < c.dim; d++) {
+      if (judge.rule !== null && low !== null) {
+        judge.rule.add(actual[d]!, expected.output[d]!, low[d]!);
+        continue;
+      }
       const bound = 2 * outputBound(rowContext(expected, 0, c.dim, keys), expected.spread[d]!);
       const error = Math.abs(actual[d]! - expected.output[d]!);
       if (!(error <= bound)) {
-        const where = `batch ${batch}, head ${head}, row ${rowQ + row}, component ${d}`;
-        throw new Error(`${c.suite}, ${c.label}: ${contestant.name} is off by ${error} (allowed ${bound}) at ${where}`);
+        judge.wrong = `off by ${error} (allowed ${bound}) at batch ${batch}, head ${head}, row ${rowQ + row}, component ${d}`;
+        break;
       }
     }
   }
@@ -85,8 +111,11 @@ function extremes(
   return { norm: Math.sqrt(norm), top };
 }
 
-/** Every row of a peer against ours, within the same bound made coarser: A <= scale |q||k|, sum p|v| <= max|v|. */
-function checkAll(c: Case, inputs: Inputs, ours: Contestant, peer: Contestant): number {
+/**
+ * Every row of a peer against ours, within the same bound made coarser: A <= scale |q||k|, sum p|v| <= max|v|.
+ * Answers what is wrong, or null.
+ */
+function compareAll(c: Case, inputs: Inputs, ours: Contestant, peer: Contestant): string | null {
   let compared = 0;
   for (const part of sequences(c)) {
     const { batch, rowQ, rowKv, queries, keys } = part;
@@ -104,31 +133,52 @@ function checkAll(c: Case, inputs: Inputs, ours: Contestant, peer: Contestant): 
         for (let d = 0; d < c.dim; d++) {
           const difference = Math.abs(mine[d]! - theirs[d]!);
           if (!(difference <= bound)) {
-            const where = `batch ${batch}, head ${head}, row ${rowQ + row}, component ${d}`;
-            throw new Error(
-              `${c.suite}, ${c.label}: ${ours.name} and ${peer.name} differ by ${difference} at ${where}`,
-            );
+            return `differs from ours by ${difference} at batch ${batch}, head ${head}, row ${rowQ + row}, component ${d}`;
           }
         }
         compared++;
       }
     }
   }
-  return compared;
+  return compared === 0 ? 'did no row' : null;
 }
 
-/** Runs every contestant once and throws where one is wrong. The first one is ours and does all rows. */
-export async function checkResults(c: Case, inputs: Inputs, contestants: readonly Contestant[]): Promise<void> {
-  for (const contestant of contestants) await contestant.run();
+/**
+ * Runs every contestant once and compares. The first one is ours and does all rows.
+ *
+ * @returns what is wrong, by contestant; nothing is in it when all are right
+ */
+export async function checkResults(
+  c: Case,
+  inputs: Inputs,
+  contestants: readonly Contestant[],
+): Promise<Map<Contestant, string>> {
+  const wrong = new Map<Contestant, string>();
+  const judges: Judge[] = [];
+  for (const contestant of contestants) {
+    try {
+      await contestant.run();
+    } catch (error) {
+      wrong.set(contestant, error instanceof Error ? error.message : String(error));
+      continue;
+    }
+    if (contestant.otherWork !== undefined || contestant.otherResult) continue;
+    const halves = c.dtype !== 'float32' && contestant.role === 'ours';
+    judges.push({ contestant, rule: halves ? new HalfRule(c.dtype) : null, wrong: null });
+  }
   const parts = sequences(c);
   for (let sample = 0; sample < SAMPLES; sample++) {
     const part = parts[(sample * 37) % parts.length]!;
     const head = sample % c.headsQ;
     const wanted = Math.floor(((sample + 0.5) / SAMPLES) * part.queries);
-    checkRow(c, inputs, part, head, Math.min(wanted, part.queries - 1), contestants);
+    checkRow(c, inputs, part, head, Math.min(wanted, part.queries - 1), judges);
   }
-  const [ours, ...peers] = contestants;
-  for (const peer of peers) {
-    if (checkAll(c, inputs, ours!, peer) === 0) throw new Error(`${c.suite}, ${c.label}: ${peer.name} did no row`);
+  const ours = judges.find(({ contestant }) => contestant.role === 'ours')?.contestant;
+  for (const { contestant, rule, wrong: found } of judges) {
+    let verdict = found ?? rule?.verdict() ?? null;
+    const comparable = c.dtype === 'float32' && ours !== undefined && contestant !== ours;
+    if (verdict === null && comparable) verdict = compareAll(c, inputs, ours, contestant);
+    if (verdict !== null) wrong.set(contestant, verdict);
   }
+  return wrong;
 }

@@ -1,5 +1,6 @@
 // Inputs of a case and the axis orders in which the contestants take them.
-import type { Case } from './cases.js';
+import { encode16, round, type Dtype } from '../test/reference/half.js';
+import type { Case } from './case.js';
 
 /** Element (b, h, row, 0) of a tensor lies at b*batch + h*head + row*row. */
 export interface Strides {
@@ -9,7 +10,11 @@ export interface Strides {
 }
 
 export interface Operand {
+  /** The numbers; exactly representable in the case's type. */
   data: Float32Array;
+  /** What our library reads: `data`, or the same numbers as bits of a 16-bit type. */
+  stored: Float32Array | Uint16Array;
+  dtype: Dtype;
   /** As our library takes it: [B, H, S, D], [B, S, H, D] or, ragged, [total, H, D]. */
   shape: number[];
   strides: Strides;
@@ -23,6 +28,8 @@ export interface Inputs {
   query: Operand;
   key: Operand;
   value: Operand;
+  /** The stored keys and values, which lie one behind the other, for the read yardstick. */
+  cache: Float32Array;
 }
 
 /** Standard normal numbers, the same for the same seed. */
@@ -46,15 +53,49 @@ export function normals(count: number, seed: number): Float32Array {
   return values;
 }
 
+/** A prime: no two rows or heads of an operand that repeats the pool begin at the same number. */
+const POOL = 1048573;
+const pools = new Map<string, Float32Array | Uint16Array>();
+
+/** Normals of a seed, rounded to a type; as float32 numbers or as the type's bits. Made once a process. */
+function pool(seed: number, dtype: Dtype, bits: boolean): Float32Array | Uint16Array {
+  const key = `${seed} ${dtype} ${bits}`;
+  const known = pools.get(key);
+  if (known !== undefined) return known;
+  const exact = normals(POOL, seed);
+  const made =
+    bits && dtype !== 'float32'
+      ? Uint16Array.from(exact, (x) => encode16(dtype, x))
+      : exact.map((x) => round(dtype, x));
+  pools.set(key, made);
+  return made;
+}
+
+/** Fills with a pool's numbers, over and over. */
+function fill<T extends Float32Array | Uint16Array>(target: T, from: Float32Array | Uint16Array): T {
+  for (let at = 0; at < target.length; at += from.length) {
+    target.set(from.subarray(0, Math.min(from.length, target.length - at)), at);
+  }
+  return target;
+}
+
 /** An operand around existing data, or zeros. */
-export function operand(c: Case, heads: number, rows: number, data?: Float32Array): Operand {
+export function operand(
+  c: Case,
+  heads: number,
+  rows: number,
+  given?: { data: Float32Array; stored: Operand['stored'] },
+): Operand {
   const ragged = c.lengths !== undefined;
   const batch = ragged ? 1 : c.batch;
   const { dim } = c;
   const rowMajor = c.layout === 'bshd';
   const shape = rowMajor ? [batch, rows, heads, dim] : [batch, heads, rows, dim];
+  const data = given?.data ?? new Float32Array(batch * heads * rows * dim);
   return {
-    data: data ?? new Float32Array(batch * heads * rows * dim),
+    data,
+    stored: given?.stored ?? data,
+    dtype: c.dtype,
     shape: ragged ? shape.slice(1) : shape,
     strides: {
       batch: heads * rows * dim,
@@ -69,15 +110,35 @@ export function operand(c: Case, heads: number, rows: number, data?: Float32Arra
 }
 
 export function makeInputs(c: Case): Inputs {
-  const make = (heads: number, rows: number, seed: number): Operand => {
-    const empty = operand(c, heads, rows, new Float32Array(0));
-    return { ...empty, data: normals(empty.batch * heads * rows * c.dim, seed) };
-  };
+  const batch = c.lengths === undefined ? c.batch : 1;
+  const { dtype, dim } = c;
+  const countKv = batch * c.headsKv * c.keys * dim;
+  const countQ = batch * c.headsQ * c.queries * dim;
+  const data = new Float32Array(2 * countKv);
+  fill(data.subarray(0, countKv), pool(2, dtype, false));
+  fill(data.subarray(countKv), pool(3, dtype, false));
+  const query = fill(new Float32Array(countQ), pool(1, dtype, false));
+  let stored: Operand['stored'] = data;
+  let queryStored: Operand['stored'] = query;
+  if (dtype !== 'float32') {
+    stored = new Uint16Array(2 * countKv);
+    fill(stored.subarray(0, countKv), pool(2, dtype, true));
+    fill(stored.subarray(countKv), pool(3, dtype, true));
+    queryStored = fill(new Uint16Array(countQ), pool(1, dtype, true));
+  }
+  const part = (from: number, to: number) => ({ data: data.subarray(from, to), stored: stored.subarray(from, to) });
   return {
-    query: make(c.headsQ, c.queries, 1),
-    key: make(c.headsKv, c.keys, 2),
-    value: make(c.headsKv, c.keys, 3),
+    query: operand(c, c.headsQ, c.queries, { data: query, stored: queryStored }),
+    key: operand(c, c.headsKv, c.keys, part(0, countKv)),
+    value: operand(c, c.headsKv, c.keys, part(countKv, 2 * countKv)),
+    cache: new Float32Array(stored.buffer),
   };
+}
+
+/** The same inputs as float32, whatever their type was. */
+export function asFloat32(inputs: Inputs): Inputs {
+  const float = (from: Operand): Operand => ({ ...from, stored: from.data, dtype: 'float32' });
+  return { ...inputs, query: float(inputs.query), key: float(inputs.key), value: float(inputs.value) };
 }
 
 /** A copy of rows [first, first + count) of one batch entry in another axis order, its batch axis left out. */

@@ -1,35 +1,44 @@
-// Interleaved timing: in every repeat each contestant runs once, straight after a measurement of the peak, so that slow
-// phases of the machine hit everybody and a fraction of peak compares neighbours in time.
+// Interleaved timing: in every round each contestant runs once, straight after a measurement of the machine's limits, so
+// that slow phases of the machine hit everybody and a fraction of a limit compares neighbours in time.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Contestant } from './contestant.js';
 
 export interface Timing {
   name: string;
-  /** Milliseconds a call, one entry a repeat; scaled up for contestants that do a share of the work. */
+  /** Milliseconds a call, one entry a round; scaled up for contestants that do a share of the work. */
   samples: number[];
-  /** samples[r] · flops over the peak measured before it. */
-  fractions: number[];
+  /** Operations a second, and bytes read a second, just before each sample; no bytes where reading is no limit. */
+  peaks: number[];
+  reads: number[];
 }
 
 export interface Measurement {
   timings: Timing[];
-  /** Operations a second, in the order measured. */
-  peaks: number[];
-  /** Spread of the peaks, 10th to 90th percentile over their median. */
+  /** Spread of the run's own peaks, 10th to 90th percentile over their median; of the reads where there are any. */
   drift: number;
-  /** More than 5 % drift: the machine was not quiet. */
+  readDrift: number;
+  /** The machine was not quiet: drift beyond 5 %, or beyond 15 % of the reads. */
   noisy: boolean;
 }
 
 export interface Plan {
-  repeats: number;
+  threads: number;
+  /** At most so many rounds, at least MIN_ROUNDS, and as many between as fit into `budgetMs`. */
+  rounds: number;
+  budgetMs: number;
   /** Shorter calls are repeated within a sample until it lasts this long. */
   sampleMs: number;
   warmUpMs: number;
-  /** Useful operations of a call. */
-  flops: number;
-  peak: () => number;
+  peak: (threads: number) => number;
+  read?: (threads: number) => number;
   progress: (name: string) => void;
 }
+
+const MIN_ROUNDS = 3;
+const PEAK_DRIFT = 0.05;
+const READ_DRIFT = 0.15;
+/** Threads of other runtimes spin for a while after a call; nothing of ours is measured meanwhile. */
+const SETTLE_MS = 4;
 
 export function quantile(values: readonly number[], q: number): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -41,6 +50,9 @@ export function quantile(values: readonly number[], q: number): number {
 
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 
+const spread = (values: readonly number[]): number =>
+  values.length < 2 ? 0 : (quantile(values, 0.9) - quantile(values, 0.1)) / median(values);
+
 /** Milliseconds a call, over `calls` calls. */
 async function time(contestant: Contestant, calls: number): Promise<number> {
   const start = performance.now();
@@ -51,38 +63,48 @@ async function time(contestant: Contestant, calls: number): Promise<number> {
   return (performance.now() - start) / calls;
 }
 
-/** Runs until compiled, cached and paged in; answers how many calls make a sample. */
-async function warmUp(contestant: Contestant, plan: Plan): Promise<number> {
+/** Runs until compiled, cached and paged in; answers how many calls make a sample, and how long it lasts. */
+async function warmUp(contestant: Contestant, plan: Plan): Promise<{ calls: number; ms: number }> {
   let calls = 1;
   let spent = 0;
   let last = 0;
-  for (let round = 0; round < 2 || spent < plan.warmUpMs; round++) {
+  do {
     last = await time(contestant, calls);
     spent += last * calls;
     calls = Math.max(1, Math.min(1_000_000, Math.round(plan.sampleMs / Math.max(last, 1e-4))));
-  }
-  return calls;
+  } while (spent < plan.warmUpMs);
+  return { calls, ms: last * calls };
 }
 
+/** Times contestants that have run once already, when their results were checked. */
 export async function measure(contestants: readonly Contestant[], plan: Plan): Promise<Measurement> {
-  const timings = contestants.map(({ name }): Timing => ({ name, samples: [], fractions: [] }));
-  const calls: number[] = [];
+  const timings = contestants.map(({ name }): Timing => ({ name, samples: [], peaks: [], reads: [] }));
+  const sizes: { calls: number; ms: number }[] = [];
   for (const contestant of contestants) {
     plan.progress(`${contestant.name}: warm-up`);
-    calls.push(await warmUp(contestant, plan));
+    sizes.push(await warmUp(contestant, plan));
   }
-  plan.peak();
-  const peaks: number[] = [];
-  for (let repeat = 0; repeat < plan.repeats; repeat++) {
+  const yardsticks = performance.now();
+  plan.peak(plan.threads);
+  plan.read?.(plan.threads);
+  const yardstickMs = performance.now() - yardsticks;
+  const steady = contestants.flatMap(({ slow }, index) => (slow ? [] : [sizes[index]!.ms + yardstickMs]));
+  const roundMs = steady.reduce((sum, ms) => sum + ms, 0);
+  const rounds = Math.max(MIN_ROUNDS, Math.min(plan.rounds, Math.floor(plan.budgetMs / roundMs)));
+  for (let round = 0; round < rounds; round++) {
     for (const [index, contestant] of contestants.entries()) {
+      if (contestant.slow && round >= MIN_ROUNDS) continue;
       plan.progress(contestant.name);
-      const peak = plan.peak();
-      const milliseconds = (await time(contestant, calls[index]!)) / contestant.share;
-      peaks.push(peak);
-      timings[index]!.samples.push(milliseconds);
-      timings[index]!.fractions.push(plan.flops / (milliseconds / 1000) / peak);
+      if (plan.threads > 1) await sleep(SETTLE_MS);
+      const threads = contestant.threads ?? plan.threads;
+      const timing = timings[index]!;
+      timing.peaks.push(plan.peak(threads));
+      if (plan.read !== undefined) timing.reads.push(plan.read(threads));
+      timing.samples.push((await time(contestant, sizes[index]!.calls)) / contestant.share);
     }
   }
-  const drift = (quantile(peaks, 0.9) - quantile(peaks, 0.1)) / median(peaks);
-  return { timings, peaks, drift, noisy: drift > 0.05 };
+  const own = timings.filter((_, index) => (contestants[index]!.threads ?? plan.threads) === plan.threads);
+  const drift = spread(own.flatMap(({ peaks }) => peaks));
+  const readDrift = spread(own.flatMap(({ reads }) => reads));
+  return { timings, drift, readDrift, noisy: drift > PEAK_DRIFT || readDrift > READ_DRIFT };
 }

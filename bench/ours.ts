@@ -1,57 +1,113 @@
-// Our library as a contestant, through its public interface and its built JavaScript.
-// Loaded by import() only after FUSED_ATTENTION_ISA is set: the environment is read once, at import.
-import { attention, attentionSync, causal, devices, slidingWindow, Tensor } from '../dist/index.js';
-import type { Case } from './cases.js';
+// Our library as a contestant, through its public interface and its built JavaScript, and ours again in other ways to
+// compare with. Loaded by import() only after FUSED_ATTENTION_ISA is set: the environment is read once, at import.
+import { alibi, attention, attentionSync, causal, devices, score, slidingWindow, Tensor } from '../dist/index.js';
+import { decode16 } from '../test/reference/half.js';
+import { flops, square, type Case } from './case.js';
 import type { Contestant } from './contestant.js';
-import { operand, type Inputs, type Operand } from './inputs.js';
+import { asFloat32, makeInputs, operand, type Inputs, type Operand } from './inputs.js';
 
-const tensor = (from: Operand): Tensor => Tensor.from(from.data, from.shape);
+function tensor({ stored, shape, dtype }: Operand): Tensor {
+  return stored instanceof Uint16Array ? Tensor.from(stored, shape, { dtype }) : Tensor.from(stored, shape);
+}
 
-function options(c: Case, threads: number, out: Tensor) {
-  const mask =
-    c.mask.kind === 'causal' ? causal() : c.mask.kind === 'window' ? slidingWindow(c.mask.keys - 1, 0) : undefined;
+function options({ mask, lengths, layout, program }: Case, threads: number) {
+  const pattern =
+    mask.kind === 'causal' ? causal() : mask.kind === 'window' ? slidingWindow(mask.keys - 1, 0) : undefined;
   const offsets = [0];
-  for (const length of c.lengths ?? []) offsets.push(offsets.at(-1)! + length);
-  const ragged = c.lengths === undefined ? {} : { cuSeqlensQ: offsets, cuSeqlensKv: offsets };
-  const layout = c.lengths === undefined ? { layout: c.layout } : {};
-  return { ...(mask === undefined ? {} : { mask }), ...layout, ...ragged, threads, out };
+  for (const length of lengths ?? []) offsets.push(offsets.at(-1)! + length);
+  return {
+    threads,
+    ...(pattern === undefined ? {} : { mask: pattern }),
+    ...(lengths === undefined ? { layout } : { cuSeqlensQ: offsets, cuSeqlensKv: offsets }),
+    ...(program === undefined
+      ? {}
+      : { score: program.source === 'alibi' ? alibi(8) : score(program.source, program.parameters) }),
+  };
+}
+
+/** An output of the case's type and the view of its rows as numbers. */
+function output(c: Case, dtype: Case['dtype']) {
+  const like = operand(c, c.headsQ, c.queries);
+  const out = dtype === 'float32' ? like : { ...like, dtype, stored: new Uint16Array(like.data.length) };
+  const row: Contestant['row'] = (batch, head, at) => {
+    const start = batch * out.strides.batch + head * out.strides.head + at * out.strides.row;
+    const found = out.stored.subarray(start, start + c.dim);
+    return dtype === 'float32' ? found : Array.from(found, (bits) => decode16(dtype, bits));
+  };
+  return { out: tensor(out), row };
 }
 
 export function fusedAttention(c: Case, inputs: Inputs, threads: number): Contestant {
   const [q, k, v] = [tensor(inputs.query), tensor(inputs.key), tensor(inputs.value)];
-  const out = operand(c, c.headsQ, c.queries);
-  const chosen = options(c, threads, tensor(out));
+  const { out, row } = output(c, inputs.query.dtype);
+  const chosen = { ...options(c, threads), out };
   return {
     name: 'fused-attention',
+    role: 'ours',
     share: 1,
     run() {
       attentionSync(q, k, v, chosen);
       return undefined;
     },
-    row(batch, head, row) {
-      const start = batch * out.strides.batch + head * out.strides.head + row * out.strides.row;
-      return out.data.subarray(start, start + c.dim);
+    row,
+  };
+}
+
+/** The same, with an output that the call allocates. */
+function allocating(c: Case, inputs: Inputs, threads: number): Contestant {
+  const [q, k, v] = [tensor(inputs.query), tensor(inputs.key), tensor(inputs.value)];
+  const chosen = options(c, threads);
+  let latest: Float32Array = new Float32Array(0);
+  return {
+    name: 'ours, allocating',
+    role: 'reference',
+    share: 1,
+    run() {
+      latest = attentionSync(q, k, v, chosen).output.data as Float32Array;
+      return undefined;
     },
+    row: (_batch, _head, row) => latest.subarray(row * c.dim, (row + 1) * c.dim),
   };
 }
 
 /** The same through the promise: what a call costs when it leaves the event loop. */
-export function fusedAttentionAsync(c: Case, inputs: Inputs, threads: number): Contestant {
-  const sync = fusedAttention(c, inputs, threads);
+function promised(c: Case, inputs: Inputs, threads: number): Contestant {
   const [q, k, v] = [tensor(inputs.query), tensor(inputs.key), tensor(inputs.value)];
-  const out = operand(c, c.headsQ, c.queries);
-  const chosen = options(c, threads, tensor(out));
+  const { out, row } = output(c, 'float32');
+  const chosen = { ...options(c, threads), out };
   return {
-    ...sync,
-    name: 'fused-attention, promise',
+    name: 'ours, promise',
+    role: 'reference',
+    share: 1,
     async run() {
       await attention(q, k, v, chosen);
     },
-    row(batch, head, row) {
-      const start = batch * out.strides.batch + head * out.strides.head + row * out.strides.row;
-      return out.data.subarray(start, start + c.dim);
-    },
+    row,
   };
+}
+
+/** What of ours is timed beside a case, as the thing that its figure is a part of. */
+export function references(c: Case, inputs: Inputs, threads: number): Contestant[] {
+  const reference = { role: 'reference' } as const;
+  if (c.suite === 'call') return [allocating(c, inputs, threads), promised(c, inputs, threads)];
+  if (c.suite === 'programs') {
+    const { program: _, ...plain } = c;
+    const without = fusedAttention(plain, inputs, threads);
+    return [{ ...without, ...reference, name: 'ours, no program', otherResult: true }];
+  }
+  if (c.suite === 'half') {
+    return [{ ...fusedAttention(c, asFloat32(inputs), threads), ...reference, name: 'ours, float32' }];
+  }
+  if (c.suite === 'window') {
+    // A dense call of 16384 rows would take as long as the whole suite: the rate hardly depends on length from 4096 on.
+    const dense = square('prefill', Math.min(c.queries, 4096), c.dim);
+    const whole = fusedAttention(dense, makeInputs(dense), threads);
+    return [{ ...whole, ...reference, name: `ours, dense`, otherWork: { flops: flops(dense) } }];
+  }
+  if (threads > 1 && (c.suite === 'prefill' || c.suite === 'causal')) {
+    return [{ ...fusedAttention(c, inputs, 1), ...reference, name: 'ours, 1 thread', threads: 1 }];
+  }
+  return [];
 }
 
 /** The instruction set in use; throws where the process may not use as many threads as asked for. */

@@ -1,8 +1,10 @@
-// A run as SVG plots: speed over length, and the part of the peak that every case reaches.
+// A run as SVG plots: speed over length, and a roofline with every case of ours on it.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TopLevelSpec } from 'vega-lite' with { 'resolution-mode': 'import' };
-import type { Run } from './report.js';
+import type { CaseFigures, Run } from './figures.js';
+import { median } from './measure.js';
+import { short, threadsText } from './report.js';
 
 async function toSvg(spec: TopLevelSpec): Promise<string> {
   const [{ compile }, { parse, View }] = await Promise.all([import('vega-lite'), import('vega')]);
@@ -19,35 +21,26 @@ const THEME = {
   legend: { labelLimit: 0 },
 } as const;
 
-function rows(run: Run) {
-  return run.cases.flatMap(({ suite, label, keys, dim, peakGflops, contestants }) =>
-    contestants.map(({ name: who, gflops, fractionOfPeak }) => {
-      return {
+const isSpeedCase = ({ suite, label }: CaseFigures): boolean =>
+  (suite === 'prefill' || suite === 'causal') && !label.includes('[');
+
+/** Useful GF/s of everybody over sequence length, a panel for each mask and head size. */
+function speedOverLength(cases: readonly CaseFigures[], title: string): TopLevelSpec {
+  const values = cases.filter(isSpeedCase).flatMap(({ suite, keys, dim, flops, peakGflops, contestants }) =>
+    contestants
+      .filter(({ role }) => role !== 'reference')
+      .map(({ name, ms }) => ({
         suite,
-        label,
-        name: `${suite}: ${label}`,
         keys,
         dim: `D ${dim}`,
-        who,
-        gflops,
-        fractionOfPeak,
+        who: short(name),
+        gflops: flops / ms.median / 1e6,
         peakGflops,
-      };
-    }),
-  );
-}
-
-function setting({ threads, isa }: Run): string {
-  return `${threads} ${threads === 1 ? 'thread' : 'threads'}, ${isa}`;
-}
-
-function speedOverLength(run: Run): TopLevelSpec {
-  const values = rows(run).filter(
-    ({ suite, label }) => (suite === 'prefill' || suite === 'causal') && !label.includes('['),
+      })),
   );
   const lengths = [...new Set(values.map(({ keys }) => keys))];
   return {
-    title: `Useful GF/s over sequence length, ${setting(run)}; dashed: FMA peak`,
+    title: `Useful GF/s over sequence length, ${title}; dashed: FMA peak`,
     config: THEME,
     data: { values },
     facet: {
@@ -81,36 +74,66 @@ function speedOverLength(run: Run): TopLevelSpec {
   };
 }
 
-function fractionByCase(run: Run): TopLevelSpec {
-  const values = rows(run).filter(({ suite }) => suite !== 'call' && suite !== 'decode');
+/** Useful GF/s over useful operations a byte, under the two limits that were measured beside. */
+function roofline(cases: readonly CaseFigures[], title: string): TopLevelSpec {
+  const measured = cases.filter(({ suite, contestants }) => suite !== 'call' && contestants.length > 0);
+  const values = measured.map((figures) => ({
+    suite: figures.suite,
+    label: figures.label,
+    intensity: figures.flops / figures.leastBytes,
+    gflops: figures.contestants[0]!.gflops,
+  }));
+  const peak = median(measured.map(({ peakGflops }) => peakGflops));
+  const reads = measured.flatMap(({ readGBs }) => readGBs ?? []);
+  const top = Math.max(...values.map(({ intensity }) => intensity), 16);
+  const roof = reads.length === 0 ? [] : [{ read: median(reads) }];
+  const line = [0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
+    .filter((intensity) => intensity <= 2 * top)
+    .map((intensity) => ({
+      intensity,
+      roof: Math.min(peak, roof.length === 0 ? peak : intensity * roof[0]!.read),
+    }));
+  const x = { field: 'intensity', type: 'quantitative', scale: { type: 'log', base: 2 } } as const;
   return {
-    title: `Part of the FMA peak reached, ${setting(run)}`,
+    title: `Roofline, ${title}; dashed: FMA peak and read bandwidth`,
     config: THEME,
-    data: { values },
-    width: 420,
-    mark: { type: 'point', filled: true, size: 60 },
-    encoding: {
-      y: { field: 'name', type: 'nominal', sort: null, title: null, axis: { labelLimit: 0 } },
-      x: {
-        field: 'fractionOfPeak',
-        type: 'quantitative',
-        title: 'useful operations / peak',
-        axis: { format: '%' },
-        scale: { domain: [0, 1] },
+    width: 620,
+    height: 360,
+    layer: [
+      {
+        data: { values: line },
+        mark: { type: 'line', strokeDash: [4, 4], color: 'gray' },
+        encoding: { x, y: { field: 'roof', type: 'quantitative', scale: { type: 'log', base: 2 } } },
       },
-      color: { field: 'who', type: 'nominal', title: null },
-    },
+      {
+        data: { values },
+        mark: { type: 'point', filled: true, size: 60 },
+        encoding: {
+          x: { ...x, title: 'useful operations a byte of inputs and output' },
+          y: { field: 'gflops', type: 'quantitative', scale: { type: 'log', base: 2 }, title: 'useful GF/s' },
+          color: { field: 'suite', type: 'nominal', title: null },
+          tooltip: { field: 'label', type: 'nominal' },
+        },
+      },
+    ],
   };
 }
 
-/** Writes `<name>-speed.svg` and `<name>-peak.svg`; answers their file names. */
+/** Writes `<name>-<threads>-speed.svg` and `<name>-<threads>-roofline.svg` for each thread count; answers their names. */
 export async function writePlots(run: Run, folder: string, name: string): Promise<string[]> {
   mkdirSync(folder, { recursive: true });
-  const plots: [string, TopLevelSpec][] = [];
-  if (run.cases.some(({ suite }) => suite === 'prefill' || suite === 'causal')) {
-    plots.push([`${name}-speed.svg`, speedOverLength(run)]);
+  const files: string[] = [];
+  for (const threads of run.threads) {
+    const cases = run.cases.filter((figures) => figures.threads === threads);
+    const title = `${threadsText(threads)}, ${run.isa}`;
+    const plots: Record<string, TopLevelSpec> = {};
+    if (cases.some(isSpeedCase)) plots['speed'] = speedOverLength(cases, title);
+    plots['roofline'] = roofline(cases, title);
+    for (const [kind, spec] of Object.entries(plots)) {
+      const file = `${name}-${threads}-thread${threads === 1 ? '' : 's'}-${kind}.svg`;
+      writeFileSync(join(folder, file), await toSvg(spec));
+      files.push(file);
+    }
   }
-  plots.push([`${name}-peak.svg`, fractionByCase(run)]);
-  for (const [file, spec] of plots) writeFileSync(join(folder, file), await toSvg(spec));
-  return plots.map(([file]) => file);
+  return files;
 }

@@ -2,13 +2,14 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writePlots } from './plot.js';
-import { toMarkdown, type Run } from './report.js';
+import type { Run } from './figures.js';
+import { toMarkdown } from './report.js';
 
 const README = join(__dirname, 'README.md');
 const FIGURES = join(__dirname, 'figures');
 const PLOTS = join(__dirname, 'plots');
 
-const runName = ({ isa, threads }: Run): string => `${isa}-${threads}-thread${threads === 1 ? '' : 's'}`;
+const runName = ({ isa }: Run): string => isa;
 
 /** JSON with an array of numbers on one line. */
 function toJson(run: Run): string {
@@ -40,15 +41,16 @@ function replaceSection(name: string, body: string): void {
   }
 }
 
-/** Replaces the published figures of this instruction set and thread count. */
+/** Replaces the published figures of this instruction set. */
 export async function publish(run: Run): Promise<void> {
   const name = runName(run);
-  mkdirSync(FIGURES, { recursive: true });
+  for (const folder of [FIGURES, PLOTS]) mkdirSync(folder, { recursive: true });
   for (const file of readdirSync(FIGURES)) {
     if (/^\d{4}-\d\d-\d\d-(.*)\.json$/.exec(file)?.[1] === name) rmSync(join(FIGURES, file));
   }
+  for (const file of readdirSync(PLOTS)) if (file.startsWith(`${name}-`)) rmSync(join(PLOTS, file));
   saveJson(run, FIGURES);
   const plots = await writePlots(run, PLOTS, name);
   const images = plots.map((file) => `![${file.replace(/\.svg$/, '')}](plots/${file})`).join('\n\n');
-  replaceSection(name, `### ${name.replaceAll('-', ' ')}\n\n${toMarkdown(run)}\n\n${images}`);
+  replaceSection(name, `### ${name}\n\n${toMarkdown(run)}\n\n${images}`);
 }

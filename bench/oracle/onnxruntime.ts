@@ -1,6 +1,6 @@
 // An oracle case through onnxruntime: the operator's inputs and attributes, and its output as [B, Nq, Hq, Dv].
 import type { Tensor } from 'onnxruntime-node';
-import { createSession, floats, ints, type Node } from '../peers/onnxruntime.js';
+import { createSession, floats, ints, type Node } from '../peers/onnx-session.js';
 import type { OracleCase } from './cases.js';
 import type { Operands } from './operands.js';
 

@@ -1,12 +1,12 @@
 // The plain JavaScript peer: one thread, typed arrays, online softmax over blocks of keys, four keys at a time.
-// It is what a careful author writes without native code. Every `stride`-th query row is done where the whole would take
-// seconds a call; the share of the work that this is goes into the result.
-import { sequences, visible, type Case } from '../cases.js';
-import type { Contestant } from '../contestant.js';
+// It is what a careful author writes without native code.
+import { visible, type Case } from '../case.js';
+import type { Absent, Contestant } from '../contestant.js';
 import { operand, type Inputs } from '../inputs.js';
+import { sampleRows } from './sample-rows.js';
 
 const BLOCK = 64;
-const WORK_A_CALL = 2e8; // operations: about 0.1 s
+const WORK_A_CALL = 1e8; // operations: less than 0.1 s
 
 /** One query row over the keys [first, end) of one head; key c lies at keyStart + c * keyRow. */
 function attendRow(
@@ -95,32 +95,29 @@ function attendRow(
   if (sum > 0) for (let d = 0; d < dim; d++) output[o + d]! /= sum;
 }
 
-export function plainJavaScript(c: Case, inputs: Inputs, flops: number): Contestant {
+export function plainJavaScript(c: Case, inputs: Inputs, threads: number): Contestant | Absent {
+  const name = 'plain JavaScript';
+  if (threads > 1) return { name, absent: 'one thread only: see the figures of one thread' };
+  if (c.program !== undefined) return { name, absent: 'programs are compared with the same without' };
+  if (c.dtype !== 'float32') return { name, absent: `has no arithmetic on ${c.dtype}` };
   const { query, key, value } = inputs;
   const out = operand(c, c.headsQ, c.queries);
-  const parts = sequences(c);
   const scale = 1 / Math.sqrt(c.dim);
   const scores = new Float32Array(BLOCK);
-  const stride = Math.max(1, Math.ceil(flops / WORK_A_CALL));
-  // The rows done lie in the middle of each stride, so that their pairs are those of the average row.
-  const phase = stride >> 1;
-  let done = 0;
-  for (const { queries, keys } of parts) {
-    for (let row = phase; row < queries; row += stride) {
-      const [first, end] = visible(c.mask, row, queries, keys);
-      done += (end - first) * c.headsQ * 4 * c.dim;
-    }
-  }
+  const sample = sampleRows(c, WORK_A_CALL);
   return {
-    name: 'plain JavaScript',
-    share: done / flops,
+    name,
+    role: 'peer',
+    slow: true,
+    share: sample.share,
     run() {
-      for (const { batch, rowQ, rowKv, queries, keys } of parts) {
+      for (const { part, rows } of sample.parts) {
+        const { batch, rowQ, rowKv, queries, keys } = part;
         for (let head = 0; head < c.headsQ; head++) {
           const headKv = Math.floor((head * c.headsKv) / c.headsQ);
           const keyStart = batch * key.strides.batch + headKv * key.strides.head + rowKv * key.strides.row;
           const valueStart = batch * value.strides.batch + headKv * value.strides.head + rowKv * value.strides.row;
-          for (let row = phase; row < queries; row += stride) {
+          for (const row of rows) {
             const at = batch * query.strides.batch + head * query.strides.head + (rowQ + row) * query.strides.row;
             const [first, end] = visible(c.mask, row, queries, keys);
             attendRow(inputs, at, keyStart, valueStart, first, end, scale, scores, out.data, at);
@@ -130,8 +127,7 @@ export function plainJavaScript(c: Case, inputs: Inputs, flops: number): Contest
       return undefined;
     },
     row(batch, head, row) {
-      const part = parts.find((p) => p.batch === batch && row >= p.rowQ && row < p.rowQ + p.queries)!;
-      if ((row - part.rowQ) % stride !== phase) return null;
+      if (!sample.has(batch, row)) return null;
       const start = batch * out.strides.batch + head * out.strides.head + row * out.strides.row;
       return out.data.subarray(start, start + c.dim);
     },

@@ -1,73 +1,10 @@
-// The onnxruntime-node peer: one contrib operator a session, on the CPU provider. onnxruntime takes and gives [B, S, H * D]
-// and transposes inside; inputs are brought into that order before anything is timed, and outputs are preallocated.
-import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { sequences, type Case } from '../cases.js';
-import type { Contestant } from '../contestant.js';
+// The onnxruntime-node peer. onnxruntime takes and gives [B, S, H * D] and transposes inside; inputs are brought into that
+// order before anything is timed, and outputs are preallocated.
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { sequences, type Case } from '../case.js';
+import type { Absent, Contestant } from '../contestant.js';
 import { gather, operand, type Inputs, type Operand } from '../inputs.js';
-import { encodeModel, type ElementType, type NodeModel } from './onnx-model.js';
-
-type Feeds = Record<string, Tensor>;
-
-const input = (name: string, type: ElementType = 'float32') => ({ name, type });
-
-export interface Node {
-  operator: 'MultiHeadAttention' | 'GroupQueryAttention';
-  /** Names of the inputs in use; the operator's other inputs are left empty. */
-  inputs: readonly string[];
-  attributes: NodeModel['attributes'];
-}
-
-const SLOTS: Record<Node['operator'], readonly { name: string; type: ElementType }[]> = {
-  MultiHeadAttention: [
-    input('query'),
-    input('key'),
-    input('value'),
-    input('bias'),
-    input('key_padding_mask', 'int32'),
-    input('attention_bias'),
-    input('past_key'),
-    input('past_value'),
-  ],
-  GroupQueryAttention: [
-    input('query'),
-    input('key'),
-    input('value'),
-    input('past_key'),
-    input('past_value'),
-    input('seqlens_k', 'int32'),
-    input('total_sequence_length', 'int32'),
-    input('cos_cache'),
-    input('sin_cache'),
-    input('position_ids'),
-    input('attention_bias'),
-    input('head_sink'),
-  ],
-};
-
-// With a past, MultiHeadAttention reads keys and values from its present outputs, so they have to be there.
-function outputNames({ operator, inputs }: Node): readonly string[] {
-  const present = operator === 'GroupQueryAttention' || inputs.includes('past_key');
-  return present ? ['output', 'present_key', 'present_value'] : ['output'];
-}
-
-/** A session of one com.microsoft node on `threads` intra-op threads. */
-export function createSession(node: Node, threads: number): Promise<InferenceSession> {
-  const { operator, inputs, attributes } = node;
-  const used = SLOTS[operator].map((slot) => (inputs.includes(slot.name) ? slot : null));
-  while (used.at(-1) === null) used.pop();
-  const outputs = outputNames(node).map((name) => input(name));
-  const model = encodeModel({ operator, domain: 'com.microsoft', inputs: used, outputs, attributes });
-  return InferenceSession.create(model, {
-    executionProviders: ['cpu'],
-    intraOpNumThreads: threads,
-    interOpNumThreads: 1,
-    executionMode: 'sequential',
-  });
-}
-
-export const floats = (data: Float32Array, dims: readonly number[]): Tensor => new Tensor('float32', data, dims);
-export const ints = (data: readonly number[], dims: readonly number[]): Tensor =>
-  new Tensor('int32', Int32Array.from(data), dims);
+import { createSession, floats, ints, type Feeds, type Node } from './onnx-session.js';
 
 /** [B, S, H * D] of an operand; without a copy where it has that order already. */
 function hidden(from: Operand): Tensor {
@@ -79,6 +16,8 @@ function hidden(from: Operand): Tensor {
   return floats(data, [batch, rows, width]);
 }
 
+const MULTI_HEAD = 'onnxruntime MultiHeadAttention';
+const GROUP_QUERY = 'onnxruntime GroupQueryAttention';
 const LAYOUT = 'takes [B, S, H·D] and transposes inside';
 
 function contestant(
@@ -98,6 +37,7 @@ function contestant(
   const data = output.data as Float32Array;
   return {
     name,
+    role: 'peer',
     unlike,
     share: 1,
     async run() {
@@ -117,7 +57,7 @@ async function multiHead(c: Case, inputs: Inputs, threads: number): Promise<Cont
   const feeds = { query: hidden(inputs.query), key: hidden(inputs.key), value: hidden(inputs.value) };
   const causal = c.mask.kind === 'causal' ? '; causal by its attribute `unidirectional`' : '';
   const session = await createSession(node, threads);
-  return contestant(c, 'onnxruntime MultiHeadAttention', `${LAYOUT}${causal}`, session, feeds);
+  return contestant(c, MULTI_HEAD, `${LAYOUT}${causal}`, session, feeds);
 }
 
 /** Decode over keys and values that lie as [B, H, S, D], as in a cache: nothing is transposed but the one query row. */
@@ -130,7 +70,7 @@ async function multiHeadDecode(c: Case, inputs: Inputs, threads: number): Promis
   const { query, key, value } = inputs;
   const feeds = { query: hidden(query), key: floats(key.data, key.shape), value: floats(value.data, value.shape) };
   const session = await createSession(node, threads);
-  return contestant(c, 'onnxruntime MultiHeadAttention', 'keys and values as [B, H, S, D], like ours', session, feeds);
+  return contestant(c, MULTI_HEAD, 'keys and values as [B, H, S, D], like ours', session, feeds);
 }
 
 async function groupQuery(c: Case, inputs: Inputs, threads: number): Promise<Contestant> {
@@ -160,7 +100,7 @@ async function groupQuery(c: Case, inputs: Inputs, threads: number): Promise<Con
   const present = () => floats(new Float32Array(size), [c.batch, c.headsKv, c.keys, c.dim]);
   const copies = past > 0 ? 'copies the cache to its present_key and present_value in every call' : LAYOUT;
   const causal = past === 0 ? `${copies}; also copies keys and values to present_key and present_value` : copies;
-  return contestant(c, 'onnxruntime GroupQueryAttention', causal, session, feeds, {
+  return contestant(c, GROUP_QUERY, causal, session, feeds, {
     present_key: present(),
     present_value: present(),
   });
@@ -226,6 +166,7 @@ async function oneByOne(c: Case, inputs: Inputs, threads: number): Promise<Conte
   });
   return {
     name: 'onnxruntime, one by one',
+    role: 'peer',
     unlike: `MultiHeadAttention, one call a sequence; ${LAYOUT}`,
     share: 1,
     async run() {
@@ -239,11 +180,20 @@ async function oneByOne(c: Case, inputs: Inputs, threads: number): Promise<Conte
   };
 }
 
-/** Every way in which onnxruntime can do this case. */
-export async function onnxruntime(c: Case, inputs: Inputs, threads: number): Promise<Contestant[]> {
+/** Every way in which onnxruntime can do this case, and why it cannot in the others. */
+export async function onnxruntime(c: Case, inputs: Inputs, threads: number): Promise<(Contestant | Absent)[]> {
+  if (c.program !== undefined) {
+    return [{ name: 'onnxruntime', absent: 'takes no score programs, only a tensor of N × N biases for each head' }];
+  }
+  if (c.dtype !== 'float32') {
+    return [{ name: 'onnxruntime', absent: `its MultiHeadAttention has no ${c.dtype} kernel for the CPU` }];
+  }
   if (c.lengths !== undefined) return [await padded(c, inputs, threads), await oneByOne(c, inputs, threads)];
-  if (c.mask.kind === 'window' || c.headsKv !== c.headsQ) return [await groupQuery(c, inputs, threads)];
-  if (c.suite === 'decode') return [await multiHeadDecode(c, inputs, threads)];
-  if (c.mask.kind === 'causal') return [await multiHead(c, inputs, threads), await groupQuery(c, inputs, threads)];
-  return [await multiHead(c, inputs, threads)];
+  const equalHeads = c.headsKv === c.headsQ;
+  const list: (Contestant | Absent)[] = [];
+  if (c.mask.kind === 'window') list.push({ name: MULTI_HEAD, absent: 'has no window' });
+  else if (!equalHeads) list.push({ name: MULTI_HEAD, absent: 'needs as many key heads as query heads' });
+  else list.push(await (c.suite === 'decode' ? multiHeadDecode : multiHead)(c, inputs, threads));
+  if (c.suite === 'decode' || c.mask.kind !== 'full') list.push(await groupQuery(c, inputs, threads));
+  return list;
 }

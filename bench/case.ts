@@ -1,0 +1,94 @@
+// One case: shapes, types, mask, layout and score program of what is measured; and what follows from them.
+import type { Dtype } from '../test/reference/half.js';
+import type { ScoreProgram } from './score-program.js';
+
+export type Mask = { kind: 'full' } | { kind: 'causal' } | { kind: 'window'; keys: number };
+
+export const SUITES = ['prefill', 'causal', 'window', 'small', 'decode', 'half', 'ragged', 'programs', 'call'] as const;
+export type Suite = (typeof SUITES)[number];
+
+export interface Case {
+  suite: Suite;
+  label: string;
+  /** Sequences; with `lengths`, as many as there are lengths. */
+  batch: number;
+  headsQ: number;
+  headsKv: number;
+  queries: number;
+  keys: number;
+  dim: number;
+  /** Type of queries, keys, values and output. */
+  dtype: Dtype;
+  mask: Mask;
+  /** Axis order of our inputs and output; 'bshd' is the order that onnxruntime takes too. */
+  layout: 'bhsd' | 'bshd';
+  /** Ragged self-attention: the rows of each sequence, back to back in [total, H, D]. */
+  lengths?: readonly number[];
+  program?: ScoreProgram;
+  /** The random generator chose this program. */
+  random?: true;
+}
+
+export const FULL: Mask = { kind: 'full' };
+export const CAUSAL: Mask = { kind: 'causal' };
+
+/** Self-attention of one sequence: [1, 8, rows, dim], float32, nothing masked; but for what `other` says. */
+export function square(suite: Suite, rows: number, dim: number, other: Partial<Case> = {}): Case {
+  return {
+    suite,
+    label: `N ${rows}, D ${dim}`,
+    batch: 1,
+    headsQ: 8,
+    headsKv: 8,
+    queries: rows,
+    keys: rows,
+    dim,
+    dtype: 'float32',
+    mask: FULL,
+    layout: 'bhsd',
+    ...other,
+  };
+}
+
+/** Keys that query row `row` of a sequence sees, as [first, end); positions are aligned at the end. */
+export function visible(mask: Mask, row: number, queries: number, keys: number): [number, number] {
+  if (mask.kind === 'full') return [0, keys];
+  const end = Math.max(0, Math.min(keys, row + keys - queries + 1));
+  return [mask.kind === 'window' ? Math.max(0, end - mask.keys) : 0, end];
+}
+
+/** The sequences of a case: first row and number of rows on both sides, in the tensors' row counting. */
+export function sequences(c: Case): { batch: number; rowQ: number; rowKv: number; queries: number; keys: number }[] {
+  if (c.lengths === undefined) {
+    const { queries, keys } = c;
+    return Array.from({ length: c.batch }, (_, batch) => ({ batch, rowQ: 0, rowKv: 0, queries, keys }));
+  }
+  let row = 0;
+  return c.lengths.map((length) => {
+    row += length;
+    return { batch: 0, rowQ: row - length, rowKv: row - length, queries: length, keys: length };
+  });
+}
+
+/** Useful floating-point operations: 2 for each multiply-add of a visible (query, key) pair, in QK and in PV. */
+export function flops(c: Case): number {
+  let pairs = 0;
+  for (const { queries, keys } of sequences(c)) {
+    for (let row = 0; row < queries; row++) {
+      const [first, end] = visible(c.mask, row, queries, keys);
+      pairs += end - first;
+    }
+  }
+  return pairs * c.headsQ * 4 * c.dim;
+}
+
+function bytesOf(c: Case, rows: number): number {
+  const batch = c.lengths === undefined ? c.batch : 1;
+  return batch * rows * c.dim * (c.dtype === 'float32' ? 4 : 2);
+}
+
+/** Bytes of keys and values, each once. */
+export const bytesOfKeysAndValues = (c: Case): number => 2 * bytesOf(c, c.headsKv * c.keys);
+
+/** Bytes of inputs and output, each once: what a call cannot do without. */
+export const leastBytes = (c: Case): number => bytesOfKeysAndValues(c) + 2 * bytesOf(c, c.headsQ * c.queries);
