@@ -88,7 +88,7 @@ function prepare(q: unknown, k: unknown, v: unknown, options: unknown) {
   return { call, prepared: prepareCall(call) };
 }
 
-function resultOf({ options, results }: AttentionCall): unknown {
+export function resultOf({ options, results }: AttentionCall): unknown {
   const tensors = Object.fromEntries(results.list.map(({ name, tensor }) => [name, tensor]));
   return options.partial ? { kind: 'softmax', ...tensors } : tensors;
 }

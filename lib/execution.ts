@@ -3,7 +3,7 @@
 import type { BoundProgram } from './bound-program.js';
 import { abortError, AttentionError, fromNative } from './errors.js';
 import { loadNative } from './native.cjs';
-import type { JobId, NativeCall, NativeError } from './native.cjs';
+import type { JobId, Native, NativeCache, NativeCall, NativeError } from './native.cjs';
 import { mark, protectionOf } from './protection.js';
 
 /**
@@ -18,6 +18,16 @@ export interface PreparedCall {
   /** Memory that no user has seen before the call settles: it needs no protection. */
   readonly owned: boolean[];
   readonly programs?: Programs;
+  /** Of an attention call over a cache. */
+  readonly step?: CacheStep;
+}
+
+/** What a call over a cache has besides: its key and value are appended, and its queries attend to all of the cache. */
+export interface CacheStep {
+  readonly handle: NativeCache;
+  readonly positions: Int32Array | null;
+  readonly queries: number;
+  readonly appended: number;
 }
 
 /** What a call reads besides its buffers. */
@@ -34,8 +44,11 @@ export interface Programs {
 export function executeSync(call: PreparedCall): void {
   const native = loadNative();
   try {
-    if (call.kind === 'merge') native.mergeSync(call);
-    else native.runSync({ numbers: call.numbers, buffers: call.buffers, ...handlesOf(call) });
+    const given = { numbers: call.numbers, buffers: call.buffers, ...handlesOf(call) };
+    const { step } = call;
+    if (step) native.runCacheSync(step.handle, given, step.positions, step.queries, step.appended);
+    else if (call.kind === 'merge') native.mergeSync(given);
+    else native.runSync(given);
   } catch (error) {
     throw translate(call, error);
   }
@@ -67,7 +80,7 @@ export function execute(call: PreparedCall, signal?: AbortSignal): Promise<void>
     };
     try {
       const given = { numbers, buffers, ...handlesOf(call), ...(copied && { copied }) };
-      job = call.kind === 'merge' ? native.merge(given, settled) : native.run(given, settled);
+      job = start(native, call, given, settled);
     } catch (error) {
       throw translate(call, error);
     }
@@ -76,6 +89,16 @@ export function execute(call: PreparedCall, signal?: AbortSignal): Promise<void>
       if (protection === 'mark') mark(buffers[slot]!.buffer);
     });
   });
+}
+
+function start(
+  native: Native,
+  { kind, step }: PreparedCall,
+  given: NativeCall,
+  settled: (error: NativeError | null) => void,
+): JobId {
+  if (step) return native.runCache(step.handle, given, step.positions, step.queries, step.appended, settled);
+  return kind === 'merge' ? native.merge(given, settled) : native.run(given, settled);
 }
 
 function handlesOf({ programs }: PreparedCall): Pick<NativeCall, 'mask' | 'score'> {

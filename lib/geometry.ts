@@ -121,7 +121,7 @@ export function checkLastAxis(argument: string, view: HostView): void {
   throw invalidValue(argument, 'a contiguous last axis (stride 1)', received);
 }
 
-function checkOperand(argument: string, view: HostView, ragged: boolean, layout: LayoutName): Sizes {
+export function checkOperand(argument: string, view: HostView, ragged: boolean, layout: LayoutName): Sizes {
   const { shape, dtype } = view;
   if (dtype === 'bool') throw invalidValue(argument, `dtype ${oneOf(floatDtypes)}`, describe(dtype));
   const rank = ragged ? 3 : 4;

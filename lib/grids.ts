@@ -8,6 +8,7 @@ import { joinPrograms } from './bound-program.js';
 import type { BoundProgram } from './bound-program.js';
 import { language } from './language.js';
 import { readMask } from './masks.js';
+import type { Mask } from './masks.js';
 import { readTensor } from './tensor.js';
 import type { HostView } from './view.js';
 
@@ -31,8 +32,8 @@ export interface Visibility {
 /** More items than anyone writes down. */
 const maxItems = 1024;
 
-/** The meaning of the `mask` option: all items must allow. */
-export function readMasks(mask: unknown, geometry: Geometry): Visibility {
+/** The meaning of the `mask` option: all items must allow, and `also`. */
+export function readMasks(mask: unknown, geometry: Geometry, also?: Mask): Visibility {
   const programs: BoundProgram[] = [];
   const read: Grid[] = [];
   const grids: Grid[] = [];
@@ -48,6 +49,7 @@ export function readMasks(mask: unknown, geometry: Geometry): Visibility {
       for (const grid of program.grids) read.push(readMaskGrid(argument, grid, geometry));
     }
   }
+  if (also !== undefined) programs.push(readMask(also)!);
   return { program: conjunction(programs), grids: [...read, ...grids] };
 }
 

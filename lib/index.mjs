@@ -7,6 +7,7 @@ const library = createRequire(import.meta.url)('./index.js');
 export const {
   AttentionError,
   BlockMap,
+  KvCache,
   Mask,
   Score,
   Tensor,

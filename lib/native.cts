@@ -6,6 +6,10 @@ import { join, resolve } from 'node:path';
 export type NativeProgram = { readonly [nativeProgram]: true };
 declare const nativeProgram: unique symbol;
 
+/** A cache, held by the addon until nothing refers to it; its memory until it is freed. */
+export type NativeCache = { readonly [nativeCache]: true };
+declare const nativeCache: unique symbol;
+
 /** The numbers of a call in the order of native/problem_codec.h, and its buffers. */
 export interface NativeCall {
   numbers: Float64Array;
@@ -76,6 +80,32 @@ export interface Native {
   program(numbers: Float64Array, tables: (Int32Array | Float32Array)[]): NativeProgram;
   mergeSync(call: NativeCall): void;
   merge(call: NativeCall, settled: (error: NativeError | null) => void): JobId;
+  /** An empty cache: the numbers of native/cache/cache_codec.h. */
+  cache(numbers: Float64Array): NativeCache;
+  /**
+   * Appends the call's key and value, `appended` rows, to the cache, and attends to it with its `queries` rows. Positions
+   * are those of the rows appended, or of the queries; null: their places in the cache.
+   */
+  runCacheSync(
+    cache: NativeCache,
+    call: NativeCall,
+    positions: Int32Array | null,
+    queries: number,
+    appended: number,
+  ): void;
+  runCache(
+    cache: NativeCache,
+    call: NativeCall,
+    positions: Int32Array | null,
+    queries: number,
+    appended: number,
+    settled: (error: NativeError | null) => void,
+  ): JobId;
+  forkCache(cache: NativeCache): NativeCache;
+  truncateCache(cache: NativeCache, length: number): void;
+  freeCache(cache: NativeCache): void;
+  cacheLength(cache: NativeCache): number;
+  cacheBytes(cache: NativeCache): number;
   /** For lifecycle tests: jobs stop at the named stage until released. */
   park(stage: 'queued' | 'running' | 'finishing' | null): void;
   /** How many jobs stand parked now, in the whole process. */

@@ -175,8 +175,9 @@ const names = [
 /** Part of the design, in no release yet. */
 const later = ['statistics', 'pages'];
 
-export function readOptions(options: unknown): CallOptions {
-  const given = readSnapshot('options', options, names, later);
+/** `known` are the names that an entry point takes. */
+export function readOptions(options: unknown, known: readonly string[] = names): CallOptions {
+  const given = readSnapshot('options', options, known, later);
   const signal = checkSignal(given['signal']);
   const { normalizer } = given;
   if (normalizer !== undefined && normalizer !== 'softmax') {

@@ -45,6 +45,21 @@ struct Sequence {
   int64_t rowKv = 0, keys = 0;
 };
 
+/// Keys in pages of `rows` rows, a table of page addresses for each sequence or one for all. The layouts of key and
+/// value are those inside a page.
+struct Paging {
+  int64_t rows = 0;   // 0: not in pages
+  int64_t table = 0;  // pages from a sequence's first to the next one's
+};
+
+/// Keys that a sequence has no columns for. Columns from `begin` on stand `positions` positions further on than their
+/// number, and lie `rows` rows further on in their pages.
+struct Gap {
+  int64_t begin = 0, positions = 0, rows = 0;
+
+  int64_t positionOf(int64_t column) const { return column + (column >= begin ? positions : 0); }
+};
+
 class Program;
 
 enum class Align : uint8_t { bottomRight = 0, topLeft = 1 };
@@ -65,6 +80,8 @@ struct Problem {
   Lengths lengths = Lengths::none;
 
   Layout query, key, value, output;
+  Paging paging;                         // of keys and values
+  Gap gap;                               // without mask or bias tensors
   std::shared_ptr<const Program> mask;   // null: every key
   std::shared_ptr<const Program> score;  // null: the score stays as it is
   // Nonzero is true. The first mask->graph().grids are what the mask program reads; of the others all must allow.
@@ -80,9 +97,9 @@ struct Problem {
   int64_t groupSize() const { return headsQ / headsKv; }
 };
 
-/// Where a sequence's query row lies on the position axis; key column c lies at c.
+/// Where a sequence's query row 0 lies on the position axis; key column c lies at gap.positionOf(c).
 inline int64_t queryStart(const Problem& problem, const Sequence& sequence) {
-  return problem.align == Align::topLeft ? 0 : sequence.keys - sequence.queries;
+  return problem.align == Align::topLeft ? 0 : sequence.keys + problem.gap.positions - sequence.queries;
 }
 
 /// Run-time addresses, each already checked against the Problem's layouts by problem_codec.cc.
@@ -90,6 +107,8 @@ struct Pointers {
   const void* query = nullptr;
   const void* key = nullptr;
   const void* value = nullptr;
+  const void* const* keyPages = nullptr;  // where keys are in pages
+  const void* const* valuePages = nullptr;
   void* output = nullptr;
   float* lse = nullptr;
   float* entropy = nullptr;

@@ -169,11 +169,13 @@ class CallChecker {
     call_.pointers.lengthsKv = lengthsAt(lengthsKv);
   }
 
-  void everything() {
+  void everything() { everything(p_.keys, p_.keys); }
+
+  void everything(int64_t keys, int64_t values) {
     Pointers& to = call_.pointers;
     to.query = tensor(query, p_.query, p_.headsQ, p_.queries, p_.dimQk, false);
-    to.key = tensor(key, p_.key, p_.headsKv, p_.keys, p_.dimQk, false);
-    to.value = tensor(value, p_.value, p_.headsKv, p_.keys, p_.dimV, false);
+    to.key = tensor(key, p_.key, p_.headsKv, keys, p_.dimQk, false);
+    to.value = tensor(value, p_.value, p_.headsKv, values, p_.dimV, false);
     to.output = tensor(output, p_.output, p_.headsQ, p_.queries, p_.dimV, true);
     to.lse = rows(lse, p_.lse);
     to.entropy = rows(entropy, p_.entropy);
@@ -231,6 +233,28 @@ class CallChecker {
   const bool ragged_;
 };
 
+void requireSame(const char* argument, int64_t value, int64_t expected) {
+  if (value == expected) return;
+  throw CodedError("ERR_SHAPE_MISMATCH", argument, std::to_string(expected) + ", as the keys held",
+                   std::to_string(value));
+}
+
+/// What a problem says of its keys has to be what they are.
+void requireHeld(const Problem& problem, const HeldKeys& held) {
+  requireSame("query", problem.batch, held.batch);
+  requireSame("key", problem.headsKv, held.heads);
+  requireSame("key", problem.keys, held.keys);
+  requireSame("query", problem.dimQk, held.dimQk);
+  requireSame("value", problem.dimV, held.dimV);
+  if (problem.lengths != Lengths::none || problem.align != Align::bottomRight) {
+    throw CodedError("ERR_UNSUPPORTED", "call", "whole sequences, the last query at the last key", "another alignment");
+  }
+  if (held.gap.positions != 0 && (problem.hasBias || !problem.masks.empty())) {
+    throw CodedError("ERR_UNSUPPORTED", problem.hasBias ? "options.bias" : "options.mask",
+                     "no tensor where keys have gone", "one");
+  }
+}
+
 }  // namespace
 
 std::string bufferName(int slot) { return "buffers[" + std::to_string(slot) + "]"; }
@@ -247,6 +271,26 @@ Call decodeForExplain(const double* numbers, size_t count, const std::vector<Buf
   call.problem = readProblem(numbers, count, programs);
   CallChecker(call.problem, buffers, call).lengths();
   forgetEmptyBatch(call.problem);
+  return call;
+}
+
+CallOverHeld decodeCallOver(const HeldKeys& held, const double* numbers, size_t count,
+                            const std::vector<Buffer>& buffers, const Programs& programs) {
+  CallOverHeld call;
+  Problem& problem = call.problem;
+  problem = readProblem(numbers, count, programs);
+  requireHeld(problem, held);
+  CallChecker(problem, buffers, call).everything(held.appended, held.sharedValues ? 0 : held.appended);
+  call.appendedKey = problem.key;
+  call.appendedValue = problem.value;
+  problem.key = held.key;
+  problem.value = held.value;
+  problem.keys = held.keys - held.gap.positions;
+  problem.paging = held.paging;
+  problem.gap = held.gap;
+  call.pointers.keyPages = held.keyPages;
+  call.pointers.valuePages = held.valuePages;
+  forgetEmptyBatch(problem);
   return call;
 }
 

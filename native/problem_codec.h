@@ -63,6 +63,27 @@ Call decodeForExplain(const double* numbers, size_t count, const std::vector<Buf
 /// written overlaps other memory of the call.
 Call decodeCall(const double* numbers, size_t count, const std::vector<Buffer>& buffers, const Programs& programs = {});
 
+/// Keys and values that are not among a call's buffers.
+struct HeldKeys {
+  int64_t batch = 0, heads = 0, dimQk = 0, dimV = 0;
+  int64_t keys = 0;      // positions, those of the gap included
+  int64_t appended = 0;  // rows in the buffers `key` and `value`, which are to join them: the last ones
+  bool sharedValues = false;
+  Layout key, value;
+  Paging paging;
+  Gap gap;
+  const void* const* keyPages = nullptr;
+  const void* const* valuePages = nullptr;
+};
+
+/// The same where `held` are the keys and values. The call's key and value describe what is appended; value nothing
+/// where values are shared with keys.
+struct CallOverHeld : Call {
+  Layout appendedKey, appendedValue;
+};
+CallOverHeld decodeCallOver(const HeldKeys& held, const double* numbers, size_t count,
+                            const std::vector<Buffer>& buffers, const Programs& programs = {});
+
 /// mergePartials. The numbers: version (1), batch, headsQ, queries, dimV, sinks (0 or 1), number of parts; each part:
 /// kind (0 softmax partial, 1 finished { output, lse }). The buffers: output, lse, sinks or null, then three a part: o,
 /// m, l - or output, lse, null. Everything is contiguous float32: o and output [B, Hq, Nq, dimV], the rest [B, Hq, Nq].

@@ -14,6 +14,7 @@
 #include "environment.h"
 #include "failure.h"
 #include "job.h"
+#include "kv_cache_handle.h"
 #include "parking.h"
 #include "program_handle.h"
 #include "residence.h"
@@ -195,6 +196,14 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   addExport<information>(exports, "info");
   addExport<runSync<CallKind::attention>>(exports, "runSync");
   addExport<run<CallKind::attention>>(exports, "run");
+  addExport<makeCache>(exports, "cache");
+  addExport<runCacheSync>(exports, "runCacheSync");
+  addExport<runCache>(exports, "runCache");
+  addExport<forkCache>(exports, "forkCache");
+  addExport<truncateCache>(exports, "truncateCache");
+  addExport<freeCache>(exports, "freeCache");
+  addExport<cacheLength>(exports, "cacheLength");
+  addExport<cacheBytes>(exports, "cacheBytes");
   addExport<cancel>(exports, "cancel");
   addExport<explain>(exports, "explain");
   addExport<runSync<CallKind::merge>>(exports, "mergeSync");

@@ -6,6 +6,7 @@
 #include <memory>
 #include <unordered_map>
 
+#include "external_memory.h"
 #include "job.h"
 
 namespace fused_attention::binding {
@@ -20,6 +21,8 @@ class Environment {
   /// Unknown ids are ignored.
   void cancel(double id);
 
+  const std::shared_ptr<ExternalMemory>& externalMemory() const { return externalMemory_; }
+
  private:
   struct Mailbox;
 
@@ -32,6 +35,7 @@ class Environment {
   std::shared_ptr<Mailbox> mailbox_;
   std::unordered_map<double, std::shared_ptr<Job>> jobs_;  // those not settled yet
   double lastId_ = 0;
+  std::shared_ptr<ExternalMemory> externalMemory_ = std::make_shared<ExternalMemory>();
 };
 
 }  // namespace fused_attention::binding

@@ -47,6 +47,7 @@ void Job::settle(napi_env env) {
   // An abort counts up to the last moment, so a promise of an aborted call is never fulfilled.
   if (!failure_ && cancel_.raised()) failure_ = aborted();
   if (!failure_) writeResultsBack(env);
+  if (task_.conclude) task_.conclude(!failure_);
   napi_value callback = nullptr, receiver = nullptr, argument = nullptr;
   napi_get_reference_value(env, settled_, &callback);
   abandon(env);

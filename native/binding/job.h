@@ -23,6 +23,9 @@ class Job {
     std::function<void(const CancelFlag&)> compute;
     std::function<void(int slot, const Buffer&)> writeBack;
     std::vector<int> writtenCopies;
+    /// On the environment's thread, before the callback: whether the call has succeeded for good. Not where the job is
+    /// abandoned.
+    std::function<void(bool succeeded)> conclude;
     Lease lease;
   };
 

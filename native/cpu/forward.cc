@@ -29,8 +29,10 @@ class Forward {
         queries_(plan, task),
         arena_(Arena::local(plan.taskBytes())),
         programs_(plan, task, queries_, pointers, arena_),
-        keys_(Segment::of(problem_.key, pointers.key, task.plan->sequence, queries_.kvHead(), problem_.dimQk)),
-        values_(Segment::of(problem_.value, pointers.value, task.plan->sequence, queries_.kvHead(), problem_.dimV)) {
+        keys_(Segment::of(problem_, problem_.key, pointers.key, pointers.keyPages, task.plan->sequence,
+                          queries_.kvHead(), problem_.dimQk)),
+        values_(Segment::of(problem_, problem_.value, pointers.value, pointers.valuePages, task.plan->sequence,
+                            queries_.kvHead(), problem_.dimV)) {
     takeScratch();
     packQueries();
   }

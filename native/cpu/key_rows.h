@@ -1,36 +1,86 @@
 // A segment of keys or values, and float32 rows of a tile of it: in place when stored as float32, else converted.
 #pragma once
 
+#include <algorithm>
+
 #include "../tiles/visibility.h"
 #include "kernels.h"
 
 namespace fused_attention {
 
-/// Rows of one key/value head of one sequence, at an affine stride.
+/// Rows of one key/value head of one sequence: at an affine stride, all of them or those of a page.
 struct Segment {
-  const char* base = nullptr;  // row 0
+  const char* base = nullptr;          // row 0; in pages: null
+  const void* const* pages = nullptr;  // of the sequence
+  int64_t inPage = 0;                  // bytes from a page's start to its row 0
+  int64_t pageRows = 0;
+  Gap gap;
   int64_t rowBytes = 0;
   Dtype dtype = Dtype::float32;
   int64_t dim = 0;
 
-  static Segment of(const Layout& layout, const void* data, const Sequence& sequence, int64_t head, int64_t dim) {
+  static Segment of(const Problem& problem, const Layout& layout, const void* data, const void* const* pages,
+                    const Sequence& sequence, int64_t head, int64_t dim) {
     const int64_t size = sizeOf(layout.dtype);
     const int64_t offset =
         layout.offset + sequence.batch * layout.batch + head * layout.head + sequence.rowKv * layout.row;
-    return {static_cast<const char*>(data) + offset * size, layout.row * size, layout.dtype, dim};
+    Segment segment;
+    segment.rowBytes = layout.row * size;
+    segment.dtype = layout.dtype;
+    segment.dim = dim;
+    if (problem.paging.rows == 0) {
+      segment.base = static_cast<const char*>(data) + offset * size;
+    } else {
+      segment.pages = pages + sequence.batch * problem.paging.table;
+      segment.inPage = offset * size;
+      segment.pageRows = problem.paging.rows;
+      segment.gap = problem.gap;
+    }
+    return segment;
   }
 
-  const char* row(int64_t index) const { return base + index * rowBytes; }
+  /// Whether the rows of both begin at the same places.
+  bool sameRows(const Segment& other) const {
+    return base == other.base && pages == other.pages && inPage == other.inPage && rowBytes == other.rowBytes &&
+           dtype == other.dtype;
+  }
+
+  const char* row(int64_t index) const { return pages ? rowInPage(index).row : base + index * rowBytes; }
+
+  /// Calls visit(number of the first row, address of the first row, rows) for stretches of `range` at an affine stride.
+  template <class Visit>
+  void stretches(Range range, const Visit& visit) const {
+    if (!pages) return visit(range.begin, base + range.begin * rowBytes, range.end - range.begin);
+    for (int64_t index = range.begin; index < range.end;) {
+      const Place place = rowInPage(index);
+      const int64_t end = std::min(range.end, index + place.rows);
+      visit(index, place.row, end - index);
+      index = end;
+    }
+  }
+
+ private:
+  struct Place {
+    const char* row;
+    int64_t rows;  // from here on to the end of the page, or to the gap
+  };
+  Place rowInPage(int64_t index) const {
+    const bool behind = index >= gap.begin;
+    const int64_t slot = index + (behind ? gap.rows : 0), page = slot / pageRows, at = slot % pageRows;
+    const char* row = static_cast<const char*>(pages[page]) + inPage + at * rowBytes;
+    return {row, behind ? pageRows - at : std::min(pageRows - at, gap.begin - index)};
+  }
 };
 
 /// rows[k] = float32 row of key range.begin + k. `scratch` holds range * dim floats when the segment is of a half type.
 inline void tileRows(const Kernels& kernels, const Segment& segment, Range range, float* scratch, const float** rows) {
-  for (int64_t key = range.begin; key < range.end; ++key) {
-    const char* row = segment.row(key);
-    float* converted = scratch + (key - range.begin) * segment.dim;
-    if (segment.dtype != Dtype::float32) kernels.convertRow(converted, row, segment.dtype, segment.dim);
-    rows[key - range.begin] = segment.dtype == Dtype::float32 ? reinterpret_cast<const float*>(row) : converted;
-  }
+  segment.stretches(range, [&](int64_t first, const char* row, int64_t count) {
+    for (int64_t key = first; key < first + count; ++key, row += segment.rowBytes) {
+      float* converted = scratch + (key - range.begin) * segment.dim;
+      if (segment.dtype != Dtype::float32) kernels.convertRow(converted, row, segment.dtype, segment.dim);
+      rows[key - range.begin] = segment.dtype == Dtype::float32 ? reinterpret_cast<const float*>(row) : converted;
+    }
+  });
 }
 
 }  // namespace fused_attention

@@ -115,7 +115,7 @@ void CpuPlan::bindPrograms() {
     const Sequence& s = plan.sequence;
     auto& made = known[{s.queries, s.keys, perSequence ? int64_t(b) : 0}];
     if (!made) {
-      const Place place{int64_t(b), s.queries, s.keys, queryStart(p, s), p.headsQ, p.groupSize()};
+      const Place place{int64_t(b), s.queries, s.keys, queryStart(p, s), p.headsQ, p.groupSize(), p.gap};
       auto programs = std::make_shared<SequencePrograms>();
       const auto bound = [&](const std::shared_ptr<const Program>& program, double softcap) {
         if (!program) return std::shared_ptr<const TileProgram>();

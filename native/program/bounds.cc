@@ -293,10 +293,12 @@ void Bounds::findForms() {
       case Op::i: form = {true, 1, 0, place.queryStart}; break;
       case Op::row: form = {true, 1, 0, 0}; break;
       case Op::j:
-      case Op::col: form = {true, 0, 1, 0}; break;
+      case Op::col:
+        if (place.gap.positions == 0) form = {true, 0, 1, 0};
+        break;
       case Op::b: form = {true, 0, 0, place.batch}; break;
       case Op::nq: form = {true, 0, 0, place.queries}; break;
-      case Op::nkv: form = {true, 0, 0, place.keys}; break;
+      case Op::nkv: form = {true, 0, 0, place.keys + place.gap.positions}; break;
       case Op::add:
         if (operand(0).is && operand(1).is) {
           form = {true, operand(0).a + operand(1).a, operand(0).b + operand(1).b, operand(0).c + operand(1).c};

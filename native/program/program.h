@@ -56,8 +56,9 @@ std::shared_ptr<const Program> decodeProgram(const double* numbers, size_t count
 struct Place {
   int64_t batch = 0;                  // b
   int64_t queries = 0, keys = 0;      // nq, nkv
-  int64_t queryStart = 0;             // position of row 0; column c stands at position c
+  int64_t queryStart = 0;             // position of row 0
   int64_t headsQ = 1, groupSize = 1;  // hkv = h / groupSize
+  Gap gap = {};                       // column c stands at position gap.positionOf(c)
 };
 
 }  // namespace fused_attention

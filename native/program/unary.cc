@@ -54,11 +54,11 @@ class Evaluator {
       case Op::parameter: return finish(n, fill(out, program_.number(int(node.value))));
       case Op::b: return finish(n, fill(out, integerCell(place_.batch)));
       case Op::nq: return finish(n, fill(out, integerCell(place_.queries)));
-      case Op::nkv: return finish(n, fill(out, integerCell(place_.keys)));
+      case Op::nkv: return finish(n, fill(out, integerCell(place_.keys + place_.gap.positions)));
       case Op::i: return finish(n, count(out, place_.queryStart, 1));
       case Op::j:
+      case Op::col: return finish(n, columns(out));
       case Op::row:
-      case Op::col:
       case Op::h: return finish(n, count(out, 0, 1));
       case Op::hkv: return finish(n, count(out, 0, place_.groupSize));
       case Op::table: read(node, out); return finish(n, out);
@@ -108,6 +108,17 @@ class Evaluator {
     if (count_ > 0 && last != int32_t(last)) overflow(program_, last);
     for (size_t t = 0; t < count_; ++t)
       out.cells[t].integer = int32_t(first + (share == 1 ? int64_t(t) : int64_t(t) / share));
+    return out;
+  }
+
+  /// Positions of the columns.
+  Column& columns(Column& out) {
+    count(out, 0, 1);
+    const Gap& gap = place_.gap;
+    if (gap.positions == 0) return out;
+    const int64_t last = gap.positionOf(int64_t(count_) - 1);
+    if (last != int32_t(last)) overflow(program_, last);
+    for (size_t t = 0; t < count_; ++t) out.cells[t].integer = int32_t(gap.positionOf(int64_t(t)));
     return out;
   }
 

@@ -169,8 +169,8 @@ std::vector<TileState> blockMap(const Problem& problem, int64_t batch, int64_t h
 
   const bool tensors = problem.masks.size() > (problem.mask ? size_t(problem.mask->graph().grids) : 0);
   if (problem.mask) {
-    const Place place{batch,          sequence.queries,   sequence.keys, queryStart(problem, sequence),
-                      problem.headsQ, problem.groupSize()};
+    const Place place{batch,          sequence.queries,    sequence.keys, queryStart(problem, sequence),
+                      problem.headsQ, problem.groupSize(), problem.gap};
     const UnaryValues values(problem.mask, place);
     states = Mapper(values.bounds(), head, place, tileQueries, tileKeys).map(values.bounds().onlyDistance());
   }

@@ -155,8 +155,8 @@ Visibility::Visibility(const Problem& problem, const Sequence& sequence, std::sh
     : certain_(problem.masks.size() == (problem.mask ? size_t(problem.mask->graph().grids) : 0)),
       unary_(std::move(unary)) {
   if (!problem.mask || unary_) return;
-  const Place place{sequence.batch, sequence.queries,   sequence.keys, queryStart(problem, sequence),
-                    problem.headsQ, problem.groupSize()};
+  const Place place{sequence.batch, sequence.queries,    sequence.keys, queryStart(problem, sequence),
+                    problem.headsQ, problem.groupSize(), problem.gap};
   unary_ = std::make_shared<const UnaryValues>(problem.mask, place);
 }
 

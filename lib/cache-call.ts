@@ -1,0 +1,221 @@
+// Calls over a cache: the checks and the form of an attention call whose key and value are what is appended.
+
+import type { AttentionCall } from './call.js';
+import { pageRows } from './cache-form.js';
+import type { CacheForm } from './cache-form.js';
+import { formatShape, invalidType, invalidValue, describe, shapeMismatch, unsupported } from './errors.js';
+import type { PreparedCall } from './execution.js';
+import { checkOperand, shapeOf } from './geometry.js';
+import type { Geometry } from './geometry.js';
+import { readBias, readMasks } from './grids.js';
+import { checkMemory } from './memory.js';
+import type { NativeCache } from './native.cjs';
+import { readOptions, throwIfAborted } from './options.js';
+import type { AttentionBaseOptions, CallOptions } from './options.js';
+import { prepareCall } from './prepare.js';
+import { readResults } from './results.js';
+import { readPositions } from './rotary.js';
+import { readScore } from './scores.js';
+import { readSinks } from './sinks.js';
+import { contiguousStrides } from './shape.js';
+import { readTensor } from './tensor.js';
+import type { TensorInput } from './tensor.js';
+import type { HostView } from './view.js';
+
+/** Positions that the rope of a cache goes by; masks and scores go by a token's place in the cache, whatever these are. */
+export type PositionsInput = Int32Array | readonly number[];
+
+/** Options of {@link KvCache.append}. */
+export interface AppendOptions {
+  /** One a token, [S], or [B, S] row by row. Default: places in the cache. Only with rope. */
+  readonly positions?: PositionsInput | undefined;
+  /** The most threads to use. */
+  readonly threads?: number | undefined;
+}
+
+/** Options of {@link KvCache.attend}: those of {@link attention} that go with a cache, and what to append. */
+export interface AttendOptions<
+  Lse extends boolean | undefined = boolean | undefined,
+  Entropy extends boolean | undefined = boolean | undefined,
+  RowMax extends boolean | undefined = boolean | undefined,
+> extends Pick<
+  AttentionBaseOptions,
+  'scale' | 'mask' | 'score' | 'bias' | 'softcap' | 'sinks' | 'outputDtype' | 'threads' | 'out' | 'device' | 'signal'
+> {
+  /** Keys to append first, as in {@link KvCache.append}. */
+  readonly k?: TensorInput | undefined;
+  /** Their values; with `k`, and not in a latent cache. */
+  readonly v?: TensorInput | undefined;
+  /**
+   * Positions of the appended tokens, and so of the queries, which are those of the last Nq of them; without `k`, of
+   * the queries. [S] or [B, S]. Default: places in the cache. Only with rope.
+   */
+  readonly positions?: PositionsInput | undefined;
+  /** As in {@link AttentionOptions}. */
+  readonly lse?: Lse;
+  /** As in {@link AttentionOptions}. */
+  readonly entropy?: Entropy;
+  /** As in {@link AttentionOptions}. */
+  readonly rowMax?: RowMax;
+}
+
+const appendNames = ['positions', 'threads'];
+const attendNames = [
+  'k',
+  'v',
+  'positions',
+  'scale',
+  'mask',
+  'score',
+  'bias',
+  'softcap',
+  'sinks',
+  'outputDtype',
+  'threads',
+  'out',
+  'device',
+  'signal',
+  'lse',
+  'entropy',
+  'rowMax',
+];
+
+/** A call with no query, which only appends. */
+export function appendCall(
+  form: CacheForm,
+  handle: NativeCache,
+  length: number,
+  k: unknown,
+  v: unknown,
+  given: unknown,
+): PreparedCall {
+  const options = { ...readOptions(given, appendNames), layout: form.layout };
+  const added = readAdded(form, k, v);
+  const query = emptyView(form, form.heads, form.dim);
+  const call = callOf(form, length, query, form.heads, 0, added, options);
+  return stepOf(form, handle, call, added, 0, options);
+}
+
+export function attendCall(
+  form: CacheForm,
+  handle: NativeCache,
+  length: number,
+  q: unknown,
+  given: unknown,
+): { call: AttentionCall; prepared: PreparedCall } {
+  const options = { ...readOptions(given, attendNames), layout: form.layout };
+  throwIfAborted(options.signal);
+  const { k, v } = options.given;
+  const query = readTensor(q, 'query');
+  const sizes = checkOperand('query', query, false, form.layout);
+  if (sizes.batch !== form.batch || sizes.dim !== form.dim || sizes.heads % form.heads !== 0) {
+    const expected = formatShape(
+      shapeOf<number | string>(form.batch, `n · ${form.heads}`, 'Nq', form.dim, false, form.layout),
+    );
+    throw shapeMismatch('query', `${expected}, as the cache`, formatShape(query.shape));
+  }
+  if (k === undefined && v !== undefined) throw invalidValue('options.v', 'none without options.k', describe(v));
+  const added = k === undefined ? null : readAdded(form, k, v);
+  const call = callOf(form, length, query, sizes.heads, sizes.rows, added, options);
+  return { call, prepared: stepOf(form, handle, call, added, sizes.rows, options) };
+}
+
+/** What is appended. */
+interface Added {
+  readonly key: HostView;
+  readonly value: HostView | null;
+  readonly rows: number;
+}
+
+function readAdded(form: CacheForm, k: unknown, v: unknown): Added {
+  const key = readTensor(k, 'key');
+  const { rows } = readOperand(form, 'key', key, form.dim, undefined);
+  if (form.latent) {
+    if (v !== undefined) throw invalidValue('value', 'none in a latent cache', describe(v));
+    return { key, value: null, rows };
+  }
+  if (v === undefined) throw invalidType('value', 'a Tensor or an object with data, dims and type', v);
+  const value = readTensor(v, 'value');
+  readOperand(form, 'value', value, form.dimV, rows);
+  return { key, value, rows };
+}
+
+function readOperand(form: CacheForm, argument: string, view: HostView, dim: number, rows: number | undefined) {
+  const sizes = checkOperand(argument, view, false, form.layout);
+  const fits = sizes.batch === form.batch && sizes.heads === form.heads && sizes.dim === dim;
+  if (!fits || (rows !== undefined && sizes.rows !== rows)) {
+    const expected = formatShape(
+      shapeOf<number | string>(form.batch, form.heads, rows ?? 'S', dim, false, form.layout),
+    );
+    throw shapeMismatch(argument, `${expected}, as the cache`, formatShape(view.shape));
+  }
+  return sizes;
+}
+
+function callOf(
+  form: CacheForm,
+  length: number,
+  query: HostView,
+  headsQ: number,
+  queries: number,
+  added: Added | null,
+  options: CallOptions,
+): AttentionCall {
+  const geometry: Geometry = {
+    query,
+    key: added?.key ?? emptyView(form, form.heads, form.dim),
+    value: added?.value ?? emptyView(form, form.heads, form.dimV),
+    ragged: false,
+    layout: form.layout,
+    batch: form.batch,
+    headsQ,
+    headsKv: form.heads,
+    queries,
+    keys: length + (added?.rows ?? 0),
+    dimQk: form.dim,
+    dimV: form.dimV,
+    lengthsQ: null,
+    lengthsKv: null,
+  };
+  const { mask, score, bias, sinks } = options.given;
+  // One query stands at the last token: whatever the cache still shows it is visible.
+  const visibility = readMasks(mask, geometry, queries > 1 ? form.visible : undefined);
+  if (form.windowed && (visibility.grids.length > 0 || bias !== undefined)) {
+    const argument = bias === undefined ? 'options.mask' : 'options.bias';
+    throw unsupported(argument, 'programs in a cache with a window, as their columns go', 'a tensor');
+  }
+  return {
+    options,
+    geometry,
+    visibility,
+    score: readScore(score),
+    bias: readBias(bias, geometry),
+    sinks: readSinks(sinks, headsQ),
+    results: readResults(geometry, options, 'allocate'),
+  };
+}
+
+function stepOf(
+  form: CacheForm,
+  handle: NativeCache,
+  call: AttentionCall,
+  added: Added | null,
+  queries: number,
+  options: CallOptions,
+): PreparedCall {
+  const appended = added?.rows ?? 0;
+  const rows = added === null ? queries : appended;
+  const positions = readPositions(options.given['positions'], rows, form.batch, form.rope !== null);
+  if (positions !== null && queries > rows) {
+    throw shapeMismatch('query', `at most ${rows} rows, for which there are positions`, `${queries}`);
+  }
+  const width = form.latent ? form.dim : form.dim + form.dimV;
+  if (appended > 0) checkMemory(form.dtype, (appended + pageRows) * form.batch * form.heads * width, 'key');
+  return { ...prepareCall(call), step: { handle, positions, queries, appended } };
+}
+
+/** Stands for a tensor that there is not. */
+function emptyView(form: CacheForm, heads: number, dim: number): HostView {
+  const shape = shapeOf(form.batch, heads, 0, dim, false, form.layout);
+  return { data: new Float32Array(0), dtype: 'float32', shape, strides: contiguousStrides(shape), offset: 0 };
+}

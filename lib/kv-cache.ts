@@ -1,0 +1,168 @@
+// KvCache: keys and values of the tokens so far, for the queries of those to come.
+
+import type { AttentionResult } from './attention.js';
+import { resultOf } from './attention.js';
+import { readCacheForm } from './cache-form.js';
+import type { CacheForm, KvCacheOptions } from './cache-form.js';
+import { appendCall, attendCall } from './cache-call.js';
+import type { AppendOptions, AttendOptions } from './cache-call.js';
+import { execute, executeSync } from './execution.js';
+import { loadNative } from './native.cjs';
+import type { NativeCache, NativeError } from './native.cjs';
+import { AttentionError, fromNative } from './errors.js';
+import { guarded } from './prepare.js';
+import { checkInteger } from './shape.js';
+import type { TensorInput } from './tensor.js';
+
+type Flag = boolean | undefined;
+
+/**
+ * The keys and values of a decode loop: append and attend in one call, causally, with rotary embedding, a window, and
+ * forks that share memory. One cache serves one attention layer of a batch of sequences of equal length.
+ *
+ * Memory is the cache's own, in pages of 128 tokens. A token's position on masks and scores is its place in the cache,
+ * counted from 0, whatever has gone out of the window since.
+ *
+ * While an asynchronous `attend` is under way, everything that would change the cache is `ERR_BUFFER_IN_USE`; so is any
+ * use while the call under way appends. A call that fails or is aborted has appended nothing.
+ */
+export class KvCache {
+  readonly #form: CacheForm;
+  readonly #handle: NativeCache;
+
+  static {
+    // Not in the public types: their library may not know Symbol.dispose, and this runtime may not have it.
+    const { dispose } = Symbol as { dispose?: symbol };
+    if (dispose) Object.defineProperty(this.prototype, dispose, { value: this.prototype.free, configurable: true });
+    const inspect = Symbol.for('nodejs.util.inspect.custom');
+    Object.defineProperty(this.prototype, inspect, { value: this.prototype.toString, configurable: true });
+  }
+
+  /**
+   * An empty cache.
+   *
+   * @throws AttentionError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`, `ERR_UNKNOWN_OPTION`, `ERR_OUT_OF_RANGE`,
+   *   `ERR_SHAPE_MISMATCH`, `ERR_OUT_OF_MEMORY`, `ERR_LOAD_FAILED`.
+   */
+  constructor(options: KvCacheOptions) {
+    // A fork brings its own.
+    const given: unknown = options;
+    const made = given instanceof Fork ? given : fresh(options);
+    this.#form = made.form;
+    this.#handle = made.handle;
+  }
+
+  /** Tokens in the cache, those out of the window included. */
+  get length(): number {
+    return native(() => loadNative().cacheLength(this.#handle));
+  }
+
+  /** Bytes of the pages that this cache uses; pages shared with forks count in each. */
+  get bytes(): number {
+    return native(() => loadNative().cacheBytes(this.#handle));
+  }
+
+  /**
+   * Adds tokens, on the calling thread. `k` is turned by the cache's rope first; both are rounded to its dtype.
+   *
+   * @param k [B, Hkv, S, D] or, in a 'bshd' cache, [B, S, Hkv, D]; any float dtype, S >= 0.
+   * @param v [B, Hkv, S, Dv]; left out in a latent cache.
+   * @throws AttentionError `ERR_OUT_OF_MEMORY`, `ERR_BUFFER_IN_USE`, `ERR_DISPOSED`, and those of bad arguments; then
+   *   the cache is as it was.
+   */
+  append(k: TensorInput, v?: TensorInput, options?: AppendOptions): void {
+    const call = guarded(() => appendCall(this.#form, this.#handle, this.length, k, v, options));
+    executeSync(call);
+  }
+
+  /**
+   * Appends `k` and `v` where they are given, then attends with `q`, all off the event loop. The last query stands at
+   * the last token: query row r of Nq sees tokens up to length - Nq + r, inside the window.
+   *
+   * @param q [B, Hq, Nq, D], or [B, Nq, Hq, D] in a 'bshd' cache; Hq a multiple of Hkv. It is turned by the cache's rope.
+   * @returns As {@link attention}. Rejects with what that rejects with, `ERR_DISPOSED` and `ERR_BUFFER_IN_USE` of the
+   *   cache included; or with an AbortError. Then nothing was appended.
+   */
+  async attend<Lse extends Flag = undefined, Entropy extends Flag = undefined, RowMax extends Flag = undefined>(
+    q: TensorInput,
+    options?: AttendOptions<Lse, Entropy, RowMax>,
+  ): Promise<AttentionResult<Lse, Entropy, RowMax>> {
+    const { call, prepared } = guarded(() => attendCall(this.#form, this.#handle, this.length, q, options));
+    await execute(prepared, call.options.signal as AbortSignal | undefined);
+    return resultOf(call) as AttentionResult<Lse, Entropy, RowMax>;
+  }
+
+  /** {@link attend} on the calling thread (and the pool's); throws what that rejects with. */
+  attendSync<Lse extends Flag = undefined, Entropy extends Flag = undefined, RowMax extends Flag = undefined>(
+    q: TensorInput,
+    options?: AttendOptions<Lse, Entropy, RowMax>,
+  ): AttentionResult<Lse, Entropy, RowMax> {
+    const { call, prepared } = guarded(() => attendCall(this.#form, this.#handle, this.length, q, options));
+    executeSync(prepared);
+    return resultOf(call) as AttentionResult<Lse, Entropy, RowMax>;
+  }
+
+  /**
+   * A second cache with the same tokens, to go on differently. Nothing is copied now: both use the same pages until one
+   * of them writes to the last one, which it then copies.
+   *
+   * @throws AttentionError `ERR_BUFFER_IN_USE` while a call under way appends, `ERR_DISPOSED`.
+   */
+  fork(): KvCache {
+    const handle = native(() => loadNative().forkCache(this.#handle));
+    return new KvCache(new Fork(this.#form, handle) as unknown as KvCacheOptions);
+  }
+
+  /**
+   * Forgets the tokens from `length` on, as after a draft that was refused.
+   *
+   * @throws AttentionError `ERR_OUT_OF_RANGE` for more tokens than there are, or where the window of the tokens to come
+   *   is gone (never when no more than the tokens of the last call are taken back); `ERR_BUFFER_IN_USE`, `ERR_DISPOSED`.
+   */
+  truncate(length: number): void {
+    const count = checkInteger('length', length, 0, this.length);
+    native(() => loadNative().truncateCache(this.#handle, count));
+  }
+
+  /**
+   * Gives the memory back; calls under way keep what they use until they settle. Using the cache afterwards is
+   * `ERR_DISPOSED`. Also under `Symbol.dispose` where the runtime has it; a cache that is collected is freed too.
+   */
+  free(): void {
+    loadNative().freeCache(this.#handle);
+  }
+
+  /** `KvCache(float32, 8 heads of 64, 1024 tokens)` */
+  toString(): string {
+    const { dtype, heads, dim } = this.#form;
+    try {
+      return `KvCache(${dtype}, ${heads} heads of ${dim}, ${this.length} tokens)`;
+    } catch {
+      return 'KvCache(freed)';
+    }
+  }
+}
+
+/** What a fork is made of. */
+class Fork {
+  constructor(
+    readonly form: CacheForm,
+    readonly handle: NativeCache,
+  ) {}
+}
+
+function fresh(options: unknown): Fork {
+  const form = guarded(() => readCacheForm(options));
+  const handle = native(() => loadNative().cache(form.numbers));
+  return new Fork(form, handle);
+}
+
+/** Errors of the addon as users know them. */
+function native<Result>(call: () => Result): Result {
+  try {
+    return call();
+  } catch (error) {
+    if (error instanceof AttentionError) throw error;
+    throw fromNative(error as NativeError);
+  }
+}

@@ -1,0 +1,156 @@
+#include "kv_cache_handle.h"
+
+#include <memory>
+#include <utility>
+
+#include "../cache/cache_codec.h"
+#include "../error.h"
+#include "call_arguments.h"
+#include "environment.h"
+#include "job.h"
+
+namespace fused_attention::binding {
+
+namespace {
+
+struct Held {
+  std::shared_ptr<KvCache> cache;
+  std::shared_ptr<ExternalMemory> memory;
+};
+
+/// Tells our externals from those of other addons, and caches from programs.
+constexpr napi_type_tag kTag = {0x71c2d95be04f4a6d, 0xa3386bd1f0e95c17};
+
+Napi::Value hold(Napi::Env env, std::shared_ptr<KvCache> cache, std::shared_ptr<ExternalMemory> memory) {
+  auto held = std::make_unique<Held>(Held{std::move(cache), std::move(memory)});
+  const auto release = [](Napi::Env env, Held* held) {
+    const std::shared_ptr<ExternalMemory> memory = held->memory;
+    delete held;
+    memory->report(env);
+  };
+  const auto handle = Napi::External<Held>::New(env, held.get(), release);
+  held.release();
+  handle.TypeTag(&kTag);
+  return handle;
+}
+
+Held& heldBy(const Napi::Value& handle) {
+  if (!handle.IsExternal() || !handle.As<Napi::External<Held>>().CheckTypeTag(&kTag)) {
+    throw CodedError("ERR_INVALID_ARG_TYPE", "cache", "a cache", "another value");
+  }
+  return *handle.As<Napi::External<Held>>().Data();
+}
+
+int64_t countOf(const Napi::Value& value, const char* argument) {
+  constexpr double most = 2147483647;
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
+  if (!(number >= 0 && number <= most)) throw CodedError("ERR_OUT_OF_RANGE", argument, "a count", "another value");
+  return int64_t(number);
+}
+
+/// A step's arguments: cache, call, positions or null, queries, rows appended.
+struct StepArguments {
+  Held& held;
+  CallArguments call;
+  Buffer positions;
+  KvCache::Step step;
+
+  explicit StepArguments(const Napi::CallbackInfo& info) : held(heldBy(info[0])), call(readCall(info.Env(), info[1])) {
+    if (!info[2].IsNull()) positions = bufferOf(info.Env(), info[2], "options.positions");
+    const int64_t queries = countOf(info[3], "query"), rows = countOf(info[4], "key");
+    step = KvCache::begin(held.cache, rows, queries);
+  }
+
+  CacheCall decode() const {
+    return decodeCacheCall(held.cache->form(), step.view(), call.numbers, call.count, call.buffers, call.programs,
+                           positions);
+  }
+};
+
+/// Everything that the job needs, out of reach of JavaScript.
+Job::Task makeTask(Napi::Env env, StepArguments& arguments) {
+  CacheCall decoded = arguments.decode();
+  Job::Task task;
+  task.lease = Lease(decoded.call.ranges);  // of the user's memory, copied or not
+  std::shared_ptr<Snapshot> snapshot;
+  if (arguments.call.anyCopied) {
+    snapshot = std::make_shared<Snapshot>();
+    snapshot->take(decoded.call.ranges, arguments.call.copied, arguments.call.buffers);
+    decoded = arguments.decode();
+    task.writtenCopies = snapshot->written();
+    task.writeBack = [snapshot, shape = decoded.call.problem](int slot, const Buffer& buffer) {
+      snapshot->writeBack(slot, buffer, shape);
+    };
+  }
+  const auto step = std::make_shared<KvCache::Step>(std::move(arguments.step));
+  task.compute = [step, snapshot, form = &arguments.held.cache->form(), decoded = std::move(decoded)](
+                     const CancelFlag& cancel) { computeStep(*form, step->view(), decoded, cancel); };
+  task.conclude = [step, memory = arguments.held.memory, env](bool succeeded) {
+    if (succeeded) step->commit();
+    *step = {};
+    memory->report(env);
+  };
+  return task;
+}
+
+}  // namespace
+
+Napi::Value makeCache(const Napi::CallbackInfo& info) {
+  const Buffer numbers = bufferOf(info.Env(), info[0], "cache.numbers");
+  const std::shared_ptr<ExternalMemory>& memory = info.Env().GetInstanceData<Environment>()->externalMemory();
+  CacheForm form = decodeCacheForm(static_cast<const double*>(numbers.data), numbers.bytes / sizeof(double));
+  return hold(info.Env(), std::make_shared<KvCache>(std::move(form), memory->account), memory);
+}
+
+Napi::Value runCacheSync(const Napi::CallbackInfo& info) {
+  StepArguments arguments(info);
+  const CacheCall decoded = arguments.decode();
+  const Lease lease(decoded.call.ranges);
+  computeStep(arguments.held.cache->form(), arguments.step.view(), decoded, CancelFlag());
+  arguments.step.commit();
+  arguments.step = {};
+  arguments.held.memory->report(info.Env());
+  return info.Env().Undefined();
+}
+
+Napi::Value runCache(const Napi::CallbackInfo& info) {
+  StepArguments arguments(info);
+  if (!info[5].IsFunction()) throw CodedError("ERR_INVALID_ARG_TYPE", "settled", "a function", "another value");
+  const auto job = std::make_shared<Job>(makeTask(info.Env(), arguments));
+  try {
+    job->hold(info.Env(), arguments.call.views, info[5]);
+    return Napi::Number::New(info.Env(), info.Env().GetInstanceData<Environment>()->start(job));
+  } catch (...) {
+    job->abandon(info.Env());
+    throw;
+  }
+}
+
+Napi::Value forkCache(const Napi::CallbackInfo& info) {
+  const Held& held = heldBy(info[0]);
+  return hold(info.Env(), held.cache->fork(), held.memory);
+}
+
+Napi::Value truncateCache(const Napi::CallbackInfo& info) {
+  const Held& held = heldBy(info[0]);
+  held.cache->truncate(countOf(info[1], "length"));
+  held.memory->report(info.Env());
+  return info.Env().Undefined();
+}
+
+Napi::Value freeCache(const Napi::CallbackInfo& info) {
+  const Held& held = heldBy(info[0]);
+  held.cache->free();
+  held.memory->report(info.Env());
+  return info.Env().Undefined();
+}
+
+Napi::Value cacheLength(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), double(heldBy(info[0]).cache->length()));
+}
+
+Napi::Value cacheBytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), double(heldBy(info[0]).cache->bytes()));
+}
+
+}  // namespace fused_attention::binding
