@@ -16,8 +16,8 @@ class CpuBackend : public Backend {
  public:
   std::variant<std::shared_ptr<const Plan>, Refusal> plan(const Problem& problem, const double* lengthsQ,
                                                           const double* lengthsKv) const override {
-    // Lengths are read while planning: such plans are their call's own. So are those over pages, whose number of keys is
-    // another each time.
+    // Lengths are read while planning: such plans are their call's own. So are those over pages, whose number of keys
+    // is another each time.
     if (problem.lengths == Lengths::none && problem.paging.rows == 0) return PlanCache::shared().plan(problem);
     return std::make_shared<const CpuPlan>(problem, lengthsQ, lengthsKv);
   }
