@@ -19,13 +19,15 @@ struct Environment::Mailbox {
   napi_threadsafe_function doorbell = nullptr;
 
   void post(double id) {
-    const std::lock_guard lock(mutex);
-    --underWay;
-    if (!closed) {
+    {
+      const std::lock_guard lock(mutex);
       settled.push_back(id);
-      napi_call_threadsafe_function(doorbell, nullptr, napi_tsfn_nonblocking);
     }
-    posted.notify_all();
+    // Not under the mutex: whoever hears it wants that, and may take this thread's processor first. The doorbell is
+    // there as long as this job counts as under way.
+    napi_call_threadsafe_function(doorbell, nullptr, napi_tsfn_nonblocking);
+    const std::lock_guard lock(mutex);
+    if (--underWay == 0 && closed) posted.notify_all();
   }
 };
 

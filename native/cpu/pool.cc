@@ -73,6 +73,7 @@ struct Threads {
   std::vector<Region*> regions;
   std::deque<std::function<void()>> jobs;
   int workers = 0, sleeping = 0, jobsRunning = 0;
+  int spinning = 0, called = 0;  // called: of those that spin, how many have news to look at
 
   /// Starts threads up to `count`, as far as the system allows. Under the mutex.
   void grow(int count) {
@@ -86,10 +87,14 @@ struct Threads {
     }
   }
 
-  /// Tells `count` threads of new work. Under the mutex.
-  void announce(int count) {
+  /// Tells `count` threads of new work, first those that spin. The lock is given up before they hear of it: they want
+  /// it.
+  void announce(int count, std::unique_lock<std::mutex>& lock) {
+    const int near = std::min(count, spinning - called);
+    called += near;
+    for (int i = std::min(count - near, sleeping); i > 0; --i) wake.notify_one();
+    lock.unlock();
     signals.fetch_add(1, std::memory_order_relaxed);
-    for (int i = std::min(count, sleeping); i > 0; --i) wake.notify_one();
   }
 
   Region* openRegion() const {
@@ -109,16 +114,26 @@ struct Threads {
       } else if (jobReady()) {
         runJob(lock);
       } else {
-        const uint32_t seen = signals.load(std::memory_order_relaxed);
-        lock.unlock();
-        spinUntil([&] { return signals.load(std::memory_order_relaxed) != seen; });
-        lock.lock();
-        if (openRegion() || jobReady()) continue;
-        ++sleeping;
-        wake.wait(lock);
-        --sleeping;
+        rest(lock);
       }
     }
+  }
+
+  /// Waits for work; may come back without any. One processor is left to the thread that work comes from.
+  void rest(std::unique_lock<std::mutex>& lock) {
+    if (spinning < size - 1) {
+      ++spinning;
+      const uint32_t seen = signals.load(std::memory_order_relaxed);
+      lock.unlock();
+      spinUntil([&] { return signals.load(std::memory_order_relaxed) != seen; });
+      lock.lock();
+      --spinning;
+      called = std::max(0, called - 1);
+      if (openRegion() || jobReady()) return;
+    }
+    ++sleeping;
+    wake.wait(lock);
+    --sleeping;
   }
 
   void help(Region& region, std::unique_lock<std::mutex>& lock) {
@@ -154,18 +169,16 @@ struct Threads {
   }
 
   void runRegion(Region& region) {
-    {
-      const std::lock_guard lock(mutex);
-      try {
-        grow(region.threads);
-      } catch (const std::system_error&) {
-        // No helpers: the caller does it all.
-      }
-      regions.push_back(&region);
-      announce(region.threads - 1);
-    }
-    takeTasks(region, 0);
     std::unique_lock lock(mutex);
+    try {
+      grow(region.threads);
+    } catch (const std::system_error&) {
+      // No helpers: the caller does it all.
+    }
+    regions.push_back(&region);
+    announce(region.threads - 1, lock);
+    takeTasks(region, 0);
+    lock.lock();
     regions.erase(std::find(regions.begin(), regions.end(), &region));
     if (region.active.load(std::memory_order_relaxed) > 0) {
       lock.unlock();
@@ -203,10 +216,10 @@ void Pool::parallel(int64_t tasks, int threadCount, const std::function<void(int
 
 void Pool::submit(std::function<void()> job) {
   Threads& pool = threads();
-  const std::lock_guard lock(pool.mutex);
+  std::unique_lock lock(pool.mutex);
   pool.grow(pool.size);
   pool.jobs.push_back(std::move(job));
-  pool.announce(1);
+  pool.announce(1, lock);
 }
 
 }  // namespace fused_attention
