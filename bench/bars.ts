@@ -82,7 +82,7 @@ const program =
   (label: string): Where =>
   (c) =>
     c.suite === 'programs' && c.label === label;
-const call: Where = (c) => c.suite === 'call' && c.keys === 16;
+const call: Where = (c) => c.suite === 'call' && c.queries === 16;
 
 const ONE = [1];
 const TWO = [2];
@@ -209,7 +209,7 @@ function judge(one: Bar, run: Run): Verdict {
   const noisy = one.median ? found.some(({ figures }) => figures.noisy) : worst.figures.noisy;
   const threads = one.threads.length > 1 ? `, threads ${worst.figures.threads}` : '';
   const where = one.median
-    ? `${found.length} programs, worst ${worst.value.toFixed(2)}`
+    ? `of ${found.length}; worst ${worst.value.toFixed(2)}: ${worst.figures.label}`
     : `${worst.figures.label}${threads}`;
   return { bar: one, value, met, where, noisy };
 }

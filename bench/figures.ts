@@ -40,8 +40,11 @@ export interface CaseFigures {
   leastBytes: number;
   peakGflops: number;
   readGBs?: number;
+  /** Spread of the peaks measured during the case, 10th to 90th percentile over their median; of the reads likewise. */
   drift: number;
   readDrift?: number;
+  /** The worse of both over what is allowed; beyond 1 the case is noisy. */
+  noise: number;
   noisy: boolean;
   contestants: ContestantFigures[];
   absent: Absent[];
@@ -95,7 +98,7 @@ export function caseFigures(
   measured: Measurement,
   threads: number,
 ): CaseFigures {
-  const { timings, drift, readDrift, noisy } = measured;
+  const { timings, drift, readDrift, noise } = measured;
   const ours = timings[0]!;
   const { suite, label, headsKv, queries, keys, dim, dtype, program, random } = c;
   return {
@@ -114,7 +117,8 @@ export function caseFigures(
     peakGflops: median(ours.peaks) / 1e9,
     ...(ours.reads.length === 0 ? {} : { readGBs: median(ours.reads) / 1e9, readDrift }),
     drift,
-    noisy,
+    noise,
+    noisy: noise > 1,
     contestants: contestants.map((contestant, index) =>
       contestantFigures(c, contestant, timings[index]!, ours, threads),
     ),

@@ -10,15 +10,17 @@ function tensor({ stored, shape, dtype }: Operand): Tensor {
   return stored instanceof Uint16Array ? Tensor.from(stored, shape, { dtype }) : Tensor.from(stored, shape);
 }
 
+/** What a caller would write: nothing that is so by default. */
 function options({ mask, lengths, layout, program }: Case, threads: number) {
   const pattern =
     mask.kind === 'causal' ? causal() : mask.kind === 'window' ? slidingWindow(mask.keys - 1, 0) : undefined;
   const offsets = [0];
   for (const length of lengths ?? []) offsets.push(offsets.at(-1)! + length);
   return {
-    threads,
+    ...(threads === devices()[0]?.threads ? {} : { threads }),
     ...(pattern === undefined ? {} : { mask: pattern }),
-    ...(lengths === undefined ? { layout } : { cuSeqlensQ: offsets, cuSeqlensKv: offsets }),
+    ...(lengths === undefined ? {} : { cuSeqlensQ: offsets, cuSeqlensKv: offsets }),
+    ...(lengths === undefined && layout !== 'bhsd' ? { layout } : {}),
     ...(program === undefined
       ? {}
       : { score: program.source === 'alibi' ? alibi(8) : score(program.source, program.parameters) }),
@@ -66,7 +68,7 @@ function allocating(c: Case, inputs: Inputs, threads: number): Contestant {
       latest = attentionSync(q, k, v, chosen).output.data as Float32Array;
       return undefined;
     },
-    row: (_batch, _head, row) => latest.subarray(row * c.dim, (row + 1) * c.dim),
+    row: (_batch, head, row) => latest.subarray((head * c.queries + row) * c.dim, (head * c.queries + row + 1) * c.dim),
   };
 }
 
@@ -102,7 +104,7 @@ export function references(c: Case, inputs: Inputs, threads: number): Contestant
     // A dense call of 16384 rows would take as long as the whole suite: the rate hardly depends on length from 4096 on.
     const dense = square('prefill', Math.min(c.queries, 4096), c.dim);
     const whole = fusedAttention(dense, makeInputs(dense), threads);
-    return [{ ...whole, ...reference, name: `ours, dense`, otherWork: { flops: flops(dense) } }];
+    return [{ ...whole, ...reference, name: 'ours, dense', otherWork: { flops: flops(dense) } }];
   }
   if (threads > 1 && (c.suite === 'prefill' || c.suite === 'causal')) {
     return [{ ...fusedAttention(c, inputs, 1), ...reference, name: 'ours, 1 thread', threads: 1 }];

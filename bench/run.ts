@@ -109,18 +109,24 @@ async function main(): Promise<void> {
     }
   };
   const results: CaseFigures[] = [];
+  let interrupted = false;
+  process.once('SIGINT', () => {
+    interrupted = true;
+    bar.update({ what: 'interrupted: what is measured so far is told after this case' });
+  });
   try {
     for (const job of jobs) {
+      if (interrupted) break;
       results.push(await attempt(job, ''));
       bar.increment();
     }
     // Noise comes in spells: what was noisy is measured again at the end, as long as there is time; the quietest counts.
-    const late = (): boolean => performance.now() - started > minutes * 60_000;
+    const over = (): boolean => interrupted || performance.now() - started > minutes * 60_000;
     for (let again = 2; again <= tries; again++) {
-      for (const [index, job] of jobs.entries()) {
-        if (!results[index]!.noisy || late()) continue;
-        const repeated = await attempt(job, `try ${again}: `);
-        if (repeated.failed !== undefined || repeated.drift < results[index]!.drift) results[index] = repeated;
+      for (const [index, before] of results.entries()) {
+        if (!before.noisy || over()) continue;
+        const repeated = await attempt(jobs[index]!, `try ${again}: `);
+        if (repeated.failed !== undefined || repeated.noise < before.noise) results[index] = repeated;
       }
     }
     bar.update({ what: 'done' });
@@ -146,6 +152,7 @@ async function main(): Promise<void> {
   };
   console.log(`\n${toMarkdown(run)}\n`);
   console.log(`JSON: ${saveJson(run, join(__dirname, 'results'))}`);
+  if (interrupted) throw new Error('interrupted: not all was measured');
   if (flags.publish) await publish(run);
   const broken = results.filter(({ failed, absent }) => failed !== undefined || absent.some((one) => one.broken));
   for (const { suite, label, failed, absent } of broken) {
