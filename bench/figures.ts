@@ -134,6 +134,7 @@ export function failedCase(c: Case, threads: number, failed: string): CaseFigure
     leastBytes: leastBytes(c),
     peakGflops: 0,
     drift: 0,
+    noise: 0,
     noisy: false,
     contestants: [],
     absent: [],

@@ -89,7 +89,7 @@ function notes(results: readonly CaseFigures[]): string[] {
   }
   return [...seen].map(([note, labels]) => {
     const everywhere = labels.length === results.length || note.startsWith(labels[0]!);
-    const some = labels.length > 3 ? `${labels.length} of ${results.length} cases` : labels.join('; ');
+    const some = labels.length > 1 ? `${labels.length} of ${results.length} cases` : labels[0];
     return everywhere ? `- ${note}` : `- ${note} (${some})`;
   });
 }

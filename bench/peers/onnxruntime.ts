@@ -186,7 +186,7 @@ export async function onnxruntime(c: Case, inputs: Inputs, threads: number): Pro
     return [{ name: 'onnxruntime', absent: 'takes no score programs, only a tensor of N × N biases for each head' }];
   }
   if (c.dtype !== 'float32') {
-    return [{ name: 'onnxruntime', absent: `its MultiHeadAttention has no ${c.dtype} kernel for the CPU` }];
+    return [{ name: 'onnxruntime', absent: 'its MultiHeadAttention has no 16-bit kernel for the CPU' }];
   }
   if (c.lengths !== undefined) return [await padded(c, inputs, threads), await oneByOne(c, inputs, threads)];
   const equalHeads = c.headsKv === c.headsQ;

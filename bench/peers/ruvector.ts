@@ -19,7 +19,7 @@ const WORK_A_CALL = 2e7; // operations: about 0.05 s
 export async function ruvector(c: Case, inputs: Inputs, threads: number): Promise<Contestant | Absent> {
   if (threads > 1) return { name: NAME, absent: 'one thread only: see the figures of one thread' };
   if (c.program !== undefined) return { name: NAME, absent: 'has no score programs' };
-  if (c.dtype !== 'float32') return { name: NAME, absent: `has no ${c.dtype}` };
+  if (c.dtype !== 'float32') return { name: NAME, absent: 'has no 16-bit types' };
   const { DotProductAttention } = ((await import(NAME)) as { default: Ruvector }).default;
   const attention = new DotProductAttention(c.dim);
   const out = operand(c, c.headsQ, c.queries);

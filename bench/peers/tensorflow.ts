@@ -28,7 +28,7 @@ function load(): Promise<Tensorflow> {
 function whyNot(c: Case, threads: number): string | null {
   if (threads > 1) return 'its threads do not start in Node (it makes workers from blob URLs): see one thread';
   if (c.program !== undefined) return 'has no score programs';
-  if (c.dtype !== 'float32') return `has no ${c.dtype}`;
+  if (c.dtype !== 'float32') return 'has no 16-bit types';
   if (sequences(c).some(({ queries, keys }) => queries * keys > MOST_SCORES)) {
     return 'writes out N × N scores, which do not fit into its memory';
   }
