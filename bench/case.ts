@@ -4,7 +4,18 @@ import type { ScoreProgram } from './score-program.js';
 
 export type Mask = { kind: 'full' } | { kind: 'causal' } | { kind: 'window'; keys: number };
 
-export const SUITES = ['prefill', 'causal', 'window', 'small', 'decode', 'half', 'ragged', 'programs', 'call'] as const;
+export const SUITES = [
+  'prefill',
+  'causal',
+  'window',
+  'small',
+  'decode',
+  'layers',
+  'half',
+  'ragged',
+  'programs',
+  'call',
+] as const;
 export type Suite = (typeof SUITES)[number];
 
 export interface Case {
@@ -25,6 +36,8 @@ export interface Case {
   /** Ragged self-attention: the rows of each sequence, back to back in [total, H, D]. */
   lengths?: readonly number[];
   program?: ScoreProgram;
+  /** So many caches of keys and values of this shape, a call on each in turn. */
+  layers?: number;
   /** The random generator chose this program. */
   random?: true;
 }

@@ -28,7 +28,7 @@ export interface Inputs {
   query: Operand;
   key: Operand;
   value: Operand;
-  /** The stored keys and values, which lie one behind the other, for the read yardstick. */
+  /** The stored keys and values of all caches, which lie one behind the other, for the read yardstick. */
   cache: Float32Array;
 }
 
@@ -109,31 +109,36 @@ export function operand(
   };
 }
 
-export function makeInputs(c: Case): Inputs {
+/** Inputs over each of the case's caches, which lie one behind the other; mostly one. */
+export function makeLayers(c: Case): Inputs[] {
   const batch = c.lengths === undefined ? c.batch : 1;
-  const { dtype, dim } = c;
+  const { dtype, dim, layers = 1 } = c;
   const countKv = batch * c.headsKv * c.keys * dim;
   const countQ = batch * c.headsQ * c.queries * dim;
-  const data = new Float32Array(2 * countKv);
-  fill(data.subarray(0, countKv), pool(2, dtype, false));
-  fill(data.subarray(countKv), pool(3, dtype, false));
-  const query = fill(new Float32Array(countQ), pool(1, dtype, false));
-  let stored: Operand['stored'] = data;
-  let queryStored: Operand['stored'] = query;
-  if (dtype !== 'float32') {
-    stored = new Uint16Array(2 * countKv);
-    fill(stored.subarray(0, countKv), pool(2, dtype, true));
-    fill(stored.subarray(countKv), pool(3, dtype, true));
-    queryStored = fill(new Uint16Array(countQ), pool(1, dtype, true));
+  const halves = dtype !== 'float32';
+  const data = new Float32Array(layers * 2 * countKv);
+  const stored = halves ? new Uint16Array(data.length) : data;
+  for (let part = 0; part < 2 * layers; part++) {
+    const [from, to] = [part * countKv, (part + 1) * countKv];
+    const seed = 2 + (part % 2);
+    fill(data.subarray(from, to), pool(seed, dtype, false));
+    if (halves) fill(stored.subarray(from, to), pool(seed, dtype, true));
   }
-  const part = (from: number, to: number) => ({ data: data.subarray(from, to), stored: stored.subarray(from, to) });
-  return {
-    query: operand(c, c.headsQ, c.queries, { data: query, stored: queryStored }),
-    key: operand(c, c.headsKv, c.keys, part(0, countKv)),
-    value: operand(c, c.headsKv, c.keys, part(countKv, 2 * countKv)),
-    cache: new Float32Array(stored.buffer),
+  const query = fill(new Float32Array(countQ), pool(1, dtype, false));
+  const queryStored = halves ? fill(new Uint16Array(countQ), pool(1, dtype, true)) : query;
+  const part = (index: number): Operand => {
+    const [from, to] = [index * countKv, (index + 1) * countKv];
+    return operand(c, c.headsKv, c.keys, { data: data.subarray(from, to), stored: stored.subarray(from, to) });
   };
+  return Array.from({ length: layers }, (_, layer) => ({
+    query: operand(c, c.headsQ, c.queries, { data: query, stored: queryStored }),
+    key: part(2 * layer),
+    value: part(2 * layer + 1),
+    cache: new Float32Array(stored.buffer),
+  }));
 }
+
+export const makeInputs = (c: Case): Inputs => makeLayers(c)[0]!;
 
 /** The same inputs as float32, whatever their type was. */
 export function asFloat32(inputs: Inputs): Inputs {

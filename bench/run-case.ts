@@ -3,7 +3,7 @@ import type { Case } from './case.js';
 import { checkResults } from './check.js';
 import { isAbsent, type Absent, type Contestant } from './contestant.js';
 import { caseFigures, type CaseFigures } from './figures.js';
-import { makeInputs } from './inputs.js';
+import { makeLayers, type Inputs } from './inputs.js';
 import { measure } from './measure.js';
 import { peersOf } from './peers/index.js';
 import { yardsticks } from './peers/peak.js';
@@ -22,16 +22,54 @@ export interface Settings {
 const PEAK_MS = 10;
 const READ_MS = 20;
 
+/** Contestants of one cache each as one that goes to the next in every call; it is checked on the first. */
+function inTurn(each: readonly Contestant[]): Contestant {
+  let calls = 0;
+  const first = each[0]!;
+  return {
+    ...first,
+    run: () => each[calls++ % each.length]!.run(),
+    row: first.row,
+    async dispose() {
+      for (const one of each) await one.dispose?.();
+    },
+  };
+}
+
+async function candidatesOf(
+  c: Case,
+  layers: readonly Inputs[],
+  threads: number,
+  barsOnly: boolean,
+): Promise<(Contestant | Absent)[]> {
+  const ours = await import('./ours.js');
+  const fewPeers = barsOnly || layers.length > 1;
+  const lists: (Contestant | Absent)[][] = [];
+  for (const inputs of layers) {
+    lists.push([
+      ours.fusedAttention(c, inputs, threads),
+      ...ours.references(c, inputs, threads),
+      ...(await peersOf(c, inputs, threads, fewPeers)),
+    ]);
+  }
+  if (layers.length === 1) return lists[0]!;
+  const merged = lists[0]!.map((one, index) => {
+    const each = lists.map((list) => list[index]!);
+    const absent = each.find(isAbsent);
+    return isAbsent(one) || absent !== undefined ? (absent ?? one) : inTurn(each as Contestant[]);
+  });
+  const left = barsOnly
+    ? []
+    : [{ name: 'tfjs-backend-wasm, @ruvector/attention, plain JavaScript', absent: 'see decode' }];
+  return [...(merged as (Contestant | Absent)[]), ...left];
+}
+
 export async function runCase(c: Case, settings: Settings): Promise<CaseFigures> {
   const { isa, threads, rounds, budgetMs, barsOnly, progress } = settings;
   progress('checking');
-  const ours = await import('./ours.js');
-  const inputs = makeInputs(c);
-  const candidates = [
-    ours.fusedAttention(c, inputs, threads),
-    ...ours.references(c, inputs, threads),
-    ...(await peersOf(c, inputs, threads, barsOnly)),
-  ];
+  const layers = makeLayers(c);
+  const inputs = layers[0]!;
+  const candidates = await candidatesOf(c, layers, threads, barsOnly);
   const absent: Absent[] = candidates.filter(isAbsent);
   const present = candidates.filter((one): one is Contestant => !isAbsent(one));
   try {
@@ -48,7 +86,7 @@ export async function runCase(c: Case, settings: Settings): Promise<CaseFigures>
       sampleMs: 20,
       warmUpMs: 60,
       peak: (members) => yardsticks.fma(isa, members, PEAK_MS),
-      ...(c.suite === 'decode'
+      ...(c.suite === 'decode' || c.suite === 'layers'
         ? { read: (members: number) => yardsticks.read(isa, members, inputs.cache, READ_MS) }
         : {}),
       progress,

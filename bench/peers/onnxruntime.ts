@@ -189,11 +189,12 @@ export async function onnxruntime(c: Case, inputs: Inputs, threads: number): Pro
     return [{ name: 'onnxruntime', absent: 'its MultiHeadAttention has no 16-bit kernel for the CPU' }];
   }
   if (c.lengths !== undefined) return [await padded(c, inputs, threads), await oneByOne(c, inputs, threads)];
+  const isDecode = c.suite === 'decode' || c.suite === 'layers';
   const equalHeads = c.headsKv === c.headsQ;
   const list: (Contestant | Absent)[] = [];
   if (c.mask.kind === 'window') list.push({ name: MULTI_HEAD, absent: 'has no window' });
   else if (!equalHeads) list.push({ name: MULTI_HEAD, absent: 'needs as many key heads as query heads' });
-  else list.push(await (c.suite === 'decode' ? multiHeadDecode : multiHead)(c, inputs, threads));
-  if (c.suite === 'decode' || c.mask.kind !== 'full') list.push(await groupQuery(c, inputs, threads));
+  else list.push(await (isDecode ? multiHeadDecode : multiHead)(c, inputs, threads));
+  if (isDecode || c.mask.kind !== 'full') list.push(await groupQuery(c, inputs, threads));
   return list;
 }

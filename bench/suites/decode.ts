@@ -1,4 +1,4 @@
-import { square, type Case } from '../case.js';
+import { bytesOfKeysAndValues, square, type Case } from '../case.js';
 
 const KEYS = 16384;
 
@@ -10,10 +10,24 @@ const step = (dim: number, headsKv: number, dtype: Case['dtype']): Case =>
     dtype,
   });
 
-/** One query over a long cache, by query heads over key heads. */
+const HEADS = [8, 2, 1];
+const DIMS = [64, 128];
+
+/** One query over a long cache, by query heads over key heads. Caches that fit into the processor's stay in it. */
 export const decode = (): Case[] =>
-  [64, 128].flatMap((dim) =>
-    [8, 2, 1].flatMap((headsKv) =>
-      (['float32', 'float16', 'bfloat16'] as const).map((dtype) => step(dim, headsKv, dtype)),
-    ),
+  DIMS.flatMap((dim) =>
+    HEADS.flatMap((headsKv) => (['float32', 'float16', 'bfloat16'] as const).map((dtype) => step(dim, headsKv, dtype))),
+  );
+
+const COLD_BYTES = 2 ** 27;
+
+function inTurn(one: Case): Case {
+  const count = Math.max(2, Math.ceil(COLD_BYTES / bytesOfKeysAndValues(one)));
+  return { ...one, suite: 'layers', layers: count, label: `${one.label}, ${count} caches` };
+}
+
+/** The same over one cache after the other, as the layers of a model come: 128 MiB or more, which no processor keeps. */
+export const layers = (): Case[] =>
+  DIMS.flatMap((dim) =>
+    HEADS.flatMap((headsKv) => [inTurn(step(dim, headsKv, 'float32')), inTurn(step(dim, headsKv, 'float16'))]),
   );

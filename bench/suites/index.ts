@@ -2,7 +2,7 @@
 import { SUITES, type Case, type Suite } from '../case.js';
 import { call } from './call.js';
 import { causal } from './causal.js';
-import { decode } from './decode.js';
+import { decode, layers } from './decode.js';
 import { half } from './half.js';
 import { prefill } from './prefill.js';
 import { programs } from './programs.js';
@@ -16,6 +16,7 @@ const BY_SUITE: Record<Suite, (seed: number) => Case[]> = {
   window,
   small,
   decode,
+  layers,
   half,
   ragged,
   programs,
