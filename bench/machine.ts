@@ -1,5 +1,5 @@
 // What the figures were taken on.
-import { cpus, release, totalmem } from 'node:os';
+import { cpus, loadavg, release, totalmem } from 'node:os';
 
 export interface Machine {
   cpu: string;
@@ -7,6 +7,8 @@ export interface Machine {
   memoryGiB: number;
   os: string;
   node: string;
+  /** Processes that ran or waited for a processor in the minute before. */
+  load: number;
 }
 
 export function machine(): Machine {
@@ -17,5 +19,6 @@ export function machine(): Machine {
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     os: `${process.platform} ${process.arch} ${release()}`,
     node: process.version,
+    load: Number(loadavg()[0]!.toFixed(2)),
   };
 }

@@ -120,7 +120,7 @@ export function toMarkdown(run: Run): string {
   const { machine, isa, threads, seconds, seed } = run;
   const versions = Object.entries(run.versions).map(([name, version]) => `${name} ${version}`);
   const head = [
-    `${run.date}, ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.os}, Node ${machine.node}`,
+    `${run.date}, ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.os}, Node ${machine.node}, load before ${machine.load}`,
     `${isa}; ${versions.join(', ')}; random programs of seed ${seed}`,
     `\`${run.command}\`, ${Math.round(seconds)} s`,
   ];

@@ -1,5 +1,5 @@
-// npm run bench -- [--only prefill,causal|bars] [--match 'N 2048'] [--threads 1,2] [--isa avx2] [--rounds 9] [--tries 2]
-//                  [--minutes 15] [--seed 1] [--quick] [--publish]
+// npm run bench -- [--only prefill,causal|bars] [--match 'N 2048'] [--threads 1,2] [--isa avx2] [--rounds 9] [--tries 3]
+//                  [--minutes 14] [--seed 1] [--quick] [--publish]
 //
 // Prints tables and writes JSON to bench/results/; --publish keeps a whole run in bench/figures, bench/plots and
 // bench/README.md. A wrong result, a failing case or a peer that fails ends with exit status 1, after all has been said.
@@ -24,7 +24,7 @@ const { values: flags } = parseArgs({
     isa: { type: 'string' },
     rounds: { type: 'string' },
     tries: { type: 'string' },
-    minutes: { type: 'string', default: '15' },
+    minutes: { type: 'string' },
     seed: { type: 'string' },
     quick: { type: 'boolean', default: false },
     publish: { type: 'boolean', default: false },
@@ -69,7 +69,7 @@ async function main(): Promise<void> {
     .map((text) => wholeNumber('threads', text, 1, 1024));
   const rounds = wholeNumber('rounds', flags.rounds ?? (flags.quick ? '3' : '9'), 3, 1000);
   const tries = wholeNumber('tries', flags.tries ?? (flags.quick ? '1' : '3'), 1, 100);
-  const minutes = wholeNumber('minutes', flags.minutes, 1, 10_000);
+  const minutes = wholeNumber('minutes', flags.minutes ?? (flags.only === 'bars' ? '9' : '14'), 1, 10_000);
   const seed = wholeNumber('seed', flags.seed ?? String(Date.now() % 1_000_000), 0, 2 ** 32 - 1);
   const suites = wantedSuites(flags.only);
   const partial = flags.quick || flags.only !== undefined || flags.match !== '' || flags.threads !== undefined;
@@ -92,7 +92,9 @@ async function main(): Promise<void> {
       .map((c): Job => ({ case: c, threads: count })),
   );
   if (jobs.length === 0) throw new Error(`no case of ${flags.only ?? 'any suite'} has '${flags.match}' in its label`);
-  console.log(`random programs of seed ${seed}`);
+  const here = machine();
+  console.log(`random programs of seed ${seed}; ${jobs.length} cases`);
+  if (here.load > 0.5) console.log(`the machine is busy: ${here.load} processes ran in the minute before`);
 
   const started = performance.now();
   const bar = new SingleBar({ format: '{bar} {value}/{total} {duration_formatted} {what}', noTTYOutput: false });
@@ -137,7 +139,7 @@ async function main(): Promise<void> {
   const run: Run = {
     date: new Date().toISOString().slice(0, 16).replace('T', ' '),
     command: ['npm run bench --', ...process.argv.slice(2).map(quoted)].join(' ').replace(/ --$/, ''),
-    machine: machine(),
+    machine: here,
     isa,
     threads,
     seed,
