@@ -14,6 +14,7 @@ namespace {
 
 /// Tokens that a thread takes at a time.
 constexpr int64_t kTokens = 16;
+constexpr int64_t kMostComponents = 1024;
 
 const char* rowOf(const void* data, const Layout& layout, int64_t batch, int64_t head, int64_t row) {
   const int64_t element = layout.offset + batch * layout.batch + head * layout.head + row * layout.row;
@@ -41,82 +42,89 @@ void narrow(void* out, const float* row, Dtype dtype, int64_t dim) {
   }
 }
 
-/// One thread's memory for a token.
-struct Scratch {
-  Scratch(const Rotary& rotary, int64_t dim) : row(size_t(dim)), cosines(rotary.frequencies.size()), sines(cosines) {}
-  std::vector<float> row, cosines, sines;
-};
-
 void copyShared(const CacheForm& form, const CacheView& view) {
   if (view.copyTo) view.copyTo->copyRows(form.page, *view.copyFrom, view.copyRows);
 }
 
+/// body(sequence, row) for every row of every sequence.
+template <class Body>
+void forEachRow(int64_t batch, int64_t rows, const Problem& problem, const CancelFlag& cancel, const Body& body) {
+  const int64_t blocks = (rows + kTokens - 1) / kTokens;
+  Pool::shared().parallel(batch * blocks, problem.threads, [&](int64_t index, int) {
+    if (cancel.raised()) throw Cancelled();
+    const int64_t begin = index % blocks * kTokens, end = std::min(begin + kTokens, rows);
+    for (int64_t row = begin; row < end; ++row) body(index / blocks, row);
+  });
+}
+
 }  // namespace
 
-void writeRows(const CacheForm& form, const CacheView& view, const NewRows& rows, const RotaryPositions& positions,
+Angles anglesOf(const CacheForm& form, const CacheView& view, const RotaryPositions& positions, const Problem& problem,
+                const CancelFlag& cancel) {
+  Angles result;
+  if (form.rotary.none()) return result;
+  result.rows = std::max(view.appended, problem.queries);
+  result.first = view.length - result.rows;
+  result.pairs = form.rotary.pairs();
+  result.perSequence = positions.perSequence;
+  const int64_t sequences = positions.perSequence ? form.page.batch : 1;
+  result.memory.resize(size_t(sequences * result.rows * 2 * result.pairs));
+  forEachRow(sequences, result.rows, problem, cancel, [&](int64_t b, int64_t row) {
+    const int64_t token = result.first + row;
+    float* cosines = result.row(b, token);
+    angles(form.rotary, positions.at(b, token, view.length), cosines, cosines + result.pairs);
+  });
+  return result;
+}
+
+void writeRows(const CacheForm& form, const CacheView& view, const NewRows& rows, const Angles& angles,
                const Problem& problem, const CancelFlag& cancel) {
   if (view.appended == 0) return;
   copyShared(form, view);
   const PageForm& page = form.page;
   const Kernels& kernels = kernelsFor(problem.isa);
   const Layout keyLayout = page.keyLayout(), valueLayout = page.valueLayout();
-  const int64_t blocks = (view.appended + kTokens - 1) / kTokens, first = view.length - view.appended;
-  const auto store = [&](void* out, const void* row, Dtype dtype, int64_t dim, float* scratch) {
+  const int64_t first = view.length - view.appended;
+  const auto store = [&](void* out, const void* row, Dtype dtype, int64_t dim) {
+    float wide[kMostComponents];
     if (dtype == page.dtype) {
       std::memcpy(out, row, size_t(dim * sizeOf(dtype)));
     } else {
-      widen(kernels, scratch, row, dtype, dim);
-      narrow(out, scratch, page.dtype, dim);
+      widen(kernels, wide, row, dtype, dim);
+      narrow(out, wide, page.dtype, dim);
     }
   };
-  Pool::shared().parallel(page.batch * blocks, problem.threads, [&](int64_t index, int) {
-    if (cancel.raised()) throw Cancelled();
-    const int64_t b = index / blocks, begin = index % blocks * kTokens;
-    Scratch scratch(form.rotary, std::max(page.dimQk, page.dimV));
-    for (int64_t r = begin; r < std::min(begin + kTokens, view.appended); ++r) {
-      const int64_t place = first + r;
-      const Page& to = *view.list->pages()[view.list->pageOf(place)];
-      const int64_t inPage = place % kPageRows;
-      if (!form.rotary.none()) {
-        angles(form.rotary, positions.at(b, place, view.length), scratch.cosines.data(), scratch.sines.data());
+  forEachRow(page.batch, view.appended, problem, cancel, [&](int64_t b, int64_t r) {
+    const int64_t token = first + r, inPage = token % kPageRows;
+    const Page& to = *view.list->pages()[view.list->pageOf(token)];
+    for (int64_t h = 0; h < page.heads; ++h) {
+      const char* key = rowOf(rows.keys, rows.keyLayout, b, h, r);
+      char* out = const_cast<char*>(rowOf(to.keys(), keyLayout, b, h, inPage));
+      if (form.rotary.none()) {
+        store(out, key, rows.keyLayout.dtype, page.dimQk);
+      } else {
+        float turned[kMostComponents];
+        widen(kernels, turned, key, rows.keyLayout.dtype, page.dimQk);
+        turn(form.rotary, angles.row(b, token), turned);
+        narrow(out, turned, page.dtype, page.dimQk);
       }
-      for (int64_t h = 0; h < page.heads; ++h) {
-        const char* key = rowOf(rows.keys, rows.keyLayout, b, h, r);
-        char* out = const_cast<char*>(rowOf(to.keys(), keyLayout, b, h, inPage));
-        if (form.rotary.none()) {
-          store(out, key, rows.keyLayout.dtype, page.dimQk, scratch.row.data());
-        } else {
-          widen(kernels, scratch.row.data(), key, rows.keyLayout.dtype, page.dimQk);
-          turn(form.rotary, scratch.cosines.data(), scratch.sines.data(), scratch.row.data());
-          narrow(out, scratch.row.data(), page.dtype, page.dimQk);
-        }
-        if (page.sharedValues) continue;
-        const char* value = rowOf(rows.values, rows.valueLayout, b, h, r);
-        store(const_cast<char*>(rowOf(to.values(), valueLayout, b, h, inPage)), value, rows.valueLayout.dtype,
-              page.dimV, scratch.row.data());
-      }
+      if (page.sharedValues) continue;
+      const char* value = rowOf(rows.values, rows.valueLayout, b, h, r);
+      store(const_cast<char*>(rowOf(to.values(), valueLayout, b, h, inPage)), value, rows.valueLayout.dtype, page.dimV);
     }
   });
 }
 
 std::vector<float> turnedQueries(const CacheForm& form, int64_t length, const Problem& problem, const void* queries,
-                                 const RotaryPositions& positions, const CancelFlag& cancel) {
+                                 const Angles& angles, const CancelFlag& cancel) {
   const int64_t dim = problem.dimQk, heads = problem.headsQ, count = problem.queries;
   std::vector<float> turned(size_t(problem.batch * heads * count * dim));
   const Kernels& kernels = kernelsFor(problem.isa);
-  const int64_t blocks = (count + kTokens - 1) / kTokens;
-  Pool::shared().parallel(problem.batch * blocks, problem.threads, [&](int64_t index, int) {
-    if (cancel.raised()) throw Cancelled();
-    const int64_t b = index / blocks, begin = index % blocks * kTokens;
-    Scratch scratch(form.rotary, 0);
-    for (int64_t r = begin; r < std::min(begin + kTokens, count); ++r) {
-      const int64_t position = positions.at(b, length - count + r, length);
-      angles(form.rotary, position, scratch.cosines.data(), scratch.sines.data());
-      for (int64_t h = 0; h < heads; ++h) {
-        float* row = turned.data() + ((b * heads + h) * count + r) * dim;
-        widen(kernels, row, rowOf(queries, problem.query, b, h, r), problem.query.dtype, dim);
-        turn(form.rotary, scratch.cosines.data(), scratch.sines.data(), row);
-      }
+  forEachRow(problem.batch, count, problem, cancel, [&](int64_t b, int64_t r) {
+    for (int64_t h = 0; h < heads; ++h) {
+      float* row = turned.data() + ((b * heads + h) * count + r) * dim;
+      widen(kernels, row, rowOf(queries, problem.query, b, h, r), problem.query.dtype, dim);
+      turn(form.rotary, angles.row(b, length - count + r), row);
     }
   });
   return turned;

@@ -29,12 +29,17 @@ struct RotaryPositions {
   }
 };
 
-/// Writes the appended rows of a step, on the threads of its problem. Blocks; uses the shared pool. Throws Cancelled.
-void writeRows(const CacheForm& form, const CacheView& view, const NewRows& rows, const RotaryPositions& positions,
+/// Angles of the tokens that a step appends or queries for; none without rotary embedding. As the functions below: on
+/// the threads of the problem; blocks; uses the shared pool; throws Cancelled.
+Angles anglesOf(const CacheForm& form, const CacheView& view, const RotaryPositions& positions, const Problem& problem,
+                const CancelFlag& cancel);
+
+/// Writes the appended rows of a step.
+void writeRows(const CacheForm& form, const CacheView& view, const NewRows& rows, const Angles& angles,
                const Problem& problem, const CancelFlag& cancel);
 
 /// The queries of a problem, turned: float32 [batch, headsQ, queries, dimQk]. The last query is that of the last row.
 std::vector<float> turnedQueries(const CacheForm& form, int64_t length, const Problem& problem, const void* queries,
-                                 const RotaryPositions& positions, const CancelFlag& cancel);
+                                 const Angles& angles, const CancelFlag& cancel);
 
 }  // namespace fused_attention

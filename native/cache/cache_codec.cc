@@ -102,12 +102,13 @@ CacheCall decodeCacheCall(const CacheForm& form, const CacheView& view, const do
 
 void computeStep(const CacheForm& form, const CacheView& view, const CacheCall& step, const CancelFlag& cancel) {
   Problem problem = step.call.problem;
-  writeRows(form, view, step.rows, step.positions, problem, cancel);
+  const Angles angles = anglesOf(form, view, step.positions, problem, cancel);
+  writeRows(form, view, step.rows, angles, problem, cancel);
   if (problem.queries == 0) return;
   Pointers pointers = step.call.pointers;
   std::vector<float> turned;
   if (!form.rotary.none()) {
-    turned = turnedQueries(form, view.length, problem, pointers.query, step.positions, cancel);
+    turned = turnedQueries(form, view.length, problem, pointers.query, angles, cancel);
     const int64_t rows = problem.queries * problem.dimQk;
     problem.query = {Dtype::float32, 0, problem.headsQ * rows, rows, problem.dimQk};
     pointers.query = turned.data();

@@ -19,7 +19,22 @@ struct Rotary {
 /// Cosines and sines of a position, one a frequency: computed in double, rounded once.
 void angles(const Rotary& rotary, int64_t position, float* cosines, float* sines);
 
+/// The angles of some tokens, of all sequences alike or of each its own.
+struct Angles {
+  int64_t first = 0, rows = 0, pairs = 0;  // tokens [first, first + rows)
+  bool perSequence = false;
+  std::vector<float> memory;  // [sequence][row]: cosines, then sines
+
+  float* row(int64_t batch, int64_t token) {
+    return memory.data() + ((perSequence ? batch * rows : 0) + token - first) * 2 * pairs;
+  }
+  const float* row(int64_t batch, int64_t token) const { return const_cast<Angles*>(this)->row(batch, token); }
+};
+
 /// Turns a row in place.
 void turn(const Rotary& rotary, const float* cosines, const float* sines, float* row);
+inline void turn(const Rotary& rotary, const float* angles, float* row) {
+  turn(rotary, angles, angles + rotary.pairs(), row);
+}
 
 }  // namespace fused_attention

@@ -39,8 +39,7 @@ void write(KvCache& cache, const CacheView& view, float first) {
   }
   const Layout layout{Dtype::float32, 0, 0, view.appended, 1};
   Problem problem;
-  writeRows(cache.form(), view, {keys.data(), values.data(), layout, layout}, {{}, view.appended, false}, problem,
-            CancelFlag());
+  writeRows(cache.form(), view, {keys.data(), values.data(), layout, layout}, Angles{}, problem, CancelFlag());
 }
 
 void append(const std::shared_ptr<KvCache>& cache, int64_t rows, float first) {
