@@ -11,7 +11,7 @@ import { readBias, readMasks } from './grids.js';
 import { checkMemory } from './memory.js';
 import type { NativeCache } from './native.cjs';
 import { readOptions, throwIfAborted } from './options.js';
-import type { AttentionBaseOptions, CallOptions } from './options.js';
+import type { CallOptions } from './options.js';
 import { prepareCall } from './prepare.js';
 import { readResults } from './results.js';
 import { readPositions } from './rotary.js';
@@ -19,45 +19,7 @@ import { readScore } from './scores.js';
 import { readSinks } from './sinks.js';
 import { contiguousStrides } from './shape.js';
 import { readTensor } from './tensor.js';
-import type { TensorInput } from './tensor.js';
 import type { HostView } from './view.js';
-
-/** Positions that the rope of a cache goes by; masks and scores go by a token's place in the cache, whatever these are. */
-export type PositionsInput = Int32Array | readonly number[];
-
-/** Options of {@link KvCache.append}. */
-export interface AppendOptions {
-  /** One a token, [S], or [B, S] row by row. Default: places in the cache. Only with rope. */
-  readonly positions?: PositionsInput | undefined;
-  /** The most threads to use. */
-  readonly threads?: number | undefined;
-}
-
-/** Options of {@link KvCache.attend}: those of {@link attention} that go with a cache, and what to append. */
-export interface AttendOptions<
-  Lse extends boolean | undefined = boolean | undefined,
-  Entropy extends boolean | undefined = boolean | undefined,
-  RowMax extends boolean | undefined = boolean | undefined,
-> extends Pick<
-  AttentionBaseOptions,
-  'scale' | 'mask' | 'score' | 'bias' | 'softcap' | 'sinks' | 'outputDtype' | 'threads' | 'out' | 'device' | 'signal'
-> {
-  /** Keys to append first, as in {@link KvCache.append}. */
-  readonly k?: TensorInput | undefined;
-  /** Their values; with `k`, and not in a latent cache. */
-  readonly v?: TensorInput | undefined;
-  /**
-   * Positions of the appended tokens, and so of the queries, which are those of the last Nq of them; without `k`, of
-   * the queries. [S] or [B, S]. Default: places in the cache. Only with rope.
-   */
-  readonly positions?: PositionsInput | undefined;
-  /** As in {@link AttentionOptions}. */
-  readonly lse?: Lse;
-  /** As in {@link AttentionOptions}. */
-  readonly entropy?: Entropy;
-  /** As in {@link AttentionOptions}. */
-  readonly rowMax?: RowMax;
-}
 
 const appendNames = ['positions', 'threads'];
 const attendNames = [

@@ -1,6 +1,6 @@
 // What a cache holds and how: its options, read once.
 
-import type { Dtype, FloatDtype } from './dtype.js';
+import type { Dtype } from './dtype.js';
 import { dtypeId, floatDtypes } from './dtype.js';
 import { describe, invalidType, invalidValue } from './errors.js';
 import { causal } from './builtins.js';
@@ -10,39 +10,9 @@ import { checkMemory } from './memory.js';
 import { choice } from './options.js';
 import type { LayoutName } from './options.js';
 import { readRope } from './rotary.js';
-import type { Rope, RopeOptions } from './rotary.js';
+import type { Rope } from './rotary.js';
 import { checkInteger } from './shape.js';
 import { readSnapshot } from './snapshot.js';
-
-/** Options of {@link KvCache}. */
-export interface KvCacheOptions {
-  /** Key/value heads. */
-  readonly heads: number;
-  /** Components of a key, 1 to 1024. */
-  readonly dim: number;
-  /** Components of a value. Default `dim`. */
-  readonly dimV?: number | undefined;
-  /** Sequences, all of one length. Default 1. */
-  readonly batch?: number | undefined;
-  /** What keys and values are stored as. Default 'float32'. */
-  readonly dtype?: FloatDtype | undefined;
-  /** Order of the axes of queries, keys, values and allocated outputs. Default 'bhsd'. */
-  readonly layout?: LayoutName | undefined;
-  /**
-   * How many tokens before its own a query sees, as `slidingWindow(window, 0)`: 4095 for "a window of 4096 tokens".
-   * Default: all. Tokens that no later query may see are dropped, a page at a time.
-   */
-  readonly window?: number | undefined;
-  /** The first tokens, which stay visible whatever the window (the attention sinks of StreamingLLM). Default 0. */
-  readonly pinned?: number | undefined;
-  /** Turns keys as they are appended, and queries, by their positions. Default: none. */
-  readonly rope?: RopeOptions | undefined;
-  /**
-   * 'separate' (default), or 'latent': a value is the first `dimV` components of its key as it is stored, and only keys
-   * are appended (multi-head latent attention: dim 576, dimV 512, rope over the last 64).
-   */
-  readonly values?: 'separate' | 'latent' | undefined;
-}
 
 /** A cache's options, checked, and the numbers in which the addon takes them. */
 export interface CacheForm {

@@ -2,10 +2,10 @@
 
 import type { AttentionResult } from './attention.js';
 import { resultOf } from './attention.js';
-import { readCacheForm } from './cache-form.js';
-import type { CacheForm, KvCacheOptions } from './cache-form.js';
 import { appendCall, attendCall } from './cache-call.js';
-import type { AppendOptions, AttendOptions } from './cache-call.js';
+import { readCacheForm } from './cache-form.js';
+import type { CacheForm } from './cache-form.js';
+import type { AppendOptions, AttendOptions, KvCacheOptions } from './cache-options.js';
 import { execute, executeSync } from './execution.js';
 import { loadNative } from './native.cjs';
 import type { NativeCache, NativeError } from './native.cjs';

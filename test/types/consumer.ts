@@ -2,6 +2,7 @@
 import {
   AttentionError,
   BlockMap,
+  KvCache,
   Tensor,
   alibi,
   and,
@@ -223,3 +224,26 @@ mask((i, j, { reach }) => reach(i) === j, { reach: 2 });
 and(causal(), composed);
 // @ts-expect-error: the number of queries is needed
 blockMap(causal(), {});
+
+// --- caches
+
+const cache: KvCache = new KvCache({ heads: 1, dim: 8, window: 4, pinned: 1, rope: { pairing: 'halves', dim: 4 } });
+cache.append(q, q, { positions: [0, 1, 2, 3, 4, 5, 6, 7] });
+const read: Promise<AttentionResult<true>> = cache.attend(q, { k: q, v: q, lse: true, mask: causal(), sinks: [1] });
+same<Awaited<typeof read>['lse'], Tensor>();
+const step = cache.attendSync(q, { k: q, v: q, positions: Int32Array.of(1), out: q });
+same<typeof step.output, Tensor>();
+same<typeof step.lse, undefined>();
+const branch: KvCache = cache.fork();
+branch.truncate(cache.length - 1);
+same<KvCache['bytes'], number>();
+branch.free();
+
+// @ts-expect-error: there is no default pairing
+new KvCache({ heads: 1, dim: 8, rope: {} });
+// @ts-expect-error: the number of heads is needed
+new KvCache({ dim: 8 });
+// @ts-expect-error: a cache has no alignment to choose
+cache.attendSync(q, { align: 'top-left' });
+// @ts-expect-error: sinks are logits of a call; tokens that stay visible are pinned
+new KvCache({ heads: 1, dim: 8, sinks: 4 });
