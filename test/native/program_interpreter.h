@@ -51,14 +51,14 @@ class Interpreter {
       case Op::parameter: return {program_.number(int(node.value)), false};
       case Op::grid: return integer(grid(int(node.value), head_, row_, column_));
       case Op::i: return integer(place_.queryStart + row_);
-      case Op::j: return integer(column_);
+      case Op::j: return integer(place_.gap.positionOf(column_));
       case Op::row: return integer(row_);
-      case Op::col: return integer(column_);
+      case Op::col: return integer(place_.gap.positionOf(column_));
       case Op::b: return integer(place_.batch);
       case Op::h: return integer(head_);
       case Op::hkv: return integer(head_ / place_.groupSize);
       case Op::nq: return integer(place_.queries);
-      case Op::nkv: return integer(place_.keys);
+      case Op::nkv: return integer(place_.keys + place_.gap.positions);
       case Op::s: return real(score_);
       case Op::table: return read(node);
       default: break;
