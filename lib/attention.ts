@@ -1,10 +1,11 @@
 // attention and attentionSync.
 
+import { encodeCall } from './call.js';
 import type { AttentionCall } from './call.js';
 import { execute, executeSync } from './execution.js';
 import type { AttentionOptions, PartialOptions } from './options.js';
 import type { SoftmaxPartial } from './partials.js';
-import { guarded, prepareCall, readCall } from './prepare.js';
+import { guarded, readCall } from './prepare.js';
 import type { Tensor, TensorInput } from './tensor.js';
 
 type Flag = boolean | undefined;
@@ -61,7 +62,7 @@ export function attention<
 ): Promise<AttentionResult<Lse, Entropy, RowMax>>;
 export async function attention(q: unknown, k: unknown, v: unknown, options?: unknown): Promise<unknown> {
   const { call, prepared } = guarded(() => prepare(q, k, v, options));
-  await execute(prepared, call.options.signal as AbortSignal | undefined);
+  await execute(prepared, call.options.signal);
   return resultOf(call);
 }
 
@@ -85,10 +86,11 @@ export function attentionSync(q: unknown, k: unknown, v: unknown, options?: unkn
 
 function prepare(q: unknown, k: unknown, v: unknown, options: unknown) {
   const call = readCall(q, k, v, options, 'allocate');
-  return { call, prepared: prepareCall(call) };
+  return { call, prepared: encodeCall(call) };
 }
 
 export function resultOf({ options, results }: AttentionCall): unknown {
-  const tensors = Object.fromEntries(results.list.map(({ name, tensor }) => [name, tensor]));
-  return options.partial ? { kind: 'softmax', ...tensors } : tensors;
+  const tensors: Record<string, unknown> = options.partial ? { kind: 'softmax' } : {};
+  for (const { name, tensor } of results.list) tensors[name] = tensor;
+  return tensors;
 }

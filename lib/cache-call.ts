@@ -12,7 +12,7 @@ import { checkMemory } from './memory.js';
 import type { NativeCache } from './native.cjs';
 import { readOptions, throwIfAborted } from './options.js';
 import type { CallOptions } from './options.js';
-import { prepareCall } from './prepare.js';
+import { encodeCall } from './call.js';
 import { readResults } from './results.js';
 import { readPositions } from './rotary.js';
 import { readScore } from './scores.js';
@@ -173,7 +173,7 @@ function stepOf(
   }
   const width = form.latent ? form.dim : form.dim + form.dimV;
   if (appended > 0) checkMemory(form.dtype, (appended + pageRows) * form.batch * form.heads * width, 'key');
-  return { ...prepareCall(call), step: { handle, positions, queries, appended } };
+  return { ...encodeCall(call), step: { handle, positions, queries, appended } };
 }
 
 /** Stands for a tensor that there is not. */

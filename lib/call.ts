@@ -1,5 +1,4 @@
 // The flat form of a call: one array of numbers and a list of buffers, in the order of native/problem_codec.h.
-// The views passed start where their tensor starts, so neither byteOffset nor offset travels.
 
 import type { BoundProgram } from './bound-program.js';
 import { dtypeId } from './dtype.js';
@@ -8,9 +7,9 @@ import type { PreparedCall } from './execution.js';
 import type { Geometry, Rows } from './geometry.js';
 import type { Grid, Visibility } from './grids.js';
 import type { CallOptions } from './options.js';
-import type { Range, ResultName, Results } from './results.js';
+import type { ResultName, Results } from './results.js';
 import { rowsOf } from './geometry.js';
-import { rawView } from './view.js';
+import { rawView, wholeView } from './view.js';
 import type { HostView } from './view.js';
 
 const codecVersion = 1;
@@ -37,7 +36,10 @@ const headNumbers = 15;
 const rowNumbers = 5;
 const gridNumbers = 6;
 
-/** The numbers of an attention call, in place: calls can be rare, and this code cold. */
+/** Memory for the numbers of calls, by how many grids they have. */
+const scratch: Float64Array[] = [];
+
+/** The numbers of an attention call, valid until the next ones are asked for: hand them over at once. */
 export function encodeNumbers(call: AttentionCall): Float64Array {
   const { options, geometry, visibility, bias, sinks, results } = call;
   const { query, key, value, ragged, layout } = geometry;
@@ -48,9 +50,8 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
     (options.partial ? flagBits.partial : 0) |
     (sinks ? flagBits.sinks : 0) |
     (bias ? flagBits.bias : 0);
-  const numbers = new Float64Array(
-    headNumbers + 4 * rowNumbers + gridNumbers * ((bias ? 1 : 0) + visibility.grids.length) + 1,
-  );
+  const grids = (bias ? 1 : 0) + visibility.grids.length;
+  const numbers = (scratch[grids] ??= new Float64Array(headNumbers + 4 * rowNumbers + gridNumbers * grids + 1));
   numbers[0] = codecVersion;
   numbers[1] = options.environment.isaId;
   numbers[2] = options.threads;
@@ -78,53 +79,62 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
   return numbers;
 }
 
-/** Numbers and buffers of an attention call. */
+/** Numbers and buffers of an attention call; the numbers as those of {@link encodeNumbers}. */
 export function encodeCall(call: AttentionCall): PreparedCall {
   const { geometry, visibility, score, bias, sinks, results } = call;
-  const slots = firstMaskSlot + visibility.grids.length;
-  const prepared: PreparedCall = {
-    kind: 'attention',
-    numbers: encodeNumbers(call),
-    buffers: new Array<ArrayBufferView | null>(slots).fill(null),
-    names: new Array<string | null>(slots).fill(null),
-    owned: new Array<boolean>(slots).fill(false),
-    programs: { mask: visibility.program, score },
-  };
-  const put = (slot: number, name: string, view: ArrayBufferView, owned: boolean): void => {
-    prepared.buffers[slot] = view;
-    prepared.names[slot] = name;
-    prepared.owned[slot] = owned;
-  };
-  put(0, 'query', rawView(geometry.query), false);
-  put(1, 'key', rawView(geometry.key), false);
-  put(2, 'value', rawView(geometry.value), false);
-  for (const { name, argument, view, owned } of results.list) put(slotOf[name], argument, rawView(view), owned);
-  if (sinks) put(9, 'options.sinks', sinks, true);
-  if (bias) put(10, bias.argument, rawView(bias.view), false);
-  const ragged = geometry.ragged;
-  if (geometry.lengthsQ) put(11, ragged ? 'options.cuSeqlensQ' : 'options.lengthsQ', geometry.lengthsQ, true);
-  if (geometry.lengthsKv) put(12, ragged ? 'options.cuSeqlensKv' : 'options.lengthsKv', geometry.lengthsKv, true);
-  visibility.grids.forEach((grid, index) => put(firstMaskSlot + index, grid.argument, rawView(grid.view), false));
-  return prepared;
+  const buffers: (ArrayBufferView | null)[] = [
+    wholeView(geometry.query),
+    wholeView(geometry.key),
+    wholeView(geometry.value),
+  ];
+  let owned = 0;
+  for (const result of results.list) {
+    // Statistics have no layout among the numbers: their buffer starts where they do.
+    const begins = result === results.list[0] || result.view.offset === 0;
+    putBuffer(buffers, slotOf[result.name], begins ? wholeView(result.view) : rawView(result.view));
+    if (result.owned) owned |= 1 << slotOf[result.name];
+  }
+  if (sinks) putBuffer(buffers, 9, sinks);
+  if (bias) putBuffer(buffers, 10, wholeView(bias.view));
+  if (geometry.lengthsQ) putBuffer(buffers, 11, geometry.lengthsQ);
+  if (geometry.lengthsKv) putBuffer(buffers, 12, geometry.lengthsKv);
+  const { grids } = visibility;
+  for (let i = 0; i < grids.length; i += 1) putBuffer(buffers, firstMaskSlot + i, wholeView(grids[i]!.view));
+  const name = (slot: number): string | undefined => nameOf(call, slot);
+  const programs = { mask: visibility.program, score };
+  return { kind: 'attention', numbers: encodeNumbers(call), buffers, owned: owned | copiedSlots, name, programs };
 }
 
-/** The memory that a prepared call reads, and the memory of the user's that it writes. */
-export function rangesOf(
-  prepared: PreparedCall,
-  written: (slot: number) => boolean,
-): { inputs: Range[]; outputs: Range[] } {
-  const inputs: Range[] = [];
-  const outputs: Range[] = [];
-  prepared.buffers.forEach((view, slot) => {
-    if (view === null || prepared.owned[slot]) return;
-    (written(slot) ? outputs : inputs).push({ argument: prepared.names[slot]!, view });
-  });
-  return { inputs, outputs };
+/** Slots of what is copied when a call is made: sinks and lengths. */
+const copiedSlots = (1 << 9) | (1 << 11) | (1 << 12);
+
+/** What users call the buffer in a slot. */
+function nameOf({ geometry, visibility, bias, results }: AttentionCall, slot: number): string | undefined {
+  if (slot >= firstMaskSlot) return visibility.grids[slot - firstMaskSlot]?.argument;
+  switch (slot) {
+    case 0:
+      return 'query';
+    case 1:
+      return 'key';
+    case 2:
+      return 'value';
+    case 9:
+      return 'options.sinks';
+    case 10:
+      return bias?.argument;
+    case 11:
+      return geometry.ragged ? 'options.cuSeqlensQ' : 'options.lengthsQ';
+    case 12:
+      return geometry.ragged ? 'options.cuSeqlensKv' : 'options.lengthsKv';
+    default:
+      return results.list.find((result) => slotOf[result.name] === slot)?.argument;
+  }
 }
 
-/** Whether an attention call writes a slot. */
-export function isWritten(slot: number): boolean {
-  return slot >= 3 && slot <= 8;
+/** Slots that nothing is put in are null, or past the end. */
+function putBuffer(buffers: (ArrayBufferView | null)[], slot: number, view: ArrayBufferView): void {
+  while (buffers.length < slot) buffers.push(null);
+  buffers[slot] = view;
 }
 
 /** What a merge is made of, dense: numerators or outputs [rows of heads..., dim], the rest without dim. */
@@ -158,18 +168,22 @@ export function encodeMerge({ batch, heads, queries, dim, output, lse, sinks, pa
   const sinkBuffer = sinks && { argument: 'options.sinks', view: sinks, owned: true };
   const slots: (MergeBuffer | null)[] = [output, lse, sinkBuffer];
   for (const { buffers } of parts) slots.push(buffers[0]!, buffers[1]!, buffers[2] ?? null);
+  // The first two and the sinks are at most owned; parts may be copies, too, and then need no protection either.
+  let owned = 0;
+  for (let slot = 0; slot < Math.min(slots.length, 31); slot += 1) if (slots[slot]?.owned) owned |= 1 << slot;
   return {
     kind: 'merge',
     numbers: new Float64Array([...head, ...kinds]),
     buffers: slots.map((slot) => slot && slot.view),
-    names: slots.map((slot) => slot && slot.argument),
-    owned: slots.map((slot) => slot !== null && slot.owned),
+    owned,
+    name: (slot) => slots[slot]?.argument,
   };
 }
 
 /** Writes a tensor's numbers, and returns where they end. */
 function putRows(numbers: Float64Array, at: number, view: HostView, { batch, head, row }: Rows): number {
   numbers[at] = dtypeId[view.dtype as FloatDtype];
+  numbers[at + 1] = view.offset;
   numbers[at + 2] = batch;
   numbers[at + 3] = head;
   numbers[at + 4] = row;
@@ -178,6 +192,7 @@ function putRows(numbers: Float64Array, at: number, view: HostView, { batch, hea
 
 function putGrid(numbers: Float64Array, at: number, { view, batch, head, row, column }: Grid): number {
   numbers[at] = dtypeId[view.dtype];
+  numbers[at + 1] = view.offset;
   numbers[at + 2] = batch;
   numbers[at + 3] = head;
   numbers[at + 4] = row;

@@ -1,22 +1,25 @@
 // Hands prepared calls to the addon: at once, or in the background with memory kept in place and signals heard.
 
+import { bufferOf } from './arrays.js';
 import type { BoundProgram } from './bound-program.js';
 import { abortError, AttentionError, fromNative } from './errors.js';
 import { loadNative } from './native.cjs';
 import type { JobId, Native, NativeCache, NativeCall, NativeError } from './native.cjs';
-import { mark, protectionOf } from './protection.js';
+import type { AbortSignalLike } from './options.js';
+import { mark, needsCopy } from './protection.js';
 
 /**
  * A call in the form of native/problem_codec.h. Slots 3 to 8 of an attention call are written, 0 and 1 of a merge.
  */
 export interface PreparedCall {
   readonly kind: 'attention' | 'merge';
+  /** To be handed over before any other call is prepared: the next one's may take their place. */
   readonly numbers: Float64Array;
   readonly buffers: (ArrayBufferView | null)[];
-  /** What users call each buffer, for errors. */
-  readonly names: (string | null)[];
-  /** Memory that no user has seen before the call settles: it needs no protection. */
-  readonly owned: boolean[];
+  /** What users call the buffer in a slot, for errors. */
+  readonly name: (slot: number) => string | undefined;
+  /** Bits of the first slots whose memory no user has seen before the call settles: it needs no protection. */
+  readonly owned: number;
   readonly programs?: Programs;
   /** Of an attention call over a cache. */
   readonly step?: CacheStep;
@@ -44,7 +47,7 @@ export interface Programs {
 export function executeSync(call: PreparedCall): void {
   const native = loadNative();
   try {
-    const given = { numbers: call.numbers, buffers: call.buffers, ...handlesOf(call) };
+    const given = handedOver(call, undefined);
     const { step } = call;
     if (step) native.runCacheSync(step.handle, given, step.positions, step.queries, step.appended);
     else if (call.kind === 'merge') native.mergeSync(given);
@@ -61,16 +64,11 @@ export function executeSync(call: PreparedCall): void {
  *
  * Array buffers of arguments become untransferable for good, or are copied where marks do not hold (see protection.ts).
  */
-export function execute(call: PreparedCall, signal?: AbortSignal): Promise<void> {
+export function execute(call: PreparedCall, signal?: AbortSignalLike): Promise<void> {
   return new Promise((resolve, reject) => {
-    if (signal?.aborted) throw abortError(signal.reason);
     const native = loadNative();
-    const { numbers, buffers } = call;
-    const protections = buffers.map((view, slot) =>
-      view === null || call.owned[slot] ? 'none' : protectionOf(view.buffer),
-    );
-    const copied = protections.includes('copy') && protections.map((protection) => protection === 'copy');
-
+    const { buffers } = call;
+    const copied = copiesOf(call);
     let job: JobId;
     const cancel = (): void => native.cancel(job);
     const settled = (error: NativeError | null): void => {
@@ -79,16 +77,36 @@ export function execute(call: PreparedCall, signal?: AbortSignal): Promise<void>
       else reject(error.code === 'ABORT_ERR' ? abortError(signal?.reason) : translate(call, error));
     };
     try {
-      const given = { numbers, buffers, ...handlesOf(call), ...(copied && { copied }) };
-      job = start(native, call, given, settled);
+      job = start(native, call, handedOver(call, copied), settled);
     } catch (error) {
       throw translate(call, error);
     }
-    signal?.addEventListener('abort', cancel);
-    protections.forEach((protection, slot) => {
-      if (protection === 'mark') mark(buffers[slot]!.buffer);
-    });
+    for (let slot = 0; slot < buffers.length; slot += 1) {
+      const view = buffers[slot]!;
+      if (view !== null && !isOwned(call, slot) && copied?.[slot] !== true) mark(bufferOf(view));
+    }
+    if (signal === undefined) return;
+    signal.addEventListener('abort', cancel);
+    // It may have happened since the arguments were checked.
+    if (signal.aborted) cancel();
   });
+}
+
+function isOwned({ owned }: PreparedCall, slot: number): boolean {
+  return slot < 31 && ((owned >> slot) & 1) === 1;
+}
+
+/** Which buffers a call in flight cannot rely on; undefined where it can on all. */
+function copiesOf(call: PreparedCall): boolean[] | undefined {
+  const { buffers } = call;
+  let copied: boolean[] | undefined;
+  for (let slot = 0; slot < buffers.length; slot += 1) {
+    const view = buffers[slot]!;
+    if (view === null || isOwned(call, slot) || !needsCopy(bufferOf(view))) continue;
+    copied ??= new Array<boolean>(buffers.length).fill(false);
+    copied[slot] = true;
+  }
+  return copied;
 }
 
 function start(
@@ -101,8 +119,8 @@ function start(
   return kind === 'merge' ? native.merge(given, settled) : native.run(given, settled);
 }
 
-function handlesOf({ programs }: PreparedCall): Pick<NativeCall, 'mask' | 'score'> {
-  return programs === undefined ? {} : { mask: programs.mask?.handle, score: programs.score?.handle };
+function handedOver({ numbers, buffers, programs }: PreparedCall, copied: boolean[] | undefined): NativeCall {
+  return { numbers, buffers, copied, mask: programs?.mask?.handle, score: programs?.score?.handle };
 }
 
 /** The addon names buffers and tables by their place: users know them by other names. */
@@ -112,7 +130,7 @@ function translate(call: PreparedCall, error: unknown): AttentionError {
   const program = argument === 'options.score' ? call.programs?.score : call.programs?.mask;
   const named = (text: string): string =>
     text
-      .replace(/buffers\[(\d+)\]/g, (slot, index) => call.names[index] ?? slot)
+      .replace(/buffers\[(\d+)\]/g, (slot, index) => call.name(Number(index)) ?? slot)
       .replace(/\btables\[(\d+)\]/g, (place, index) => program?.graph.tables[index]?.name ?? place);
   return new AttentionError(code, named(argument), named(expected), named(received), { cause: error });
 }

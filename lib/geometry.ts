@@ -82,15 +82,16 @@ export function readGeometry(q: unknown, k: unknown, v: unknown, options: CallOp
     keys: sizesK.rows,
     dimQk: dim,
     dimV: sizesV.dim,
-    ...lengths,
+    lengthsQ: lengths.lengthsQ,
+    lengthsKv: lengths.lengthsKv,
   };
 }
 
 /** Strides by meaning of a tensor shaped like the output. */
 export function rowsOf(strides: readonly number[], ragged: boolean, layout: LayoutName): Rows {
   if (ragged) return { batch: 0, head: strides[1]!, row: strides[0]! };
-  const [batch, second, third] = strides as readonly [number, number, number];
-  return layout === 'bhsd' ? { batch, head: second, row: third } : { batch, head: third, row: second };
+  const head = layout === 'bhsd' ? 1 : 2;
+  return { batch: strides[0]!, head: strides[head]!, row: strides[3 - head]! };
 }
 
 /** The shape that sizes have in memory order. */
@@ -108,9 +109,9 @@ export function shapeOf<Size>(
 
 /** Sizes of a tensor of a call, by meaning. */
 export function sizesOf(shape: readonly number[], ragged: boolean, layout: LayoutName): Sizes {
-  const [a, b, c, d] = shape as readonly [number, number, number, number];
-  if (ragged) return { batch: 1, heads: b, rows: a, dim: c };
-  return layout === 'bhsd' ? { batch: a, heads: b, rows: c, dim: d } : { batch: a, heads: c, rows: b, dim: d };
+  if (ragged) return { batch: 1, heads: shape[1]!, rows: shape[0]!, dim: shape[2]! };
+  const heads = layout === 'bhsd' ? 1 : 2;
+  return { batch: shape[0]!, heads: shape[heads]!, rows: shape[3 - heads]!, dim: shape[3]! };
 }
 
 /** Kernels read whole rows: the last axis must be contiguous. */

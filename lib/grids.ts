@@ -32,8 +32,11 @@ export interface Visibility {
 /** More items than anyone writes down. */
 const maxItems = 1024;
 
+const everything: Visibility = { program: null, grids: [] };
+
 /** The meaning of the `mask` option: all items must allow, and `also`. */
 export function readMasks(mask: unknown, geometry: Geometry, also?: Mask): Visibility {
+  if (mask === undefined && also === undefined) return everything;
   const programs: BoundProgram[] = [];
   const read: Grid[] = [];
   const grids: Grid[] = [];

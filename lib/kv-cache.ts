@@ -88,7 +88,7 @@ export class KvCache {
     options?: AttendOptions<Lse, Entropy, RowMax>,
   ): Promise<AttentionResult<Lse, Entropy, RowMax>> {
     const { call, prepared } = guarded(() => attendCall(this.#form, this.#handle, this.length, q, options));
-    await execute(prepared, call.options.signal as AbortSignal | undefined);
+    await execute(prepared, call.options.signal);
     return resultOf(call) as AttentionResult<Lse, Entropy, RowMax>;
   }
 

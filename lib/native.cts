@@ -13,12 +13,13 @@ declare const nativeCache: unique symbol;
 /** The numbers of a call in the order of native/problem_codec.h, and its buffers. */
 export interface NativeCall {
   numbers: Float64Array;
+  /** By slot; those past the end are null. */
   buffers: (ArrayBufferView | null)[];
   /**
    * Of `run` and `merge`: buffers that JavaScript could take away in flight. They are copied before the call returns, and
    * what was computed is written back when it settles.
    */
-  copied?: boolean[];
+  copied?: boolean[] | undefined;
   mask?: NativeProgram | undefined;
   score?: NativeProgram | undefined;
 }

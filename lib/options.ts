@@ -172,12 +172,44 @@ const names = [
   'partial',
 ];
 
+/** What any entry point takes, all left out. */
+const nothing: Record<string, unknown> = {
+  scale: undefined,
+  mask: undefined,
+  score: undefined,
+  bias: undefined,
+  softcap: undefined,
+  sinks: undefined,
+  align: undefined,
+  layout: undefined,
+  outputDtype: undefined,
+  threads: undefined,
+  out: undefined,
+  cuSeqlensQ: undefined,
+  cuSeqlensKv: undefined,
+  lengthsQ: undefined,
+  lengthsKv: undefined,
+  device: undefined,
+  signal: undefined,
+  normalizer: undefined,
+  lse: undefined,
+  entropy: undefined,
+  rowMax: undefined,
+  partial: undefined,
+  k: undefined,
+  v: undefined,
+  positions: undefined,
+};
+
+const aligns: readonly Align[] = ['bottom-right', 'top-left'];
+const layouts: readonly LayoutName[] = ['bhsd', 'bshd'];
+
 /** Part of the design, in no release yet. */
 const later = ['statistics', 'pages'];
 
 /** `known` are the names that an entry point takes. */
 export function readOptions(options: unknown, known: readonly string[] = names): CallOptions {
-  const given = readSnapshot('options', options, known, later);
+  const given = readSnapshot('options', options, known, later, { ...nothing });
   const signal = checkSignal(given['signal']);
   const { normalizer } = given;
   if (normalizer !== undefined && normalizer !== 'softmax') {
@@ -190,8 +222,8 @@ export function readOptions(options: unknown, known: readonly string[] = names):
   const checked: CallOptions = {
     scale: given['scale'] === undefined ? undefined : checkScale(given['scale']),
     softcap: given['softcap'] === undefined ? 0 : checkSoftcap(given['softcap']),
-    align: choice('options.align', given['align'], ['bottom-right', 'top-left']),
-    layout: choice('options.layout', given['layout'], ['bhsd', 'bshd']),
+    align: choice('options.align', given['align'], aligns),
+    layout: choice('options.layout', given['layout'], layouts),
     outputDtype:
       given['outputDtype'] === undefined ? undefined : choice('options.outputDtype', given['outputDtype'], floatDtypes),
     lse: flag('options.lse', given['lse']),

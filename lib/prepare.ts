@@ -1,13 +1,11 @@
 // From arguments to a call that can run: every check of an attention call, in one order for all entry points.
 
-import { encodeCall, isWritten, rangesOf } from './call.js';
 import type { AttentionCall } from './call.js';
 import { AttentionError, internal } from './errors.js';
-import type { PreparedCall } from './execution.js';
 import { readGeometry } from './geometry.js';
 import { readBias, readMasks } from './grids.js';
 import { readOptions, throwIfAborted } from './options.js';
-import { checkAliasing, readResults } from './results.js';
+import { readResults } from './results.js';
 import { readScore } from './scores.js';
 import { readSinks } from './sinks.js';
 
@@ -28,14 +26,6 @@ export function readCall(
   const sinks = readSinks(options.given['sinks'], geometry.headsQ);
   const results = readResults(geometry, options, obtain);
   return { options, geometry, visibility, score, bias, sinks, results };
-}
-
-/** The encoded call; refuses results that overlap other arguments. */
-export function prepareCall(call: AttentionCall): PreparedCall {
-  const prepared = encodeCall(call);
-  const { inputs, outputs } = rangesOf(prepared, isWritten);
-  checkAliasing(inputs, outputs);
-  return prepared;
 }
 
 /** Runs the checking part of an entry point. What is neither coded nor an abort there is a fault of this package. */

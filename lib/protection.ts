@@ -15,16 +15,18 @@ let marksHold: boolean | undefined;
  * detached), used once it has been marked untransferable, or copied. Resizable buffers and WebAssembly memory are always
  * copied: resizing may take pages away, and marking the latter makes a later `grow` end the process on some versions.
  */
-export function protectionOf(buffer: ArrayBufferLike): 'none' | 'mark' | 'copy' {
-  if (isSharedArrayBuffer(buffer)) return 'none';
-  if (marked.has(buffer)) return 'mark';
-  if ((buffer as ArrayBuffer & { resizable?: boolean }).resizable) return 'copy';
-  return (marksHold ??= tryMarks()) && isTransferable(buffer) ? 'mark' : 'copy';
+export function needsCopy(buffer: ArrayBufferLike): boolean {
+  if (marked.has(buffer) || isSharedArrayBuffer(buffer)) return false;
+  if ((buffer as ArrayBuffer & { resizable?: boolean }).resizable) return true;
+  return !((marksHold ??= tryMarks()) && isTransferable(buffer));
 }
 
-/** For good: Node has no way back. From now on transferring the buffer fails, or copies it (Node 20). */
+/**
+ * Keeps a buffer that needs no copy where it is. For good: Node has no way back. From now on transferring it fails, or
+ * copies it (Node 20).
+ */
 export function mark(buffer: ArrayBufferLike): void {
-  if (marked.has(buffer)) return;
+  if (marked.has(buffer) || isSharedArrayBuffer(buffer)) return;
   markAsUntransferable(buffer);
   marked.add(buffer);
 }

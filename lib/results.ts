@@ -1,6 +1,5 @@
 // Where a call writes: tensors given in `out`, checked, or memory allocated for it.
 
-import { bufferOf } from './arrays.js';
 import type { TensorData } from './arrays.js';
 import { floatDtypes } from './dtype.js';
 import type { Dtype, FloatDtype } from './dtype.js';
@@ -48,13 +47,16 @@ interface Form {
  */
 export function readResults(geometry: Geometry, options: CallOptions, obtain: 'allocate' | 'reserve'): Results {
   const forms = formsOf(geometry, options);
-  const given = readOut(options.given['out'], forms);
-  const list = forms.map((form) => {
-    const value = given[form.name];
-    if (value !== undefined) return fromUser(form, value);
+  const out = options.given['out'];
+  // A tensor stands for the first result. Tensors have data, a set of results has not.
+  const single = typeof out === 'object' && out !== null && 'data' in out;
+  const given = single ? null : readOut(out, forms);
+  const list: Result[] = [];
+  for (const form of forms) {
+    const value = given !== null ? given[form.name] : list.length === 0 ? out : undefined;
     // A Float16Array comes back as one where the query was one; raw bits otherwise.
-    return fromMemory(form, geometry.query, obtain);
-  });
+    list.push(value !== undefined ? fromUser(form, value) : fromMemory(form, geometry.query, obtain));
+  }
   const { strides } = list[0]!.view;
   // Numerators are head-first, like statistics, in all layouts.
   if (!options.partial) return { list, rows: rowsOf(strides, geometry.ragged, geometry.layout) };
@@ -76,16 +78,17 @@ function formsOf(geometry: Geometry, options: CallOptions): readonly Form[] {
   }
   const output = shapeOf(batch, headsQ, queries, dimV, ragged, layout);
   const forms: Form[] = [{ name: 'output', shape: output, dtype: options.outputDtype }];
-  for (const name of ['lse', 'entropy', 'rowMax'] as const) {
-    if (options[name]) forms.push({ name, shape: statistic, dtype: 'float32' });
-  }
+  if (options.lse) forms.push({ name: 'lse', shape: statistic, dtype: 'float32' });
+  if (options.entropy) forms.push({ name: 'entropy', shape: statistic, dtype: 'float32' });
+  if (options.rowMax) forms.push({ name: 'rowMax', shape: statistic, dtype: 'float32' });
   return forms;
 }
 
+const nothing: Readonly<Record<string, unknown>> = {};
+
+/** Results by name, as far as they are given. */
 function readOut(out: unknown, forms: readonly Form[]): Readonly<Record<string, unknown>> {
-  if (out === undefined) return {};
-  // A tensor stands for the first result. Tensors have data, a set of results has not.
-  if (typeof out === 'object' && out !== null && 'data' in out) return { [forms[0]!.name]: out };
+  if (out === undefined) return nothing;
   const all = ['output', 'lse', 'entropy', 'rowMax', 'o', 'm', 'l'];
   const given = readSnapshot('options.out', out, all);
   for (const name of all) {
@@ -132,27 +135,4 @@ function fromMemory(form: Form, query: HostView, obtain: 'allocate' | 'reserve')
 function likeHalf(raw: Uint16Array, sample: TensorData): TensorData {
   const { Float16Array } = globalThis as { Float16Array?: new (buffer: ArrayBufferLike) => TensorData };
   return Float16Array !== undefined && sample instanceof Float16Array ? new Float16Array(raw.buffer) : raw;
-}
-
-/** Memory of one tensor, as an address range. */
-export interface Range {
-  readonly argument: string;
-  readonly view: ArrayBufferView;
-}
-
-/** Refuses results whose memory overlaps an input's or another result's. */
-export function checkAliasing(inputs: readonly Range[], outputs: readonly Range[]): void {
-  for (let index = 0; index < outputs.length; index += 1) {
-    const output = outputs[index]!;
-    for (const other of [...inputs, ...outputs.slice(index + 1)]) {
-      if (!overlap(output.view, other.view)) continue;
-      const expected = `memory apart from that of ${other.argument}`;
-      throw new AttentionError('ERR_ALIASING', output.argument, expected, 'overlapping memory');
-    }
-  }
-}
-
-function overlap(a: ArrayBufferView, b: ArrayBufferView): boolean {
-  if (a.byteLength === 0 || b.byteLength === 0 || bufferOf(a) !== bufferOf(b)) return false;
-  return a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength;
 }

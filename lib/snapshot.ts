@@ -4,15 +4,16 @@ import { AttentionError, invalidType, invalidValue, oneOf, unsupported } from '.
 
 /**
  * The properties of `value`, inherited ones included, each read once; a property set to undefined counts as left out.
- * `later` names are refused as not supported yet rather than as unknown.
+ * `later` names are refused as not supported yet rather than as unknown. They are put in `snapshot`: an object that has
+ * them all beforehand, as undefined, is read fastest.
  */
 export function readSnapshot(
   argument: string,
   value: unknown,
   names: readonly string[],
   later: readonly string[] = [],
+  snapshot: Record<string, unknown> = Object.create(null) as Record<string, unknown>,
 ): Record<string, unknown> {
-  const snapshot: Record<string, unknown> = Object.create(null);
   if (value === undefined) return snapshot;
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw invalidType(argument, 'an object', value);

@@ -71,6 +71,13 @@ export function rawView(view: HostView): RawView {
   return viewRange(view.data, view.dtype, view.offset, extentOf(view.shape, view.strides));
 }
 
+/** All of a view's data, which begins `offset` elements before the view does, as it passes to the addon. */
+export function wholeView({ data, dtype }: HostView): ArrayBufferView {
+  // Not every runtime's Node-API knows a Float16Array.
+  if (dtype === 'float16' && typedArrayName(data) === 'Float16Array') return viewRange(data, dtype, 0, lengthOf(data));
+  return data as ArrayBufferView;
+}
+
 function checkDtype(argument: string, dtype: unknown, array: string, allowed: readonly Dtype[]): Dtype {
   if (dtype === undefined) {
     // A bare Uint8Array might as well be bytes read from a file, and two types share Uint16Array.

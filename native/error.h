@@ -22,6 +22,24 @@ struct CodedError : std::runtime_error {
         received(std::move(received_)) {}
 };
 
+/// What an argument is called in errors. Its text is made only where there is one: names are given far more often.
+class ArgumentName {
+ public:
+  ArgumentName(const char* text) : text_(text) {}
+  /// The string has to outlive this.
+  ArgumentName(const std::string& text) : text_(text.c_str()) {}
+  /// "buffers[3]": lib/execution.ts puts the user's name for it in its place.
+  static ArgumentName buffer(int slot, const char* rest = "") { return ArgumentName(rest, slot); }
+
+  operator std::string() const { return slot_ < 0 ? text_ : "buffers[" + std::to_string(slot_) + "]" + text_; }
+
+ private:
+  ArgumentName(const char* rest, int slot) : text_(rest), slot_(slot) {}
+
+  const char* text_;
+  int slot_ = -1;
+};
+
 /// Thrown out of `run` when its cancel flag was seen; the binding reports it as an abort.
 struct Cancelled : std::runtime_error {
   Cancelled() : std::runtime_error("cancelled") {}

@@ -8,17 +8,17 @@ namespace fused_attention {
 
 namespace {
 
-[[noreturn]] void beyondAddresses(const std::string& argument) {
+[[noreturn]] void beyondAddresses(ArgumentName argument) {
   throw CodedError("ERR_OUT_OF_RANGE", argument, "strides inside its buffer", "strides beyond any address");
 }
 
-int64_t multiply(int64_t a, int64_t b, const std::string& argument) {
+int64_t multiply(int64_t a, int64_t b, ArgumentName argument) {
   int64_t product;
   if (__builtin_mul_overflow(a, b, &product)) beyondAddresses(argument);
   return product;
 }
 
-int64_t add(int64_t a, int64_t b, const std::string& argument) {
+int64_t add(int64_t a, int64_t b, ArgumentName argument) {
   int64_t sum;
   if (__builtin_add_overflow(a, b, &sum)) beyondAddresses(argument);
   return sum;
@@ -30,14 +30,14 @@ bool Block::empty() const {
   return width == 0 || std::any_of(axes.begin(), axes.end(), [](const Axis& axis) { return axis.count == 0; });
 }
 
-int64_t product(std::initializer_list<int64_t> factors, const std::string& argument) {
+int64_t product(std::initializer_list<int64_t> factors, ArgumentName argument) {
   if (std::find(factors.begin(), factors.end(), 0) != factors.end()) return 0;
   int64_t all = 1;
   for (const int64_t factor : factors) all = multiply(all, factor, argument);
   return all;
 }
 
-Extent extentOf(const Block& block, const std::string& argument) {
+Extent extentOf(const Block& block, ArgumentName argument) {
   if (block.empty()) return {block.offset, block.offset};
   Extent extent{block.offset, block.offset};
   for (const Axis& axis : block.axes) {
@@ -53,15 +53,14 @@ Extent extentOf(const Block& block, const std::string& argument) {
   return extent;
 }
 
-void requireDistinct(const Block& block, const std::string& argument) {
+void requireDistinct(const Block& block, ArgumentName argument) {
   if (block.empty()) return;
-  std::vector<Axis> axes;
-  for (const Axis& axis : block.axes) {
-    if (axis.count > 1) axes.push_back({axis.count, std::abs(axis.stride)});
-  }
+  std::array<Axis, 4> axes = block.axes;
+  for (Axis& axis : axes) axis.stride = std::abs(axis.stride);
   std::sort(axes.begin(), axes.end(), [](const Axis& a, const Axis& b) { return a.stride < b.stride; });
   int64_t inner = block.width;  // elements spanned by the axes so far
   for (const Axis& axis : axes) {
+    if (axis.count == 1) continue;
     if (axis.stride < inner) {
       throw CodedError("ERR_ALIASING", argument, "memory with a place for every element",
                        "strides that put several elements in one place");
@@ -72,7 +71,7 @@ void requireDistinct(const Block& block, const std::string& argument) {
 
 void requireInside(const Block& block, const Buffer& buffer, int64_t elementBytes, bool written, int slot,
                    std::vector<MemoryRange>& ranges) {
-  const std::string argument = bufferName(slot);
+  const ArgumentName argument = ArgumentName::buffer(slot);
   const Extent extent = extentOf(block, argument);
   if (block.empty()) return;
   const int64_t endBytes = multiply(extent.end, elementBytes, argument);
@@ -93,8 +92,8 @@ void requireApart(const std::vector<MemoryRange>& ranges) {
     if (!written.written) continue;
     for (const MemoryRange& other : ranges) {
       if (other.slot == written.slot || written.end <= other.begin || other.end <= written.begin) continue;
-      throw CodedError("ERR_ALIASING", bufferName(written.slot), "memory of its own",
-                       "memory shared with " + bufferName(other.slot));
+      throw CodedError("ERR_ALIASING", bufferName(written.slot), "memory apart from that of " + bufferName(other.slot),
+                       "overlapping memory");
     }
   }
 }

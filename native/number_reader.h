@@ -34,7 +34,7 @@ class NumberReader {
     return value;
   }
 
-  int64_t integer(const std::string& argument, int64_t least, int64_t most) {
+  int64_t integer(ArgumentName argument, int64_t least, int64_t most) {
     const double value = number();
     if (!(value >= static_cast<double>(least) && value <= static_cast<double>(most)) || value != std::floor(value)) {
       throw CodedError("ERR_OUT_OF_RANGE", argument,
@@ -43,7 +43,7 @@ class NumberReader {
     return static_cast<int64_t>(value);
   }
 
-  int64_t stride(const std::string& argument) { return integer(argument, -kMostInteger, kMostInteger); }
+  int64_t stride(ArgumentName argument) { return integer(argument, -kMostInteger, kMostInteger); }
 
   void finish() const {
     if (next_ != end_) {

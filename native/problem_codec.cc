@@ -35,14 +35,14 @@ enum Slot {
 
 enum Flag { withLse = 1, withEntropy = 2, withRowMax = 4, asPartial = 8, withSinks = 16, withBias = 32 };
 
-Dtype readDtype(NumberReader& numbers, const std::string& argument) {
-  return static_cast<Dtype>(numbers.integer(argument + ".dtype", 0, 2));
+Dtype readDtype(NumberReader& numbers, int slot) {
+  return static_cast<Dtype>(numbers.integer(ArgumentName::buffer(slot, ".dtype"), 0, 2));
 }
 
 Layout readLayout(NumberReader& numbers, int slot) {
-  const std::string argument = bufferName(slot);
+  const ArgumentName argument = ArgumentName::buffer(slot);
   Layout layout;
-  layout.dtype = readDtype(numbers, argument);
+  layout.dtype = readDtype(numbers, slot);
   layout.offset = numbers.integer(argument, 0, kMostInteger);
   layout.batch = numbers.stride(argument);
   layout.head = numbers.stride(argument);
@@ -51,9 +51,10 @@ Layout readLayout(NumberReader& numbers, int slot) {
 }
 
 GridLayout readGrid(NumberReader& numbers, int slot, bool boolean) {
-  const std::string argument = bufferName(slot);
+  const ArgumentName argument = ArgumentName::buffer(slot);
   GridLayout grid;
-  grid.dtype = boolean ? static_cast<Dtype>(numbers.integer(argument + ".dtype", 3, 3)) : readDtype(numbers, argument);
+  grid.dtype = boolean ? static_cast<Dtype>(numbers.integer(ArgumentName::buffer(slot, ".dtype"), 3, 3))
+                       : readDtype(numbers, slot);
   grid.offset = numbers.integer(argument, 0, kMostInteger);
   grid.batch = numbers.stride(argument);
   grid.head = numbers.stride(argument);
@@ -157,10 +158,11 @@ class CallChecker {
   CallChecker(const Problem& problem, const std::vector<Buffer>& buffers, Call& call)
       : p_(problem), buffers_(buffers), call_(call), ragged_(problem.lengths == Lengths::cumulative) {
     const size_t expected = masks + problem.masks.size();
-    if (buffers.size() != expected) {
-      throw CodedError("ERR_INVALID_ARG_VALUE", "call.buffers", std::to_string(expected) + " buffers",
+    if (buffers.size() > expected) {
+      throw CodedError("ERR_INVALID_ARG_VALUE", "call.buffers", "at most " + std::to_string(expected) + " buffers",
                        std::to_string(buffers.size()));
     }
+    call.ranges.reserve(buffers.size());
   }
 
   void lengths() {
@@ -192,35 +194,37 @@ class CallChecker {
   }
 
  private:
+  Buffer bufferAt(int slot) const { return size_t(slot) < buffers_.size() ? buffers_[size_t(slot)] : Buffer{}; }
+
   /// The buffer's start. Null where the block is empty and no buffer came.
   void* inside(int slot, const Block& block, Dtype dtype, bool written) {
-    const Buffer& buffer = buffers_[size_t(slot)];
+    const Buffer buffer = bufferAt(slot);
     requireInside(block, buffer, sizeOf(dtype), written, slot, call_.ranges);
     return buffer.data;
   }
 
   void* tensor(int slot, const Layout& layout, int64_t heads, int64_t rows, int64_t dim, bool written) {
-    Block block{layout.offset, {{heads, layout.head}, {rows, layout.row}}, dim};
-    if (!ragged_) block.axes.push_back({p_.batch, layout.batch});
-    if (written) requireDistinct(block, bufferName(slot));
+    const Axis sequences{ragged_ ? 1 : p_.batch, layout.batch};
+    const Block block{layout.offset, {{{heads, layout.head}, {rows, layout.row}, sequences}}, dim};
+    if (written) requireDistinct(block, ArgumentName::buffer(slot));
     return inside(slot, block, layout.dtype, written);
   }
 
   /// A float32 for each query row: [B, Hq, Nq], ragged [Hq, total], contiguous.
   float* rows(int slot, bool wanted) {
     if (!wanted) return nullptr;
-    const int64_t count = product({ragged_ ? 1 : p_.batch, p_.headsQ, p_.queries}, bufferName(slot));
+    const int64_t count = product({ragged_ ? 1 : p_.batch, p_.headsQ, p_.queries}, ArgumentName::buffer(slot));
     return static_cast<float*>(inside(slot, {0, {}, count}, Dtype::float32, true));
   }
 
   const void* grid(int slot, const GridLayout& g) {
     const Block block{
-        g.offset, {{p_.batch, g.batch}, {p_.headsQ, g.head}, {p_.queries, g.row}, {p_.keys, g.column}}, 1};
+        g.offset, {{{p_.batch, g.batch}, {p_.headsQ, g.head}, {p_.queries, g.row}, {p_.keys, g.column}}}, 1};
     return inside(slot, block, g.dtype, false);
   }
 
   const double* lengthsAt(int slot) {
-    const Buffer& buffer = buffers_[size_t(slot)];
+    const Buffer buffer = bufferAt(slot);
     if (!ragged_ && buffer.data == nullptr) return nullptr;
     const int64_t count = ragged_ ? p_.batch + 1 : p_.batch;
     requireInside({0, {}, count}, buffer, sizeof(double), false, slot, call_.ranges);
@@ -257,7 +261,7 @@ void requireHeld(const Problem& problem, const HeldKeys& held) {
 
 }  // namespace
 
-std::string bufferName(int slot) { return "buffers[" + std::to_string(slot) + "]"; }
+std::string bufferName(int slot) { return ArgumentName::buffer(slot); }
 
 Problem decodeProblem(const double* numbers, size_t count, const Programs& programs) {
   Problem problem = readProblem(numbers, count, programs);

@@ -9,8 +9,9 @@
 //   number of masks; each: dtype (3), offset, batch, head, row, column - those of the mask program first
 // The buffers, in order (null where the call has none):
 //   query, key, value, output, lse, entropy, rowMax, partialMax, partialSum, sinks, bias, lengthsQ, lengthsKv, masks...
-// lengthsQ and lengthsKv are Float64Arrays owned by the call; padded calls may leave out either (all rows count), the
-// others need batch + 1 each, batch being the number of sequences. A view's own start is the buffer's start.
+// Those past the end are null. lengthsQ and lengthsKv are Float64Arrays owned by the call; padded calls may leave out
+// either (all rows count), the others need batch + 1 each, batch being the number of sequences. Offsets count from the
+// start of a view.
 #pragma once
 
 #include <cstddef>

@@ -60,8 +60,8 @@ int64_t integerOf(const Napi::Value& value, const char* argument) {
 
 template <CallKind kind>
 Napi::Value runSync(const Napi::CallbackInfo& info) {
-  const auto call = decode<kind>(readCall(info.Env(), info[0]));
-  const Lease lease(call.ranges);
+  auto call = decode<kind>(readCall(info.Env(), info[0]));
+  const Lease lease(std::move(call.ranges));
   compute(call, CancelFlag());
   return info.Env().Undefined();
 }

@@ -28,19 +28,22 @@ size_t bytesPerElement(napi_typedarray_type type) {
   }
 }
 
+napi_value elementOf(Napi::Env env, napi_value array, uint32_t index) {
+  napi_value element = nullptr;
+  if (napi_get_element(env, array, index, &element) != napi_ok) throw Napi::Error::New(env);
+  return element;
+}
+
 }  // namespace
 
 Buffer bufferOf(napi_env env, napi_value view, const char* argument) {
-  bool isTypedArray = false;
-  if (napi_is_typedarray(env, view, &isTypedArray) != napi_ok || !isTypedArray)
-    wrongType(argument, "a typed array or null");
   napi_typedarray_type type;
   size_t length = 0;
   void* data = nullptr;
-  if (napi_get_typedarray_info(env, view, &type, &length, &data, nullptr, nullptr) != napi_ok) {
-    wrongType(argument, "a typed array that Node-API knows");
-  }
-  const size_t bytes = length * bytesPerElement(type);
+  const napi_status status = napi_get_typedarray_info(env, view, &type, &length, &data, nullptr, nullptr);
+  if (status == napi_invalid_arg) wrongType(argument, "a typed array or null");
+  const size_t bytes = status == napi_ok ? length * bytesPerElement(type) : 0;
+  if (status != napi_ok || bytesPerElement(type) == 0) wrongType(argument, "a typed array that Node-API knows");
   // Detached and out-of-bounds views have length 0, and an address that may be stale.
   return bytes == 0 ? Buffer{} : Buffer{data, bytes};
 }
@@ -63,15 +66,16 @@ CallArguments readCall(Napi::Env env, napi_value value) {
   // Getters can run JavaScript: every value is fetched before the first address is taken.
   CallArguments arguments;
   arguments.programs = {programOf(env, mask, "call.mask"), programOf(env, score, "call.score")};
-  const Napi::Array list = buffers.As<Napi::Array>();
-  const uint32_t slots = list.Length();
+  const uint32_t slots = buffers.As<Napi::Array>().Length();
   arguments.views.assign(slots, nullptr);
-  arguments.copied.assign(slots, false);
   for (uint32_t slot = 0; slot < slots; ++slot) {
-    const Napi::Value view = list.Get(slot);
+    const Napi::Value view(env, elementOf(env, buffers, slot));
     if (!view.IsNull() && !view.IsUndefined()) arguments.views[slot] = view;
-    if (copied.IsArray()) {
-      const Napi::Value copy = copied.As<Napi::Array>().Get(slot);
+  }
+  if (copied.IsArray()) {
+    arguments.copied.assign(slots, false);
+    for (uint32_t slot = 0; slot < slots; ++slot) {
+      const Napi::Value copy(env, elementOf(env, copied, slot));
       arguments.copied[slot] = copy.IsBoolean() && copy.As<Napi::Boolean>().Value();
       arguments.anyCopied |= arguments.copied[slot];
     }

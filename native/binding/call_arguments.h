@@ -14,7 +14,7 @@ struct CallArguments {
   size_t count = 0;
   std::vector<napi_value> views;  // null where there is no buffer
   std::vector<Buffer> buffers;
-  std::vector<bool> copied;  // buffers that a call in flight must not rely on
+  std::vector<bool> copied;  // buffers that a call in flight must not rely on; of use where any is
   bool anyCopied = false;
   Programs programs;
 };

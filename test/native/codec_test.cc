@@ -250,7 +250,9 @@ TEST(codec_numbers_out_of_range) {
   for (size_t count = 0; count + 1 < flat.size(); ++count) {
     CHECK_EQ(codeOf([&] { decodeCall(flat.data(), count, memory.buffers); }), "ERR_INVALID_ARG_VALUE call");
   }
-  CHECK_EQ(refusal({}, {}), "ERR_INVALID_ARG_VALUE call.buffers");
+  CHECK_EQ(refusal({}, {}), "ERR_SHAPE_MISMATCH buffers[0]");  // buffers past the end are null
+  std::vector<Buffer> many(40);
+  CHECK_EQ(refusal({}, many), "ERR_INVALID_ARG_VALUE call.buffers");
 }
 
 TEST(codec_alignment) {
