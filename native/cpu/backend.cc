@@ -30,8 +30,11 @@ class CpuBackend : public Backend {
     std::vector<float> memory;
     if (plan.maxParts() > 1) memory.resize(size_t(plan.blocks() * plan.maxParts() * plan.blockFloats()));
     const PartialStore partials{memory.data()};
-    pool.parallel(plan.tasks(), threads,
-                  [&](int64_t index, int) { forwardTask(plan, plan.task(index), pointers, partials, cancel); });
+    const int64_t batch = batchOf(plan.tasks(), threads);
+    pool.parallel(ceilDiv(plan.tasks(), batch), threads, [&](int64_t index, int) {
+      const Range tasks{index * batch, std::min((index + 1) * batch, plan.tasks())};
+      forwardTasks(plan, tasks, pointers, partials, cancel);
+    });
     if (plan.maxParts() > 1) {
       pool.parallel(plan.blocks(), threads, [&](int64_t index, int) {
         if (cancel.raised()) throw Cancelled();
@@ -42,6 +45,12 @@ class CpuBackend : public Backend {
   }
 
  private:
+  /// Tasks that a thread takes at a time: one thread all of them, several few enough to end together.
+  static int64_t batchOf(int64_t tasks, int threads) {
+    constexpr int64_t batchesPerThread = 64;
+    return threads == 1 ? std::max<int64_t>(1, tasks) : std::max<int64_t>(1, tasks / (batchesPerThread * threads));
+  }
+
   static void fillPadding(const CpuPlan& plan, const Pointers& pointers, const CancelFlag& cancel) {
     const Problem& problem = plan.problem();
     Pool::shared().parallel(problem.batch * problem.headsQ, problem.threads, [&](int64_t index, int) {

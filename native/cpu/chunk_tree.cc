@@ -21,7 +21,7 @@ void ChunkTree::mergeTop() {
   const BlockState& left = states_[count_ - 2];
   const BlockState& right = states_[count_ - 1];
   for (int64_t g = 0; g < groups_; ++g) {
-    kernels_.merge(left.output(g), left.softmax(g), right.output(g), right.softmax(g), lanes_[g], dimV_);
+    merge_(left.output(g), left.softmax(g), right.output(g), right.softmax(g), lanes_[g], dimV_);
   }
   --count_;
 }

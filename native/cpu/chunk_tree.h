@@ -36,10 +36,12 @@ class ChunkTree {
  public:
   static constexpr int kMaxDepth = 64;
 
-  /// `states` are the block states to work in, one more than the tree has levels; lanes[g] is the padded number of
-  /// lanes of group g.
-  ChunkTree(const Kernels& kernels, BlockState* states, const int* lanes, int64_t groups, int64_t dimV)
-      : kernels_(kernels), states_(states), lanes_(lanes), groups_(groups), dimV_(dimV) {}
+  using Merge = decltype(Kernels::merge);
+
+  /// `states` are the block states to work in, one more than the tree has levels; `merge` combines two groups, and
+  /// lanes[g] is what it takes as the lanes of group g.
+  ChunkTree(Merge merge, BlockState* states, const int* lanes, int64_t groups, int64_t dimV)
+      : merge_(merge), states_(states), lanes_(lanes), groups_(groups), dimV_(dimV) {}
 
   /// Where the next chunk's partial is to be written.
   BlockState& next() { return states_[count_]; }
@@ -51,7 +53,7 @@ class ChunkTree {
  private:
   void mergeTop();
 
-  const Kernels& kernels_;
+  Merge merge_;
   BlockState* states_;
   const int* lanes_;
   int64_t groups_, dimV_;

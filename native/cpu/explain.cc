@@ -11,7 +11,9 @@ Explanation CpuPlan::explain() const {
   Explanation result;
   result.device = "cpu";
   result.kernel = std::string("fused-forward-") + isaName(kernels_->isa);
-  result.tileQueries = kernels_->maxLanes();
+  result.tileQueries = 0;
+  for (const SequencePlan& plan : sequences_)
+    result.tileQueries = std::max<int64_t>(result.tileQueries, plan.groupLanes);
   result.tileKeys = kTileKeys;
   result.tasks = tasks_;
   result.threads = p.threads;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numbers>
+#include <optional>
 
 #include "../error.h"
 #include "arena.h"
@@ -10,36 +11,53 @@
 #include "key_rows.h"
 #include "query_block.h"
 #include "results.h"
+#include "rows_ahead.h"
 #include "task_programs.h"
 
 namespace fused_attention {
 
 namespace {
 
+ChunkTree treeOf(const CpuPlan& plan, const QueryBlock& queries, BlockState* states) {
+  const bool few = queries.few();
+  return ChunkTree(few ? plan.kernels().fewMerge : plan.kernels().merge, states,
+                   few ? queries.counts() : queries.padded(), queries.groups(), plan.problem().dimV);
+}
+
+/// A task, and the queries that it is about.
+struct BoundTask {
+  BoundTask(const CpuPlan& plan, int64_t index) : task(plan.task(index)), queries(plan, task) {}
+
+  Task task;
+  QueryBlock queries;
+};
+
 /// One task under way: its queries, the keys they share, and its scratch memory.
 class Forward {
  public:
-  Forward(const CpuPlan& plan, const Task& task, const Pointers& pointers, const CancelFlag& cancel)
+  /// `following` is the task that this thread does next, or null.
+  Forward(const CpuPlan& plan, const BoundTask& bound, const BoundTask* following, const Pointers& pointers,
+          const CancelFlag& cancel)
       : plan_(plan),
         problem_(plan.problem()),
         kernels_(plan.kernels()),
-        task_(task),
+        task_(bound.task),
+        following_(following),
         pointers_(pointers),
         cancel_(cancel),
-        queries_(plan, task),
+        queries_(bound.queries),
         arena_(Arena::local(plan.taskBytes())),
-        programs_(plan, task, queries_, pointers, arena_),
-        keys_(Segment::of(problem_, problem_.key, pointers.key, pointers.keyPages, task.plan->sequence,
-                          queries_.kvHead(), problem_.dimQk)),
-        values_(Segment::of(problem_, problem_.value, pointers.value, pointers.valuePages, task.plan->sequence,
-                            queries_.kvHead(), problem_.dimV)) {
+        programs_(plan, task_, queries_, pointers, arena_),
+        keys_(keysOf(bound)),
+        values_(valuesOf(bound)),
+        sharedRows_(keys_.sameRows(values_) && keys_.dim >= values_.dim) {
     takeScratch();
     packQueries();
   }
 
   void run(const PartialStore& partials) {
     const SequencePlan& cut = *task_.plan;
-    ChunkTree tree(kernels_, states_, queries_.padded(), queries_.groups(), problem_.dimV);
+    ChunkTree tree = treeOf(plan_, queries_, states_);
     const int64_t firstChunk = task_.part * cut.partChunks;
     for (int64_t c = firstChunk; c < firstChunk + cut.partChunks; ++c) {
       const Range chunk{c * cut.chunk, std::min((c + 1) * cut.chunk, cut.sequence.keys)};
@@ -56,6 +74,15 @@ class Forward {
   }
 
  private:
+  Segment keysOf(const BoundTask& bound) const {
+    return Segment::of(problem_, problem_.key, pointers_.key, pointers_.keyPages, bound.task.plan->sequence,
+                       bound.queries.kvHead(), problem_.dimQk);
+  }
+  Segment valuesOf(const BoundTask& bound) const {
+    return Segment::of(problem_, problem_.value, pointers_.value, pointers_.valuePages, bound.task.plan->sequence,
+                       bound.queries.kvHead(), problem_.dimV);
+  }
+
   void takeScratch() {
     const int lanes = kernels_.maxLanes();
     panels_ = arena_.take<float>(size_t(plan_.groups() * problem_.dimQk * lanes));
@@ -66,9 +93,15 @@ class Forward {
     if (problem_.hasBias) bias_ = arena_.take<float>(size_t(kTileKeys * lanes));
     rescale_ = arena_.take<float>(size_t(lanes));
     if (problem_.key.dtype != Dtype::float32) keyScratch_ = arena_.take<float>(size_t(kTileKeys * problem_.dimQk));
-    if (problem_.value.dtype != Dtype::float32) valueScratch_ = arena_.take<float>(size_t(kTileKeys * problem_.dimV));
+    if (problem_.value.dtype != Dtype::float32 && !sharedRows_)
+      valueScratch_ = arena_.take<float>(size_t(kTileKeys * problem_.dimV));
+    // Rows are used as they are stored or as float32, never both.
     keyRows_ = arena_.take<const float*>(size_t(kTileKeys));
-    valueRows_ = arena_.take<const float*>(size_t(kTileKeys));
+    storedKeyRows_ = reinterpret_cast<const void**>(keyRows_);
+    valueRows_ = sharedRows_ ? keyRows_ : arena_.take<const float*>(size_t(kTileKeys));
+    storedValueRows_ = reinterpret_cast<const void**>(valueRows_);
+    const int64_t rowsAhead = plan_.rowsAhead();
+    ahead_ = RowsAhead(arena_.take<const void*>(size_t(rowsAhead)), rowsAhead);
   }
 
   float* panel(int64_t group) const { return panels_ + group * problem_.dimQk * kernels_.maxLanes(); }
@@ -78,8 +111,12 @@ class Forward {
     for (int64_t g = 0; g < queries_.groups(); ++g) {
       const int count = queries_.lanes(g).count;
       for (int t = 0; t < count; ++t) rows[t] = queries_.row(problem_.query, pointers_.query, g, t);
-      kernels_.packQueries(panel(g), queries_.padded()[g], rows, count, problem_.query.dtype, problem_.dimQk,
-                           problem_.scale * (programs_.hasScore() ? 1 : std::numbers::log2e));
+      const double scale = problem_.scale * (programs_.hasScore() ? 1 : std::numbers::log2e);
+      if (queries_.few()) {
+        kernels_.packFewQueries(panel(g), rows, count, problem_.query.dtype, problem_.dimQk, scale);
+      } else {
+        kernels_.packQueries(panel(g), queries_.padded()[g], rows, count, problem_.query.dtype, problem_.dimQk, scale);
+      }
     }
   }
 
@@ -104,7 +141,9 @@ class Forward {
     // and do the chunk again with care, rather than look at every value.
     uint64_t spoiled = 0;
     for (int64_t g = 0; g < queries_.groups(); ++g) {
-      if (kernels_.hasNaN(state.output(g), problem_.dimV * queries_.padded()[g])) spoiled |= uint64_t{1} << g;
+      const int64_t width = kernels_.width,
+                    rows = queries_.few() ? ceilDiv(problem_.dimV, width) * width : problem_.dimV;
+      if (kernels_.hasNaN(state.output(g), rows * queries_.padded()[g])) spoiled |= uint64_t{1} << g;
     }
     if (spoiled) attendGroups(chunk, state, spoiled, true);
   }
@@ -123,19 +162,73 @@ class Forward {
       Range seen[QueryBlock::kMaxGroups];
       bool full[QueryBlock::kMaxGroups];
       Range loaded{tile.end, tile.begin};
+      int64_t seeing = 0;
       for (int64_t g = 0; g < queries_.groups(); ++g) {
         if (!(groups >> g & 1)) continue;
         runs[g] = inside(rest[g], tile);
         seen[g] = extent(runs[g], tile, full[g]);
-        if (!seen[g].empty()) loaded = {std::min(loaded.begin, seen[g].begin), std::max(loaded.end, seen[g].end)};
+        if (seen[g].empty()) continue;
+        loaded = {std::min(loaded.begin, seen[g].begin), std::max(loaded.end, seen[g].end)};
+        ++seeing;
       }
       if (loaded.empty()) continue;
-      tileRows(kernels_, keys_, loaded, keyScratch_, keyRows_);
-      tileRows(kernels_, values_, loaded, valueScratch_, valueRows_);
+      if (queries_.few()) {
+        storedRows(keys_, loaded, storedKeyRows_);
+        if (!sharedRows_) storedRows(values_, loaded, storedValueRows_);
+      } else {
+        tileRows(kernels_, keys_, loaded, keyScratch_, keyRows_);
+        if (!sharedRows_) tileRows(kernels_, values_, loaded, valueScratch_, valueRows_);
+      }
+      lookAhead(tile, 2 * seeing);
       for (int64_t g = 0; g < queries_.groups(); ++g) {
         if (!seen[g].empty()) attendTile(g, runs[g], seen[g], full[g], loaded.begin, state, careful);
       }
     }
+  }
+
+  /// Collects what comes after a tile: the next one, or the start of the following task.
+  void lookAhead(Range tile, int64_t calls) {
+    ahead_.start(calls);
+    const int64_t end =
+        std::min(task_.plan->sequence.keys, task_.plan->chunk * task_.plan->partChunks * (task_.part + 1));
+    const Range next{tile.end, std::min(tile.end + kTileKeys, end)};
+    const Range seen = seenOf(next);
+    if (!seen.empty()) {
+      ahead_.add(keys_, seen);
+      if (!sharedRows_) ahead_.add(values_, seen);
+    } else if (following_) {
+      lookAhead(*following_);
+    }
+  }
+
+  void lookAhead(const BoundTask& bound) {
+    const QueryBlock& queries = bound.queries;
+    const int64_t bytes = problem_.dimQk * sizeOf(problem_.query.dtype);
+    for (int64_t g = 0; g < queries.groups(); ++g) {
+      for (int t = 0; t < queries.lanes(g).count; ++t) {
+        ahead_.add(queries.row(problem_.query, pointers_.query, g, t), bytes);
+      }
+    }
+    const SequencePlan& cut = *bound.task.plan;
+    const std::span<const KeyRun> runs = cut.programs->map->runs(bound.task.unit, queries.firstGroup());
+    if (runs.empty()) return;
+    const int64_t first = std::max(runs.front().begin, bound.task.part * cut.partChunks * cut.chunk);
+    const Range keys{first, std::min((first / kTileKeys + 1) * kTileKeys, cut.sequence.keys)};
+    ahead_.add(keysOf(bound), keys);
+    if (!sharedRows_) ahead_.add(valuesOf(bound), keys);
+  }
+
+  /// Of some keys, those from the first to the last that a group sees.
+  Range seenOf(Range keys) const {
+    Range all{keys.end, keys.begin};
+    for (int64_t g = 0; g < queries_.groups() && !keys.empty(); ++g) {
+      const std::span<const KeyRun> runs = programs_.runs(g);
+      auto run = std::partition_point(runs.begin(), runs.end(), [&](const KeyRun& r) { return r.end <= keys.begin; });
+      for (; run != runs.end() && run->begin < keys.end; ++run) {
+        all = {std::min(all.begin, std::max(run->begin, keys.begin)), std::max(all.end, std::min(run->end, keys.end))};
+      }
+    }
+    return all.empty() ? Range{} : all;
   }
 
   /// The first of `runs` that reach into a tile; what lies before it is dropped from `runs`.
@@ -164,6 +257,7 @@ class Forward {
     uint64_t words[kTileKeys];
     const Lanes& lanes = queries_.lanes(g);
     const uint64_t* visible = nullptr;
+    ScoreTile tile;
     if (!full || programs_.mayHide()) {
       const Seen seen = programs_.visible(g, runs, keys, words);
       if (seen == Seen::none) return;
@@ -171,13 +265,22 @@ class Forward {
     }
     const int padded = queries_.padded()[g];
     const int64_t count = keys.end - keys.begin;
-    const float* const* keyRows = keyRows_ + (keys.begin - firstLoaded);
-    const float* const* valueRows = valueRows_ + (keys.begin - firstLoaded);
-    kernels_.scores(scores_, panel(g), padded, problem_.dimQk, keyRows, count);
+    if (visible) {
+      const uint64_t every = everyLane(lanes);
+      while (visible[tile.hiddenFrom] == every) ++tile.hiddenFrom;
+      tile.hiddenEnd = count;
+      while (visible[tile.hiddenEnd - 1] == every) --tile.hiddenEnd;
+    }
+    const int64_t first = keys.begin - firstLoaded;
+    if (queries_.few()) {
+      kernels_.fewScores(scores_, panel(g), lanes.count, problem_.dimQk, storedKeyRows_ + first, problem_.key.dtype,
+                         count, ahead_.next());
+    } else {
+      kernels_.scores(scores_, panel(g), padded, problem_.dimQk, keyRows_ + first, count, ahead_.next());
+    }
     if (programs_.hasScore()) programs_.score(g, keys, visible, scores_);
     if (problem_.hasBias) fillBias(lanes, padded, keys);
 
-    ScoreTile tile;
     tile.scores = scores_;
     tile.keys = count;
     tile.phase = int(keys.begin & 3);
@@ -186,7 +289,13 @@ class Forward {
     tile.softcap = programs_.hasScore() ? 0 : float(problem_.softcap * std::numbers::log2e);
     tile.moment = problem_.entropy;
     kernels_.softmax(tile, padded, state.softmax(g), rescale_);
-    kernels_.accumulate(state.output(g), padded, problem_.dimV, rescale_, scores_, valueRows, count, careful);
+    if (queries_.few()) {
+      kernels_.fewAccumulate(state.output(g), lanes.count, problem_.dimV, rescale_, scores_, storedValueRows_ + first,
+                             problem_.value.dtype, count, careful, ahead_.next());
+    } else {
+      kernels_.accumulate(state.output(g), padded, problem_.dimV, rescale_, scores_, valueRows_ + first, count, careful,
+                          ahead_.next());
+    }
   }
 
   /// Gathers a tile of the bias into a panel; lanes that are only padding get 0.
@@ -215,12 +324,14 @@ class Forward {
   const Problem& problem_;
   const Kernels& kernels_;
   const Task& task_;
+  const BoundTask* following_;
   const Pointers& pointers_;
   const CancelFlag& cancel_;
-  QueryBlock queries_;
+  const QueryBlock& queries_;
   Arena& arena_;
   TaskPrograms programs_;
   Segment keys_, values_;
+  bool sharedRows_;  // values are the first components of keys
 
   float* panels_ = nullptr;
   float* scores_ = nullptr;
@@ -230,15 +341,25 @@ class Forward {
   float* valueScratch_ = nullptr;
   const float** keyRows_ = nullptr;
   const float** valueRows_ = nullptr;
+  const void **storedKeyRows_ = nullptr, **storedValueRows_ = nullptr;
+  RowsAhead ahead_;
   BlockState states_[ChunkTree::kMaxDepth];
   std::span<const KeyRun> runs_[QueryBlock::kMaxGroups];  // that reach into the chunk under way
 };
 
 }  // namespace
 
-void forwardTask(const CpuPlan& plan, const Task& task, const Pointers& pointers, const PartialStore& partials,
-                 const CancelFlag& cancel) {
-  Forward(plan, task, pointers, cancel).run(partials);
+void forwardTasks(const CpuPlan& plan, Range tasks, const Pointers& pointers, const PartialStore& partials,
+                  const CancelFlag& cancel) {
+  std::optional<BoundTask> bound[2];  // the one under way, and the one that follows
+  bound[0].emplace(plan, tasks.begin);
+  for (int64_t index = tasks.begin; index < tasks.end; ++index) {
+    BoundTask& now = *bound[(index - tasks.begin) % 2];
+    std::optional<BoundTask>& following = bound[(index - tasks.begin + 1) % 2];
+    following.reset();
+    if (index + 1 < tasks.end) following.emplace(plan, index + 1);
+    Forward(plan, now, following ? &*following : nullptr, pointers, cancel).run(partials);
+  }
 }
 
 void combineParts(const CpuPlan& plan, const Task& block, const Pointers& pointers, const PartialStore& partials) {
@@ -247,7 +368,7 @@ void combineParts(const CpuPlan& plan, const Task& block, const Pointers& pointe
   const int64_t dimV = plan.problem().dimV;
   // A part is an aligned node of the chunk tree, so parts combine like chunks.
   BlockState states[ChunkTree::kMaxDepth];
-  ChunkTree tree(plan.kernels(), states, queries.padded(), queries.groups(), dimV);
+  ChunkTree tree = treeOf(plan, queries, states);
   Task part = block;
   for (part.part = 0; part.part < block.plan->parts; ++part.part) {
     tree.next() = BlockState(partials.at(plan, part), dimV, lanes);

@@ -15,9 +15,9 @@ struct PartialStore {
   }
 };
 
-/// Computes one task; writes results, or its partial when the plan has several parts.
-void forwardTask(const CpuPlan& plan, const Task& task, const Pointers& pointers, const PartialStore& partials,
-                 const CancelFlag& cancel);
+/// Computes some tasks, one after the other; writes results, or their partials when the plan has several parts.
+void forwardTasks(const CpuPlan& plan, Range tasks, const Pointers& pointers, const PartialStore& partials,
+                  const CancelFlag& cancel);
 
 /// Combines the parts of a block and writes its results.
 void combineParts(const CpuPlan& plan, const Task& block, const Pointers& pointers, const PartialStore& partials);

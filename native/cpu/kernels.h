@@ -31,36 +31,61 @@ struct ScoreTile {
   int64_t keys;
   int phase;                // first key's column modulo 4: sums run in four fixed interleaved chains of keys
   const uint64_t* visible;  // a word a key, bit = lane; null: every key is visible to every lane
-  const float* bias;        // panel in natural units, or null
-  float softcap;            // in base-2 units (cap * log2(e)), 0: none
-  bool moment;              // keep the moment
+  int64_t hiddenFrom = 0, hiddenEnd = 0;  // keys outside this range are visible to every lane
+  const float* bias;                      // panel in natural units, or null
+  float softcap;                          // in base-2 units (cap * log2(e)), 0: none
+  bool moment;                            // keep the moment
+};
+
+/// Memory that will be read soon: a kernel asks for it on its way, so that it has come when it is needed.
+struct Ahead {
+  const void* const* rows = nullptr;
+  int64_t count = 0, bytes = 0;  // rows, and bytes of each
 };
 
 struct Kernels {
   Isa isa;
-  int width;    // lanes in a vector
-  int vectors;  // vectors in the widest group
+  int width;       // lanes in a vector
+  int vectors;     // vectors in the widest group
+  int fewQueries;  // rows of a sequence that are better done by the few... operations
   int maxLanes() const { return width * vectors; }
 
   /// panel[d * lanes + lane] = queries[lane][d] * scale; lanes past `count` become 0.
   void (*packQueries)(float* panel, int lanes, const void* const* queries, int count, Dtype dtype, int64_t dim,
                       double scale);
+  /// The queries of a panel that fewScores takes: a row each, its components padded to whole vectors with 0.
+  void (*packFewQueries)(float* panel, const void* const* queries, int count, Dtype dtype, int64_t dim, double scale);
   /// Converts a row of a half type to float32.
   void (*convertRow)(float* out, const void* row, Dtype dtype, int64_t dim);
   /// scores[key * lanes + lane] = sum over d of panel[d * lanes + lane] * keys[key][d]
-  void (*scores)(float* scores, const float* panel, int lanes, int64_t dim, const float* const* keyRows, int64_t keys);
+  void (*scores)(float* scores, const float* panel, int lanes, int64_t dim, const float* const* keyRows, int64_t keys,
+                 const Ahead& ahead);
+  /// The same for `count` <= width queries packed by packFewQueries, with components across lanes, from rows as
+  /// they are stored. The result has `width` lanes.
+  void (*fewScores)(float* scores, const float* panel, int count, int64_t dim, const void* const* keyRows, Dtype dtype,
+                    int64_t keys, const Ahead& ahead);
   /// Turns scores into weights, advances the state, and leaves the factor for what was accumulated before in `rescale`.
   void (*softmax)(const ScoreTile& tile, int lanes, const SoftmaxState& state, float* rescale);
   /// output = output * rescale + weights^T values. `careful` skips pairs of weight 0, whose values may be anything.
   void (*accumulate)(float* output, int lanes, int64_t dim, const float* rescale, const float* weights,
-                     const float* const* valueRows, int64_t keys, bool careful);
+                     const float* const* valueRows, int64_t keys, bool careful, const Ahead& ahead);
+  /// The same for `count` <= width queries in the first of `width` lanes, from rows as they are stored. The output
+  /// has a row a query, padded to whole vectors.
+  void (*fewAccumulate)(float* output, int count, int64_t dim, const float* rescale, const float* weights,
+                        const void* const* valueRows, Dtype dtype, int64_t keys, bool careful, const Ahead& ahead);
   bool (*hasNaN)(const float* panel, int64_t count);
   /// left = left merged with right; output panels of `dim` rows. The one combine of partials.
   void (*merge)(float* leftOutput, const SoftmaxState& left, const float* rightOutput, const SoftmaxState& right,
                 int lanes, int64_t dim);
+  /// The same for outputs of fewAccumulate.
+  void (*fewMerge)(float* leftOutput, const SoftmaxState& left, const float* rightOutput, const SoftmaxState& right,
+                   int count, int64_t dim);
   /// rows[lane][d] = output * factor / denominator, 0 where the denominator is 0; lanes past `count` are dropped.
   void (*finish)(const float* output, int lanes, int64_t dim, const float* factor, const float* denominator,
                  void* const* rows, int count, Dtype dtype);
+  /// The same for an output of fewAccumulate.
+  void (*fewFinish)(const float* output, int64_t dim, const float* factor, const float* denominator, void* const* rows,
+                    int count, Dtype dtype);
   /// Runs a program's code over a tile (bytecode.h); true where an index of a table read had to be clamped.
   bool (*runTile)(const TileRun& run);
 };

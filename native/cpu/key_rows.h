@@ -72,15 +72,21 @@ struct Segment {
   }
 };
 
-/// rows[k] = float32 row of key range.begin + k. `scratch` holds range * dim floats when the segment is of a half type.
-inline void tileRows(const Kernels& kernels, const Segment& segment, Range range, float* scratch, const float** rows) {
+/// rows[k] = row of key range.begin + k, as it is stored.
+inline void storedRows(const Segment& segment, Range range, const void** rows) {
   segment.stretches(range, [&](int64_t first, const char* row, int64_t count) {
-    for (int64_t key = first; key < first + count; ++key, row += segment.rowBytes) {
-      float* converted = scratch + (key - range.begin) * segment.dim;
-      if (segment.dtype != Dtype::float32) kernels.convertRow(converted, row, segment.dtype, segment.dim);
-      rows[key - range.begin] = segment.dtype == Dtype::float32 ? reinterpret_cast<const float*>(row) : converted;
-    }
+    for (int64_t i = 0; i < count; ++i) rows[first - range.begin + i] = row + i * segment.rowBytes;
   });
+}
+
+/// The same as float32. `scratch` holds range * dim floats when the segment is of a half type.
+inline void tileRows(const Kernels& kernels, const Segment& segment, Range range, float* scratch, const float** rows) {
+  storedRows(segment, range, reinterpret_cast<const void**>(rows));
+  if (segment.dtype == Dtype::float32) return;
+  for (int64_t i = 0; i < range.end - range.begin; ++i) {
+    kernels.convertRow(scratch + i * segment.dim, rows[i], segment.dtype, segment.dim);
+    rows[i] = scratch + i * segment.dim;
+  }
 }
 
 }  // namespace fused_attention

@@ -78,7 +78,7 @@ struct MaskMap::Slice {
 
 MaskMap::MaskMap(const Problem& problem, const SequencePlan& plan, const Kernels& kernels,
                  std::shared_ptr<const TileProgram> program, std::atomic<int64_t>& budget)
-    : groups_(ceilDiv(plan.lanes, kernels.maxLanes())) {
+    : groups_(ceilDiv(plan.lanes, plan.groupLanes)) {
   const Sequence& sequence = plan.sequence;
   uniform_ = !problem.mask;
   if (uniform_) {
@@ -104,7 +104,7 @@ void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernel
   const bool readsTensors = given.mask && given.mask->graph().grids > 0;
   perUnit_ = given.mask && (given.mask->depends(given.mask->result()) & onHead) && !readsTensors;
   Visibility visibility(problem, sequence, program ? program->unary() : nullptr);
-  visibility.prepareBoxes(kernels.maxLanes());
+  visibility.prepareBoxes(plan.groupLanes);
   const VisibleBits bits(problem, sequence, kernels, program, nullptr);
 
   const auto lookAt = [&](int64_t unit, int64_t group, Slice& slice) {

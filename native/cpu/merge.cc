@@ -50,7 +50,7 @@ void mergeRows(const MergeCall& call, const Kernels& kernels, int64_t firstRow, 
   const int depth = int(std::bit_width(call.parts.size())) + 1;
   Arena& arena = Arena::local(size_t(depth) * Arena::bytesFor<float>(size_t(floats)));
   for (int i = 0; i < depth; ++i) states[i] = BlockState(arena.take<float>(size_t(floats)), call.dimV, lanes);
-  ChunkTree tree(kernels, states, &lanes, 1, call.dimV);
+  ChunkTree tree(kernels.merge, states, &lanes, 1, call.dimV);
   for (size_t i = 0; i < call.parts.size(); ++i) {
     tree.next().clear(0);
     for (int t = 0; t < count; ++t) loadRow(call.parts[i], firstRow + t, call.dimV, tree.next(), lanes, t);
@@ -63,7 +63,8 @@ void mergeRows(const MergeCall& call, const Kernels& kernels, int64_t firstRow, 
   void* rows[QueryBlock::kMaxLanes];
   for (int t = 0; t < count; ++t) {
     const int64_t row = firstRow + t, head = row / call.queries % call.headsQ;
-    const Denominator d = denominatorOf(softmax.reference[t], softmax.sum[t], call.sinks ? call.sinks + head : nullptr);
+    const Denominator d = denominatorOf(softmax.reference[t], softmax.sum[t], call.sinks ? call.sinks + head : nullptr,
+                                        call.lse != nullptr);
     factors[t] = d.factor;
     denominators[t] = d.value;
     rows[t] = call.output + row * call.dimV;

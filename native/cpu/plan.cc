@@ -27,6 +27,9 @@ int64_t groupsFor(int64_t dimV, int lanes) {
   return std::clamp<int64_t>(bytes / (4 * dimV * lanes), 1, most);
 }
 
+/// Components of a query below which dot products are summed with more care than the few... operations take.
+int64_t fewestComponents(const Kernels& kernels) { return std::max(17, kernels.width); }
+
 int64_t lengthOf(const char* argument, double value, int64_t most) {
   if (!(value >= 0 && value <= double(most)) || value != std::floor(value)) {
     throw CodedError("ERR_OUT_OF_RANGE", argument, "an integer from 0 to " + std::to_string(most),
@@ -97,7 +100,10 @@ void CpuPlan::cutSequences(const double* lengthsQ, const double* lengthsKv) {
     plan.packed = p.groupSize() > 1 && s.queries < kernels_->maxLanes();
     plan.units = plan.packed ? p.headsKv : p.headsQ;
     plan.lanes = plan.packed ? p.groupSize() * s.queries : s.queries;
-    plan.blocks = ceilDiv(plan.lanes, groups_ * kernels_->maxLanes());
+    // By the sequence's own rows, not by its lanes: a head has the same bits whatever heads stand beside it.
+    plan.few = s.queries <= kernels_->fewQueries && p.dimQk >= fewestComponents(*kernels_) && p.dimV >= kernels_->width;
+    plan.groupLanes = plan.few ? kernels_->width : kernels_->maxLanes();
+    plan.blocks = ceilDiv(plan.lanes, groups_ * plan.groupLanes);
     plan.chunk = chunkFor(s.keys);
     plan.partChunks = int64_t(std::bit_ceil(uint64_t(std::max<int64_t>(1, ceilDiv(s.keys, plan.chunk)))));
     sequences_.push_back(plan);
@@ -193,6 +199,7 @@ size_t CpuPlan::measureTask() const {
   if (p.key.dtype != Dtype::float32) bytes += floats(kTileKeys * p.dimQk);
   if (p.value.dtype != Dtype::float32) bytes += floats(kTileKeys * p.dimV);
   bytes += 2 * Arena::bytesFor<const float*>(size_t(kTileKeys));
+  bytes += Arena::bytesFor<const void*>(size_t(rowsAhead()));
   size_t most = 0;
   for (const SequencePlan& plan : sequences_) {
     most = std::max(most, TaskPrograms::bytes(p, *kernels_, groups_, plan));

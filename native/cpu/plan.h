@@ -27,6 +27,8 @@ struct SequencePlan {
                            // too, for few queries
   int64_t units = 0;       // packed: key/value heads, else query heads
   int64_t lanes = 0;       // queries of a unit
+  bool few = false;        // so few rows that they are done by the few... operations
+  int groupLanes = 0;      // lanes of a group
   int64_t blocks = 0;      // blocks of queries in a unit
   int64_t chunk = 0;       // keys in a chunk
   int64_t partChunks = 0;  // chunks in a part, a power of two
@@ -69,6 +71,8 @@ class CpuPlan : public Plan {
   int64_t blockFloats() const { return groups_ * groupFloats(); }
   /// Block states that a task needs at a time: one for each level of its tree, and the chunk under way.
   int64_t treeDepth() const { return treeDepth_; }
+  /// Rows that a task asks for ahead, at most: keys and values of a tile, and the queries of a block.
+  int64_t rowsAhead() const { return 2 * kTileKeys + groups_ * kernels_->maxLanes(); }
   /// Scratch memory of a task.
   size_t taskBytes() const { return taskBytes_; }
   /// What the plan itself takes.

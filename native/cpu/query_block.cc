@@ -4,6 +4,18 @@
 
 namespace fused_attention {
 
+Range lanesOfGroup(const SequencePlan& plan, const Kernels& kernels, int64_t group) {
+  const int64_t most = plan.groupLanes, groups = ceilDiv(plan.lanes, most);
+  const int64_t vectors = ceilDiv(plan.lanes - (groups - 1) * most, kernels.width);  // of the last group
+  Range range{group * most, std::min((group + 1) * most, plan.lanes)};
+  if (vectors == 1 && groups > 1 && !plan.few) {
+    const int64_t middle = (groups - 2) * most + (kernels.vectors + 2) / 2 * kernels.width;
+    if (group == groups - 2) range.end = middle;
+    if (group == groups - 1) range.begin = middle;
+  }
+  return range;
+}
+
 GroupLanes::GroupLanes(const Problem& problem, const SequencePlan& plan, const Kernels& kernels, int64_t unit,
                        int64_t group) {
   fill(problem, plan, kernels, unit, group);
@@ -11,28 +23,35 @@ GroupLanes::GroupLanes(const Problem& problem, const SequencePlan& plan, const K
 
 void GroupLanes::fill(const Problem& problem, const SequencePlan& plan, const Kernels& kernels, int64_t unit,
                       int64_t group) {
-  const int64_t queries = plan.sequence.queries, first = group * kernels.maxLanes();
+  const Range range = lanesOfGroup(plan, kernels, group);
+  const int64_t queries = plan.sequence.queries, first = range.begin;
   const int64_t firstHead = plan.packed ? unit * problem.groupSize() : unit;
-  const int count = int(std::min<int64_t>(kernels.maxLanes(), plan.lanes - first));
+  const int count = int(range.end - range.begin);
   rows = {queries, 0};
+  int64_t nextRow = first % queries, nextHead = firstHead + first / queries;
   for (int t = 0; t < count; ++t) {
-    row[t] = (first + t) % queries;
-    head[t] = firstHead + (first + t) / queries;
-    rows = {std::min(rows.begin, row[t]), std::max(rows.end, row[t] + 1)};
+    row[t] = nextRow;
+    head[t] = nextHead;
+    rows = {std::min(rows.begin, nextRow), std::max(rows.end, nextRow + 1)};
+    if (++nextRow == queries) nextRow = 0, ++nextHead;
   }
   lanes = {count, row, head};
   padded = (count + kernels.width - 1) / kernels.width * kernels.width;
 }
 
 QueryBlock::QueryBlock(const CpuPlan& plan, const Task& task)
-    : problem_(plan.problem()), sequence_(task.plan->sequence), firstGroup_(task.block * plan.groups()) {
+    : problem_(plan.problem()),
+      sequence_(task.plan->sequence),
+      few_(task.plan->few),
+      firstGroup_(task.block * plan.groups()) {
   const SequencePlan& cut = *task.plan;
   const int64_t firstHead = cut.packed ? task.unit * problem_.groupSize() : task.unit;
   kvHead_ = firstHead / problem_.groupSize();
-  const int64_t all = ceilDiv(cut.lanes, plan.kernels().maxLanes());
+  const int64_t all = ceilDiv(cut.lanes, cut.groupLanes);
   for (; groups_ < plan.groups() && firstGroup_ + groups_ < all; ++groups_) {
     group_[groups_].fill(problem_, cut, plan.kernels(), task.unit, firstGroup_ + groups_);
     padded_[groups_] = group_[groups_].padded;
+    counts_[groups_] = group_[groups_].lanes.count;
   }
 }
 

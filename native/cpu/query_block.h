@@ -6,6 +6,10 @@
 
 namespace fused_attention {
 
+/// The lanes of a unit that a group takes: plan.groupLanes each. Where the last group would be left with a single
+/// vector of several, which is slow, the last two share alike.
+Range lanesOfGroup(const SequencePlan& plan, const Kernels& kernels, int64_t group);
+
 /// A group of queries of a unit, one a lane. Groups are counted over all blocks of the unit.
 struct GroupLanes {
   static constexpr int kMostLanes = 64;
@@ -30,10 +34,13 @@ class QueryBlock {
   QueryBlock(const CpuPlan& plan, const Task& task);
 
   int64_t groups() const { return groups_; }
+  /// Whether groups are done by the few... operations.
+  bool few() const { return few_; }
   int64_t kvHead() const { return kvHead_; }
-  /// Real lanes of a group, and the same padded to whole vectors.
+  /// Real lanes of a group, the same padded to whole vectors, and their number.
   const Lanes& lanes(int64_t group) const { return group_[group].lanes; }
   const int* padded() const { return padded_; }
+  const int* counts() const { return counts_; }
   /// Rows of the sequence that a group spans.
   Range rows(int64_t group) const { return group_[group].rows; }
   /// The first group's number among those of the unit.
@@ -47,9 +54,10 @@ class QueryBlock {
  private:
   const Problem& problem_;
   const Sequence& sequence_;
+  bool few_;
   int64_t groups_ = 0, kvHead_ = 0, firstGroup_ = 0;
   GroupLanes group_[kMaxGroups];
-  int padded_[kMaxGroups] = {};
+  int padded_[kMaxGroups] = {}, counts_[kMaxGroups] = {};
 };
 
 }  // namespace fused_attention

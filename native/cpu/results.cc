@@ -12,11 +12,11 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 }
 
-Denominator denominatorOf(float reference, float sum, const float* sink) {
+Denominator denominatorOf(float reference, float sum, const float* sink, bool lse) {
   Denominator result;
   if (!sink || *sink == -kInfinity) {
     result.value = sum;
-    result.lse = sum == 0 ? -kInfinity : (double(reference) + std::log2(double(sum))) * std::numbers::ln2;
+    if (lse) result.lse = sum == 0 ? -kInfinity : (double(reference) + std::log2(double(sum))) * std::numbers::ln2;
     return result;
   }
   const double logit = double(*sink) * std::numbers::log2e;
@@ -46,8 +46,8 @@ void writeResults(const CpuPlan& plan, const QueryBlock& queries, const BlockSta
         pointers.partialMax[index] = sum == 0 ? -float(kInfinity) : reference;
         pointers.partialSum[index] = sum;
       } else {
-        const Denominator d =
-            denominatorOf(reference, sum, problem.hasSinks ? pointers.sinks + lanes.head[t] : nullptr);
+        const Denominator d = denominatorOf(reference, sum, problem.hasSinks ? pointers.sinks + lanes.head[t] : nullptr,
+                                            problem.lse || problem.entropy);
         factors[t] = d.factor;
         denominators[t] = d.value;
         if (problem.lse) pointers.lse[index] = float(d.lse);
@@ -61,8 +61,13 @@ void writeResults(const CpuPlan& plan, const QueryBlock& queries, const BlockSta
       }
       if (problem.rowMax) pointers.rowMax[index] = float(double(softmax.maximum[t]) * std::numbers::ln2);
     }
-    plan.kernels().finish(state.output(g), queries.padded()[g], problem.dimV, factors, denominators, rows, lanes.count,
-                          problem.output.dtype);
+    const Kernels& kernels = plan.kernels();
+    if (queries.few()) {
+      kernels.fewFinish(state.output(g), problem.dimV, factors, denominators, rows, lanes.count, problem.output.dtype);
+    } else {
+      kernels.finish(state.output(g), queries.padded()[g], problem.dimV, factors, denominators, rows, lanes.count,
+                     problem.output.dtype);
+    }
   }
 }
 

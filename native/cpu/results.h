@@ -15,8 +15,8 @@ void writeEmptyRows(const Problem& problem, int64_t batch, int64_t head, Range r
 struct Denominator {
   float factor = 1;  // a power of two, or 0
   float value = 0;   // 0: no key seen and no sink
-  double lse = 0;    // natural
+  double lse = 0;    // natural; where it was asked for
 };
-Denominator denominatorOf(float reference, float sum, const float* sink);
+Denominator denominatorOf(float reference, float sum, const float* sink, bool lse);
 
 }  // namespace fused_attention

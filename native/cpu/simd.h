@@ -39,6 +39,13 @@ typedef int64_t Long __attribute__((vector_size(8 * kWidth)));
 
 #define SIMD inline __attribute__((always_inline))
 
+/// Whether fma rounds once.
+#if defined(__AVX2__) || defined(__AVX512F__) || defined(__aarch64__)
+constexpr bool kFused = true;
+#else
+constexpr bool kFused = false;
+#endif
+
 SIMD Float load(const float* p) {
   Float v;
   std::memcpy(&v, p, sizeof v);

@@ -286,7 +286,7 @@ TEST(chunk_tree_equals_its_definition_bit_for_bit) {
       std::vector<Leaf> memory(8, Leaf(lanes));
       BlockState states[ChunkTree::kMaxDepth];
       for (size_t i = 0; i < memory.size(); ++i) states[i] = memory[i].state(lanes);
-      ChunkTree tree(kernels, states, &lanes, 1, kDim);
+      ChunkTree tree(kernels.merge, states, &lanes, 1, kDim);
       for (int64_t i = 0; i < count; ++i) {
         if (!pushed[size_t(i)]) continue;
         std::copy(leaves[size_t(i)].memory.begin(), leaves[size_t(i)].memory.end(), tree.next().output(0));

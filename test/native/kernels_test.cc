@@ -22,7 +22,7 @@ TEST(scores_of_every_tail) {
         for (int64_t keys : {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 17, 23, 25}) {
           const Rows rows(keys, dim);
           std::vector<float> scores(size_t(keys * lanes) + 1, -7.0f);
-          kernels.scores(scores.data(), panel.data(), lanes, dim, rows.rows.data(), keys);
+          kernels.scores(scores.data(), panel.data(), lanes, dim, rows.rows.data(), keys, {});
           CHECK_EQ(scores.back(), -7.0f);
           for (int64_t key = 0; key < keys; ++key) {
             for (int lane = 0; lane < lanes; ++lane) {
@@ -48,14 +48,14 @@ TEST(scores_a_lane_does_not_know_its_neighbours) {
       const std::vector<float> panel = normals(dim * most);
       const Rows rows(21, dim);
       std::vector<float> together(size_t(21 * most));
-      kernels.scores(together.data(), panel.data(), most, dim, rows.rows.data(), 21);
+      kernels.scores(together.data(), panel.data(), most, dim, rows.rows.data(), 21, {});
       for (int lane = 0; lane < most; ++lane) {
         const int narrow = kernels.width, place = int(integer(0, narrow - 1));
         std::vector<float> single(size_t(dim * narrow), kNaN);
         for (int64_t d = 0; d < dim; ++d) single[size_t(d * narrow + place)] = panel[size_t(d * most + lane)];
         for (int64_t key = 0; key < 21; ++key) {
           std::vector<float> alone(static_cast<size_t>(narrow));
-          kernels.scores(alone.data(), single.data(), narrow, dim, &rows.rows[size_t(key)], 1);
+          kernels.scores(alone.data(), single.data(), narrow, dim, &rows.rows[size_t(key)], 1, {});
           CHECK(sameBits(alone[size_t(place)], together[size_t(key * most + lane)]));
         }
       }
@@ -74,9 +74,10 @@ TEST(accumulate_every_tail_and_with_care) {
           for (float& weight : weights) weight = integer(0, 2) == 0 ? 0 : std::abs(weight);
           const std::vector<float> before = normals(dim * lanes);
           std::vector<float> plain = before, careful = before;
-          kernels.accumulate(plain.data(), lanes, dim, rescale.data(), weights.data(), values.rows.data(), keys, false);
-          kernels.accumulate(careful.data(), lanes, dim, rescale.data(), weights.data(), values.rows.data(), keys,
-                             true);
+          kernels.accumulate(plain.data(), lanes, dim, rescale.data(), weights.data(), values.rows.data(), keys, false,
+                             {});
+          kernels.accumulate(careful.data(), lanes, dim, rescale.data(), weights.data(), values.rows.data(), keys, true,
+                             {});
           for (int64_t d = 0; d < dim; ++d) {
             for (int lane = 0; lane < lanes; ++lane) {
               const auto at = size_t(d * lanes + lane);
@@ -108,8 +109,8 @@ TEST(accumulate_with_care_never_touches_hidden_values) {
     std::vector<float> weights(size_t(keys * lanes), 0.5f), rescale(size_t(lanes), 1.0f);
     for (int lane = 1; lane < lanes; ++lane) weights[size_t(4 * lanes + lane)] = 0;  // only lane 0 sees key 4
     std::vector<float> output(size_t(dim * lanes), 0.0f), clean = output;
-    kernels.accumulate(output.data(), lanes, dim, rescale.data(), weights.data(), poisoned.rows.data(), keys, true);
-    kernels.accumulate(clean.data(), lanes, dim, rescale.data(), weights.data(), values.rows.data(), keys, true);
+    kernels.accumulate(output.data(), lanes, dim, rescale.data(), weights.data(), poisoned.rows.data(), keys, true, {});
+    kernels.accumulate(clean.data(), lanes, dim, rescale.data(), weights.data(), values.rows.data(), keys, true, {});
     CHECK(kernels.hasNaN(output.data(), dim * lanes) || !std::isfinite(output[0]));
     for (int64_t d = 0; d < dim; ++d) {
       CHECK(!std::isfinite(output[size_t(d * lanes)]));

@@ -21,11 +21,18 @@ TEST(softmax_of_tiles_one_after_another) {
           std::vector<uint64_t> words(static_cast<size_t>(keys));
           for (uint64_t& word : words)
             word = (uint64_t(generator()) << 32 | generator()) | (integer(0, 3) == 0 ? ~0ull : 0);
+          // Keys at either end may be declared to be visible to all.
+          const int64_t hiddenFrom = integer(0, keys), hiddenEnd = integer(int(hiddenFrom), keys);
+          for (int64_t key = 0; key < keys; ++key) {
+            if (key < hiddenFrom || key >= hiddenEnd) words[size_t(key)] = ~uint64_t{0};
+          }
           const std::vector<float> before = state.reference;
           ScoreTile tile{scores.data(),
                          keys,
                          int(column & 3),
                          hides ? words.data() : nullptr,
+                         hiddenFrom,
+                         hiddenEnd,
                          biased ? bias.data() : nullptr,
                          capped ? 4.0f : 0.0f,
                          moment};
@@ -85,7 +92,7 @@ TEST(softmax_reference_is_the_ceiling_of_the_largest) {
       scores[size_t(kernels.width + lane)] = float(lane) - 1.25f;
       scores[size_t(2 * kernels.width + lane)] = float(lane) - 3.0f;
     }
-    kernels.softmax({scores.data(), 3, 0, nullptr, nullptr, 0, false}, kernels.width, state.softmax(),
+    kernels.softmax({scores.data(), 3, 0, nullptr, 0, 0, nullptr, 0, false}, kernels.width, state.softmax(),
                     state.rescale.data());
     for (int lane = 0; lane < kernels.width; ++lane) {
       CHECK_EQ(state.reference[size_t(lane)], float(lane) - 1.0f);
@@ -104,8 +111,10 @@ TEST(softmax_infinite_scores) {
     scores[size_t(2 * lanes + 1)] = -kInfinity;
     scores[size_t(3 * lanes + 2)] = kNaN;
     scores[size_t(4 * lanes + 3)] = kInfinity;
-    kernels.softmax({scores.data(), 6, 0, nullptr, nullptr, 0, true}, lanes, state.softmax(), state.rescale.data());
-    kernels.softmax({other.data(), 6, 0, nullptr, nullptr, 0, true}, lanes, clean.softmax(), clean.rescale.data());
+    kernels.softmax({scores.data(), 6, 0, nullptr, 0, 0, nullptr, 0, true}, lanes, state.softmax(),
+                    state.rescale.data());
+    kernels.softmax({other.data(), 6, 0, nullptr, 0, 0, nullptr, 0, true}, lanes, clean.softmax(),
+                    clean.rescale.data());
     CHECK_EQ(state.sum[0], 0.0f);
     CHECK_EQ(state.reference[0], -FLT_MAX);
     for (int key = 0; key < 6; ++key) CHECK_EQ(scores[size_t(key * lanes)], 0.0f);
@@ -128,7 +137,7 @@ TEST(softmax_exponential_and_softcap_are_accurate) {
       for (float& s : scores) s = float(std::min(0.0, start + 0.4 * double(generator()) / 4294967296.0));
       for (int lane = 0; lane < lanes; ++lane) scores[size_t(lane)] = 0;  // fixes the reference at 0
       const std::vector<float> x = scores;
-      kernels.softmax({scores.data(), keys, 0, nullptr, nullptr, 0, false}, lanes, state.softmax(),
+      kernels.softmax({scores.data(), keys, 0, nullptr, 0, 0, nullptr, 0, false}, lanes, state.softmax(),
                       state.rescale.data());
       for (size_t i = 0; i < x.size(); ++i) {
         worst = std::max(worst, std::abs(scores[i] / std::exp2(double(x[i])) - 1));
@@ -142,7 +151,7 @@ TEST(softmax_exponential_and_softcap_are_accurate) {
       State state(lanes);
       std::vector<float> scores = normals(lanes, cap * std::exp2(float(integer(-12, 5))));
       const std::vector<float> x = scores;
-      kernels.softmax({scores.data(), 1, 0, nullptr, nullptr, cap, false}, lanes, state.softmax(),
+      kernels.softmax({scores.data(), 1, 0, nullptr, 0, 0, nullptr, cap, false}, lanes, state.softmax(),
                       state.rescale.data());
       for (int lane = 0; lane < lanes; ++lane) {
         const double expected = cap * std::tanh(double(x[size_t(lane)]) / cap);
@@ -160,7 +169,8 @@ TEST(softmax_below_the_range_is_exactly_zero) {
       State state(lanes);
       std::vector<float> scores(size_t(2 * lanes), low);
       for (int lane = 0; lane < lanes; ++lane) scores[size_t(lane)] = 0;
-      kernels.softmax({scores.data(), 2, 0, nullptr, nullptr, 0, false}, lanes, state.softmax(), state.rescale.data());
+      kernels.softmax({scores.data(), 2, 0, nullptr, 0, 0, nullptr, 0, false}, lanes, state.softmax(),
+                      state.rescale.data());
       CHECK_EQ(scores[size_t(lanes)], 0.0f);
       CHECK_EQ(state.sum[0], 1.0f);
     }

@@ -2,8 +2,11 @@
 //
 // Every operation works on each value by itself and rounds once, so a value does not depend on the tile that it is in.
 
-#include "bytecode.h"
+#pragma once
+
+#include "../bytecode.h"
 #include "functions.inl"
+#include "softcap.inl"
 
 namespace fused_attention {
 namespace {

@@ -5,7 +5,9 @@
 // exp, log, log2 and tanh follow Cephes' single precision functions (S. Moshier): their range reductions, and their
 // polynomials. sin, cos and pow are computed in double and rounded once.
 
-#include "simd.h"
+#pragma once
+
+#include "../simd.h"
 
 namespace fused_attention {
 namespace {

@@ -1,0 +1,47 @@
+// Rows that a task reads next, so that the kernels at work can ask for them: memory that no one asked for in time is
+// what small problems and few queries wait for.
+#pragma once
+
+#include <algorithm>
+
+#include "key_rows.h"
+
+namespace fused_attention {
+
+class RowsAhead {
+ public:
+  RowsAhead() = default;
+  /// `memory` has room for `most` rows; what is more is left out.
+  RowsAhead(const void** memory, int64_t most) : rows_(memory), most_(most) {}
+
+  /// Forgets all rows. What is added from now on is shared by `calls` calls of kernels.
+  void start(int64_t calls) {
+    calls_ = calls;
+    call_ = count_ = bytes_ = 0;
+  }
+  void add(const void* row, int64_t bytes) {
+    if (count_ == most_) return;
+    rows_[count_++] = row;
+    bytes_ = std::max(bytes_, bytes);
+  }
+  void add(const Segment& segment, Range keys) {
+    const int64_t count = std::min(keys.end - keys.begin, most_ - count_);
+    storedRows(segment, {keys.begin, keys.begin + count}, rows_ + count_);
+    count_ += count;
+    bytes_ = std::max(bytes_, segment.dim * sizeOf(segment.dtype));
+  }
+
+  /// The part of the next call.
+  Ahead next() {
+    const int64_t begin = count_ * call_ / calls_, end = count_ * (call_ + 1) / calls_;
+    call_ = std::min(call_ + 1, calls_ - 1);
+    return {rows_ + begin, end - begin, bytes_};
+  }
+
+ private:
+  const void** rows_ = nullptr;
+  int64_t most_ = 0, count_ = 0, bytes_ = 0;
+  int64_t calls_ = 1, call_ = 0;
+};
+
+}  // namespace fused_attention
