@@ -95,13 +95,9 @@ class Forward {
     if (problem_.key.dtype != Dtype::float32) keyScratch_ = arena_.take<float>(size_t(kTileKeys * problem_.dimQk));
     if (problem_.value.dtype != Dtype::float32 && !sharedRows_)
       valueScratch_ = arena_.take<float>(size_t(kTileKeys * problem_.dimV));
-    // Rows are used as they are stored or as float32, never both.
-    keyRows_ = arena_.take<const float*>(size_t(kTileKeys));
-    storedKeyRows_ = reinterpret_cast<const void**>(keyRows_);
-    valueRows_ = sharedRows_ ? keyRows_ : arena_.take<const float*>(size_t(kTileKeys));
-    storedValueRows_ = reinterpret_cast<const void**>(valueRows_);
-    const int64_t rowsAhead = plan_.rowsAhead();
-    ahead_ = RowsAhead(arena_.take<const void*>(size_t(rowsAhead)), rowsAhead);
+    rows_ = arena_.take<const void*>(size_t(2 * kTileKeys + plan_.rowsAhead()));
+    keyRows_ = rows_;
+    valueRows_ = sharedRows_ ? rows_ : rows_ + kTileKeys;
   }
 
   float* panel(int64_t group) const { return panels_ + group * problem_.dimQk * kernels_.maxLanes(); }
@@ -173,13 +169,15 @@ class Forward {
       }
       if (loaded.empty()) continue;
       if (queries_.few()) {
-        storedRows(keys_, loaded, storedKeyRows_);
-        if (!sharedRows_) storedRows(values_, loaded, storedValueRows_);
+        storedRows(keys_, loaded, keyRows_);
+        if (!sharedRows_) storedRows(values_, loaded, valueRows_);
       } else {
         tileRows(kernels_, keys_, loaded, keyScratch_, keyRows_);
         if (!sharedRows_) tileRows(kernels_, values_, loaded, valueScratch_, valueRows_);
       }
-      lookAhead(tile, 2 * seeing);
+      ahead_ = RowsAhead(rows_ + 2 * kTileKeys, plan_.rowsAhead());
+      lookAhead(tile);
+      ahead_.share(2 * seeing);
       for (int64_t g = 0; g < queries_.groups(); ++g) {
         if (!seen[g].empty()) attendTile(g, runs[g], seen[g], full[g], loaded.begin, state, careful);
       }
@@ -187,8 +185,7 @@ class Forward {
   }
 
   /// Collects what comes after a tile: the next one, or the start of the following task.
-  void lookAhead(Range tile, int64_t calls) {
-    ahead_.start(calls);
+  void lookAhead(Range tile) {
     const int64_t end =
         std::min(task_.plan->sequence.keys, task_.plan->chunk * task_.plan->partChunks * (task_.part + 1));
     const Range next{tile.end, std::min(tile.end + kTileKeys, end)};
@@ -273,10 +270,10 @@ class Forward {
     }
     const int64_t first = keys.begin - firstLoaded;
     if (queries_.few()) {
-      kernels_.fewScores(scores_, panel(g), lanes.count, problem_.dimQk, storedKeyRows_ + first, problem_.key.dtype,
-                         count, ahead_.next());
+      kernels_.fewScores(scores_, panel(g), lanes.count, problem_.dimQk, keyRows_ + first, problem_.key.dtype, count,
+                         ahead_.next());
     } else {
-      kernels_.scores(scores_, panel(g), padded, problem_.dimQk, keyRows_ + first, count, ahead_.next());
+      kernels_.scores(scores_, panel(g), padded, problem_.dimQk, asFloats(keyRows_ + first), count, ahead_.next());
     }
     if (programs_.hasScore()) programs_.score(g, keys, visible, scores_);
     if (problem_.hasBias) fillBias(lanes, padded, keys);
@@ -290,11 +287,11 @@ class Forward {
     tile.moment = problem_.entropy;
     kernels_.softmax(tile, padded, state.softmax(g), rescale_);
     if (queries_.few()) {
-      kernels_.fewAccumulate(state.output(g), lanes.count, problem_.dimV, rescale_, scores_, storedValueRows_ + first,
+      kernels_.fewAccumulate(state.output(g), lanes.count, problem_.dimV, rescale_, scores_, valueRows_ + first,
                              problem_.value.dtype, count, careful, ahead_.next());
     } else {
-      kernels_.accumulate(state.output(g), padded, problem_.dimV, rescale_, scores_, valueRows_ + first, count, careful,
-                          ahead_.next());
+      kernels_.accumulate(state.output(g), padded, problem_.dimV, rescale_, scores_, asFloats(valueRows_ + first),
+                          count, careful, ahead_.next());
     }
   }
 
@@ -311,6 +308,8 @@ class Forward {
       }
     }
   }
+
+  static const float* const* asFloats(const void* const* rows) { return reinterpret_cast<const float* const*>(rows); }
 
   static float element(const void* data, Dtype dtype, int64_t index) {
     switch (dtype) {
@@ -339,9 +338,10 @@ class Forward {
   float* rescale_ = nullptr;
   float* keyScratch_ = nullptr;
   float* valueScratch_ = nullptr;
-  const float** keyRows_ = nullptr;
-  const float** valueRows_ = nullptr;
-  const void **storedKeyRows_ = nullptr, **storedValueRows_ = nullptr;
+  // Rows of the tile under way, keys, values, and what comes after: as they are stored for few queries, else as
+  // float32.
+  const void** rows_ = nullptr;
+  const void **keyRows_ = nullptr, **valueRows_ = nullptr;
   RowsAhead ahead_;
   BlockState states_[ChunkTree::kMaxDepth];
   std::span<const KeyRun> runs_[QueryBlock::kMaxGroups];  // that reach into the chunk under way

@@ -80,8 +80,8 @@ inline void storedRows(const Segment& segment, Range range, const void** rows) {
 }
 
 /// The same as float32. `scratch` holds range * dim floats when the segment is of a half type.
-inline void tileRows(const Kernels& kernels, const Segment& segment, Range range, float* scratch, const float** rows) {
-  storedRows(segment, range, reinterpret_cast<const void**>(rows));
+inline void tileRows(const Kernels& kernels, const Segment& segment, Range range, float* scratch, const void** rows) {
+  storedRows(segment, range, rows);
   if (segment.dtype == Dtype::float32) return;
   for (int64_t i = 0; i < range.end - range.begin; ++i) {
     kernels.convertRow(scratch + i * segment.dim, rows[i], segment.dtype, segment.dim);

@@ -198,8 +198,7 @@ size_t CpuPlan::measureTask() const {
   bytes += floats(int64_t(lanes));                                    // rescale
   if (p.key.dtype != Dtype::float32) bytes += floats(kTileKeys * p.dimQk);
   if (p.value.dtype != Dtype::float32) bytes += floats(kTileKeys * p.dimV);
-  bytes += 2 * Arena::bytesFor<const float*>(size_t(kTileKeys));
-  bytes += Arena::bytesFor<const void*>(size_t(rowsAhead()));
+  bytes += Arena::bytesFor<const void*>(size_t(2 * kTileKeys + rowsAhead()));
   size_t most = 0;
   for (const SequencePlan& plan : sequences_) {
     most = std::max(most, TaskPrograms::bytes(p, *kernels_, groups_, plan));

@@ -14,11 +14,6 @@ class RowsAhead {
   /// `memory` has room for `most` rows; what is more is left out.
   RowsAhead(const void** memory, int64_t most) : rows_(memory), most_(most) {}
 
-  /// Forgets all rows. What is added from now on is shared by `calls` calls of kernels.
-  void start(int64_t calls) {
-    calls_ = calls;
-    call_ = count_ = bytes_ = 0;
-  }
   void add(const void* row, int64_t bytes) {
     if (count_ == most_) return;
     rows_[count_++] = row;
@@ -31,17 +26,20 @@ class RowsAhead {
     bytes_ = std::max(bytes_, segment.dim * sizeOf(segment.dtype));
   }
 
+  /// Shares out what was added among `calls` calls of kernels.
+  void share(int64_t calls) { calls_ = calls; }
   /// The part of the next call.
   Ahead next() {
-    const int64_t begin = count_ * call_ / calls_, end = count_ * (call_ + 1) / calls_;
-    call_ = std::min(call_ + 1, calls_ - 1);
-    return {rows_ + begin, end - begin, bytes_};
+    const int64_t part = calls_ > 0 ? (count_ - next_ + calls_ - 1) / calls_ : 0;
+    --calls_;
+    next_ += part;
+    return {rows_ + next_ - part, part, bytes_};
   }
 
  private:
   const void** rows_ = nullptr;
   int64_t most_ = 0, count_ = 0, bytes_ = 0;
-  int64_t calls_ = 1, call_ = 0;
+  int64_t next_ = 0, calls_ = 0;
 };
 
 }  // namespace fused_attention

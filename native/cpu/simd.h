@@ -319,20 +319,29 @@ struct Power {
   Float value;
   Float exponent;  // s - reference
 };
-SIMD Power powerBelow(Float s, Float reference) {
+/// Of several at a time, step by step together: one alone would wait for each of its own steps.
+template <int Count>
+SIMD void powersBelow(const Float (&s)[Count], Float reference, Power (&powers)[Count]) {
   const Float magic = broadcast(0x1.8p23f + 127.0f);
   const Float rounding = magic - reference;
-  const Float shifted = s + rounding;
-  const Float fraction = s - (shifted - rounding);
-  Float p = broadcast(0x1.5a1ba6p-10f);
-  p = fma(p, fraction, broadcast(0x1.3d083ap-7f));
-  p = fma(p, fraction, broadcast(0x1.c6bb4cp-5f));
-  p = fma(p, fraction, broadcast(0x1.ebf96cp-3f));
-  p = fma(p, fraction, broadcast(0x1.62e426p-1f));
-  p = fma(p, fraction, broadcast(1.0f));
-  const Float scale = asFloat(asInt(shifted) << 23);
-  const Int vanishes = shifted < magic - broadcast(126.0f);
-  return {zeroWhere(vanishes, p * scale), zeroWhere(vanishes, (shifted - magic) + fraction)};
+  Float shifted[Count], fraction[Count], p[Count];
+  for (int i = 0; i < Count; ++i) shifted[i] = s[i] + rounding;
+  for (int i = 0; i < Count; ++i) fraction[i] = s[i] - (shifted[i] - rounding);
+  for (int i = 0; i < Count; ++i) p[i] = fma(broadcast(0x1.5a1ba6p-10f), fraction[i], broadcast(0x1.3d083ap-7f));
+  for (int i = 0; i < Count; ++i) p[i] = fma(p[i], fraction[i], broadcast(0x1.c6bb4cp-5f));
+  for (int i = 0; i < Count; ++i) p[i] = fma(p[i], fraction[i], broadcast(0x1.ebf96cp-3f));
+  for (int i = 0; i < Count; ++i) p[i] = fma(p[i], fraction[i], broadcast(0x1.62e426p-1f));
+  for (int i = 0; i < Count; ++i) p[i] = fma(p[i], fraction[i], broadcast(1.0f));
+  for (int i = 0; i < Count; ++i) {
+    const Float scale = asFloat(asInt(shifted[i]) << 23);
+    const Int vanishes = shifted[i] < magic - broadcast(126.0f);
+    powers[i] = {zeroWhere(vanishes, p[i] * scale), zeroWhere(vanishes, (shifted[i] - magic) + fraction[i])};
+  }
+}
+SIMD Power powerBelow(Float s, Float reference) {
+  Power power[1];
+  powersBelow({s}, reference, power);
+  return power[0];
 }
 
 }  // namespace

@@ -153,33 +153,30 @@ void fewScores(float* out, const float* panel, int count, int64_t dim, const voi
 
 // --- O = P V ---------------------------------------------------------------------------------------------------------
 
-constexpr int64_t kKeysAStep = 8;  // between two looks ahead
+/// Keys that all components are done of before the next ones: values are read in the order in which they lie.
+constexpr int64_t kKeysAStep = 16;
 
-/// Adds to components d to d + Parts vectors of `Queries` queries from `first` on; of those, `live` are real. `last`
-/// components at most are read where the last vector is not whole.
+/// output = output * factor + the sum over some keys: components d to d + Parts vectors of `Queries` queries from
+/// `first` on, of which `live` are real. Where a single vector is not whole, `last` components are read.
 template <int Queries, int Parts, Dtype Type, bool Careful>
 SIMD void fewSums(float* output, int64_t stride, const float* rescale, const float* weights, int first, int live,
-                  const void* const* valueRows, int64_t d, int64_t last, int64_t keys, Prefetch& prefetch) {
+                  const void* const* valueRows, int64_t d, int64_t last, int64_t keys) {
   Float sums[Queries][Parts] = {};
-  for (int64_t key = 0; key < keys;) {
-    prefetch.step();
-    const int64_t end = key + kKeysAStep < keys ? key + kKeysAStep : keys;
-    for (; key < end; ++key) {
-      const void* row = valueRows[key];
-      Float value[Parts];
-      for (int v = 0; v < Parts; ++v) {
-        value[v] = Parts == 1 && last < kWidth ? loadLast<Type>(row, d, last) : loadTyped<Type>(row, d + v * kWidth);
-      }
-      for (int t = 0; t < Queries; ++t) {
-        const float p = weights[key * kWidth + first + t];
-        if (Careful && p == 0) continue;
-        for (int v = 0; v < Parts; ++v) sums[t][v] = fma(broadcast(p), value[v], sums[t][v]);
-      }
+  for (int64_t key = 0; key < keys; ++key) {
+    const void* row = valueRows[key];
+    Float value[Parts];
+    for (int v = 0; v < Parts; ++v) {
+      value[v] = Parts == 1 && last < kWidth ? loadLast<Type>(row, d, last) : loadTyped<Type>(row, d + v * kWidth);
+    }
+    for (int t = 0; t < Queries; ++t) {
+      const float p = weights[key * kWidth + first + t];
+      if (Careful && p == 0) continue;
+      for (int v = 0; v < Parts; ++v) sums[t][v] = fma(broadcast(p), value[v], sums[t][v]);
     }
   }
   for (int t = 0; t < Queries; ++t) {
     if (t >= live) break;
-    const Float factor = broadcast(rescale[first + t]);
+    const Float factor = broadcast(rescale ? rescale[first + t] : 1.0f);
     for (int v = 0; v < Parts; ++v) {
       float* out = output + (first + t) * stride + d + v * kWidth;
       store(out, fma(load(out), factor, sums[t][v]));
@@ -190,30 +187,28 @@ SIMD void fewSums(float* output, int64_t stride, const float* rescale, const flo
 /// From component d on, in passes of Parts vectors, then of half as many.
 template <int Queries, int Parts, Dtype Type, bool Careful>
 SIMD void fewPasses(float* output, int count, int64_t dim, const float* rescale, const float* weights,
-                    const void* const* valueRows, int64_t d, int64_t keys, Prefetch& prefetch) {
+                    const void* const* valueRows, int64_t d, int64_t keys) {
   for (; d + (Parts > 1 ? Parts * kWidth : 1) <= dim; d += Parts * kWidth) {
     for (int first = 0; first < count; first += Queries) {
       fewSums<Queries, Parts, Type, Careful>(output, fewStride(dim), rescale, weights, first, count - first, valueRows,
-                                             d, dim - d, keys, prefetch);
+                                             d, dim - d, keys);
     }
   }
   if constexpr (Parts > 1) {
-    fewPasses<Queries, Parts / 2, Type, Careful>(output, count, dim, rescale, weights, valueRows, d, keys, prefetch);
+    fewPasses<Queries, Parts / 2, Type, Careful>(output, count, dim, rescale, weights, valueRows, d, keys);
   }
 }
 
 template <int Queries, Dtype Type, bool Careful>
 void fewAccumulateOf(float* output, int count, int64_t dim, const float* rescale, const float* weights,
                      const void* const* valueRows, int64_t keys, const Ahead& ahead) {
-  constexpr int parts = 8 / Queries;
-  int64_t passes = 0, left = (dim + kWidth - 1) / kWidth;
-  for (int wide = parts; wide >= 1; wide /= 2) {
-    passes += left / wide;
-    left %= wide;
+  Prefetch prefetch(ahead, (keys + kKeysAStep - 1) / kKeysAStep);
+  for (int64_t key = 0; key < keys; key += kKeysAStep) {
+    prefetch.step();
+    const int64_t some = keys - key < kKeysAStep ? keys - key : kKeysAStep;
+    fewPasses<Queries, 8 / Queries, Type, Careful>(output, count, dim, key == 0 ? rescale : nullptr,
+                                                   weights + key * kWidth, valueRows + key, 0, some);
   }
-  passes *= (count + Queries - 1) / Queries;
-  Prefetch prefetch(ahead, passes * ((keys + kKeysAStep - 1) / kKeysAStep));
-  fewPasses<Queries, parts, Type, Careful>(output, count, dim, rescale, weights, valueRows, 0, keys, prefetch);
 }
 
 template <Dtype Type, bool Careful>

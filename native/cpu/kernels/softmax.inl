@@ -19,6 +19,38 @@ SIMD Float inColumnOrder(const Float (&chains)[4], int phase) {
   return (load(memory) + load(memory + kWidth)) + (load(memory + 2 * kWidth) + load(memory + 3 * kWidth));
 }
 
+/// Scores of a column of vectors become weights; gives their sum, and that of their moments. Four interleaved chains of
+/// keys, told apart by the key's own column, so that a tile that starts later sums alike: sums[c] is the chain of
+/// columns (phase + c) modulo 4.
+template <bool Moment>
+SIMD Float weigh(const ScoreTile& tile, float* column, int lanes, Float reference, Float& moment) {
+  Float sums[4] = {}, moments[4] = {};
+  int64_t key = 0;
+  for (; key + 4 <= tile.keys; key += 4) {
+    float* at = column + key * lanes;
+    Power powers[4];
+    powersBelow({load(at), load(at + lanes), load(at + 2 * lanes), load(at + 3 * lanes)}, reference, powers);
+    for (int chain = 0; chain < 4; ++chain) {
+      store(at + chain * lanes, powers[chain].value);
+      sums[chain] = sums[chain] + powers[chain].value;
+      if (Moment) moments[chain] = fma(powers[chain].value, powers[chain].exponent, moments[chain]);
+    }
+  }
+  Float restSums[4] = {}, restMoments[4] = {};
+  for (int chain = 0; key < tile.keys; ++key, ++chain) {
+    const Power power = powerBelow(load(column + key * lanes), reference);
+    store(column + key * lanes, power.value);
+    restSums[chain] = power.value;
+    if (Moment) restMoments[chain] = power.value * power.exponent;
+  }
+  for (int chain = 0; chain < 4; ++chain) {
+    sums[chain] = sums[chain] + restSums[chain];
+    moments[chain] = moments[chain] + restMoments[chain];
+  }
+  if (Moment) moment = inColumnOrder(moments, tile.phase);
+  return inColumnOrder(sums, tile.phase);
+}
+
 void softmax(const ScoreTile& tile, int lanes, const SoftmaxState& state, float* rescale) {
   const Float log2e = broadcast(1.4426950408889634f);
   const Float cap = broadcast(tile.softcap);
@@ -68,33 +100,15 @@ void softmax(const ScoreTile& tile, int lanes, const SoftmaxState& state, float*
       for (int64_t key = 0; key < tile.keys; ++key) store(column + key * lanes, load(column + key * lanes) - shift);
     }
 
-    // Four interleaved chains of keys, told apart by the key's own column, so that a tile that starts later sums alike:
-    // sums[c] is the chain of columns (phase + c) modulo 4.
-    Float sums[4] = {};
-    Float moments[4] = {};
-    const auto weigh = [&](int64_t key, int chain) __attribute__((always_inline)) {
-      const Power p = powerBelow(load(column + key * lanes), moved);
-      store(column + key * lanes, p.value);
-      sums[chain] = sums[chain] + p.value;
-      if (tile.moment) moments[chain] = fma(p.value, p.exponent, moments[chain]);
-    };
-    int64_t key = 0;
-    for (; key + 4 <= tile.keys; key += 4) {
-      weigh(key, 0);
-      weigh(key + 1, 1);
-      weigh(key + 2, 2);
-      weigh(key + 3, 3);
-    }
-    if (key < tile.keys) weigh(key, 0);
-    if (key + 1 < tile.keys) weigh(key + 1, 1);
-    if (key + 2 < tile.keys) weigh(key + 2, 2);
-    const Float tileSum = inColumnOrder(sums, tile.phase);
+    Float tileMoment = {};
+    const Float tileSum = tile.moment ? weigh<true>(tile, column, lanes, moved, tileMoment)
+                                      : weigh<false>(tile, column, lanes, moved, tileMoment);
 
     const Float sum = load(state.sum + lane);
     if (tile.moment) {
       // Moving the reference by D adds D * sum to the moment of what came before.
       const Float shifted = fma(max(broadcast(-FLT_MAX), before - reference), sum, load(state.moment + lane));
-      store(state.moment + lane, fma(factor, shifted, inColumnOrder(moments, tile.phase)));
+      store(state.moment + lane, fma(factor, shifted, tileMoment));
     }
     store(state.sum + lane, fma(sum, factor, tileSum));
     store(state.reference + lane, reference);
