@@ -18,6 +18,9 @@ namespace fused_attention {
 
 namespace {
 
+/// So many groups going over a tile pay for a copy of it.
+constexpr int64_t kManyGroups = 4;
+
 ChunkTree treeOf(const CpuPlan& plan, const QueryBlock& queries, BlockState* states) {
   const bool few = queries.few();
   return ChunkTree(few ? plan.kernels().fewMerge : plan.kernels().merge, states,
@@ -92,9 +95,8 @@ class Forward {
     scores_ = arena_.take<float>(size_t(kTileKeys * lanes));
     if (problem_.hasBias) bias_ = arena_.take<float>(size_t(kTileKeys * lanes));
     rescale_ = arena_.take<float>(size_t(lanes));
-    if (problem_.key.dtype != Dtype::float32) keyScratch_ = arena_.take<float>(size_t(kTileKeys * problem_.dimQk));
-    if (problem_.value.dtype != Dtype::float32 && !sharedRows_)
-      valueScratch_ = arena_.take<float>(size_t(kTileKeys * problem_.dimV));
+    keyScratch_ = arena_.take<float>(size_t(kTileKeys * scratchStride(problem_.dimQk)));
+    valueScratch_ = arena_.take<float>(size_t(kTileKeys * scratchStride(problem_.dimV)));
     rows_ = arena_.take<const void*>(size_t(2 * kTileKeys + plan_.rowsAhead()));
     keyRows_ = rows_;
     valueRows_ = sharedRows_ ? rows_ : rows_ + kTileKeys;
@@ -172,8 +174,9 @@ class Forward {
         storedRows(keys_, loaded, keyRows_);
         if (!sharedRows_) storedRows(values_, loaded, valueRows_);
       } else {
-        tileRows(kernels_, keys_, loaded, keyScratch_, keyRows_);
-        if (!sharedRows_) tileRows(kernels_, values_, loaded, valueScratch_, valueRows_);
+        const bool many = seeing >= kManyGroups;
+        tileRows(kernels_, keys_, loaded, many && (sharedRows_ || keys_.scattered()), keyScratch_, keyRows_);
+        if (!sharedRows_) tileRows(kernels_, values_, loaded, many, valueScratch_, valueRows_);
       }
       ahead_ = RowsAhead(rows_ + 2 * kTileKeys, plan_.rowsAhead());
       lookAhead(tile);
@@ -184,35 +187,37 @@ class Forward {
     }
   }
 
-  /// Collects what comes after a tile: the next one, or the start of the following task.
+  /// Collects what comes after a tile: the next one, or results and the start of the following task.
   void lookAhead(Range tile) {
-    const int64_t end =
-        std::min(task_.plan->sequence.keys, task_.plan->chunk * task_.plan->partChunks * (task_.part + 1));
-    const Range next{tile.end, std::min(tile.end + kTileKeys, end)};
-    const Range seen = seenOf(next);
+    const SequencePlan& cut = *task_.plan;
+    const int64_t end = std::min(cut.sequence.keys, cut.chunk * cut.partChunks * (task_.part + 1));
+    const Range seen = seenOf({tile.end, std::min(tile.end + kTileKeys, end)});
     if (!seen.empty()) {
       ahead_.add(keys_, seen);
       if (!sharedRows_) ahead_.add(values_, seen);
-    } else if (following_) {
-      lookAhead(*following_);
+      return;
     }
+    if (plan_.maxParts() == 1) addRows(queries_, problem_.output, pointers_.output, problem_.dimV);
+    if (following_) lookAhead(*following_);
   }
 
   void lookAhead(const BoundTask& bound) {
-    const QueryBlock& queries = bound.queries;
-    const int64_t bytes = problem_.dimQk * sizeOf(problem_.query.dtype);
-    for (int64_t g = 0; g < queries.groups(); ++g) {
-      for (int t = 0; t < queries.lanes(g).count; ++t) {
-        ahead_.add(queries.row(problem_.query, pointers_.query, g, t), bytes);
-      }
-    }
+    addRows(bound.queries, problem_.query, pointers_.query, problem_.dimQk);
     const SequencePlan& cut = *bound.task.plan;
-    const std::span<const KeyRun> runs = cut.programs->map->runs(bound.task.unit, queries.firstGroup());
+    const std::span<const KeyRun> runs = cut.programs->map->runs(bound.task.unit, bound.queries.firstGroup());
     if (runs.empty()) return;
     const int64_t first = std::max(runs.front().begin, bound.task.part * cut.partChunks * cut.chunk);
     const Range keys{first, std::min((first / kTileKeys + 1) * kTileKeys, cut.sequence.keys)};
     ahead_.add(keysOf(bound), keys);
     if (!sharedRows_) ahead_.add(valuesOf(bound), keys);
+  }
+
+  void addRows(const QueryBlock& queries, const Layout& layout, const void* data, int64_t dim) {
+    for (int64_t g = 0; g < queries.groups(); ++g) {
+      for (int t = 0; t < queries.lanes(g).count; ++t) {
+        ahead_.add(queries.row(layout, data, g, t), dim * sizeOf(layout.dtype));
+      }
+    }
   }
 
   /// Of some keys, those from the first to the last that a group sees.

@@ -55,7 +55,7 @@ struct Kernels {
                       double scale);
   /// The queries of a panel that fewScores takes: a row each, its components padded to whole vectors with 0.
   void (*packFewQueries)(float* panel, const void* const* queries, int count, Dtype dtype, int64_t dim, double scale);
-  /// Converts a row of a half type to float32.
+  /// Copies a row, as float32.
   void (*convertRow)(float* out, const void* row, Dtype dtype, int64_t dim);
   /// scores[key * lanes + lane] = sum over d of panel[d * lanes + lane] * keys[key][d]
   void (*scores)(float* scores, const float* panel, int lanes, int64_t dim, const float* const* keyRows, int64_t keys,

@@ -47,6 +47,9 @@ struct Segment {
 
   const char* row(int64_t index) const { return pages ? rowInPage(index).row : base + index * rowBytes; }
 
+  /// Whether there is anything between rows.
+  bool scattered() const { return rowBytes != dim * sizeOf(dtype); }
+
   /// Calls visit(number of the first row, address of the first row, rows) for stretches of `range` at an affine stride.
   template <class Visit>
   void stretches(Range range, const Visit& visit) const {
@@ -79,13 +82,23 @@ inline void storedRows(const Segment& segment, Range range, const void** rows) {
   });
 }
 
-/// The same as float32. `scratch` holds range * dim floats when the segment is of a half type.
-inline void tileRows(const Kernels& kernels, const Segment& segment, Range range, float* scratch, const void** rows) {
+/// Floats from one row of a scratch tile to the next: an odd number of cache lines, so that a column of rows does not
+/// crowd into a few sets of the first-level cache.
+inline int64_t scratchStride(int64_t dim) {
+  constexpr int64_t line = 16;
+  return ((dim + line - 1) / line | 1) * line;
+}
+
+/// The same as float32: in place where they are stored so and `copy` does not ask for a tile of their own, which pays
+/// where many queries go over it. `scratch` has a row a key.
+inline void tileRows(const Kernels& kernels, const Segment& segment, Range range, bool copy, float* scratch,
+                     const void** rows) {
   storedRows(segment, range, rows);
-  if (segment.dtype == Dtype::float32) return;
+  if (segment.dtype == Dtype::float32 && !copy) return;
+  const int64_t stride = scratchStride(segment.dim);
   for (int64_t i = 0; i < range.end - range.begin; ++i) {
-    kernels.convertRow(scratch + i * segment.dim, rows[i], segment.dtype, segment.dim);
-    rows[i] = scratch + i * segment.dim;
+    kernels.convertRow(scratch + i * stride, rows[i], segment.dtype, segment.dim);
+    rows[i] = scratch + i * stride;
   }
 }
 

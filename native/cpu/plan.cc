@@ -8,6 +8,7 @@
 
 #include "../error.h"
 #include "arena.h"
+#include "key_rows.h"
 #include "task_programs.h"
 
 namespace fused_attention {
@@ -196,8 +197,7 @@ size_t CpuPlan::measureTask() const {
   bytes += size_t(treeDepth_) * floats(blockFloats());                // chunk tree
   bytes += floats(kTileKeys * int64_t(lanes)) * (p.hasBias ? 2 : 1);  // scores, bias
   bytes += floats(int64_t(lanes));                                    // rescale
-  if (p.key.dtype != Dtype::float32) bytes += floats(kTileKeys * p.dimQk);
-  if (p.value.dtype != Dtype::float32) bytes += floats(kTileKeys * p.dimV);
+  bytes += floats(kTileKeys * scratchStride(p.dimQk)) + floats(kTileKeys * scratchStride(p.dimV));
   bytes += Arena::bytesFor<const void*>(size_t(2 * kTileKeys + rowsAhead()));
   size_t most = 0;
   for (const SequencePlan& plan : sequences_) {

@@ -71,8 +71,8 @@ class CpuPlan : public Plan {
   int64_t blockFloats() const { return groups_ * groupFloats(); }
   /// Block states that a task needs at a time: one for each level of its tree, and the chunk under way.
   int64_t treeDepth() const { return treeDepth_; }
-  /// Rows that a task asks for ahead, at most: keys and values of a tile, and the queries of a block.
-  int64_t rowsAhead() const { return 2 * kTileKeys + groups_ * kernels_->maxLanes(); }
+  /// Rows that a task asks for ahead, at most: keys and values of a tile, queries and results of a block.
+  int64_t rowsAhead() const { return 2 * (kTileKeys + groups_ * kernels_->maxLanes()); }
   /// Scratch memory of a task.
   size_t taskBytes() const { return taskBytes_; }
   /// What the plan itself takes.

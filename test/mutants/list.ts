@@ -11,9 +11,15 @@ export interface Mutant {
 const visibility = 'native/tiles/visibility.cc';
 const map = 'native/cpu/mask_map.cc';
 const bits = 'native/cpu/visible_bits.cc';
-const program = 'native/cpu/program.inl';
+const program = 'native/cpu/kernels/program.inl';
 const tiles = 'native/cpu/tile_program.cc';
-const kernels = 'native/cpu/kernels.inl';
+const scores = 'native/cpu/kernels/scores.inl';
+const softmax = 'native/cpu/kernels/softmax.inl';
+const softcap = 'native/cpu/kernels/softcap.inl';
+const accumulate = 'native/cpu/kernels/accumulate.inl';
+const convert = 'native/cpu/kernels/convert.inl';
+const merging = 'native/cpu/kernels/merge.inl';
+const few = 'native/cpu/kernels/few_queries.inl';
 const tree = 'native/cpu/chunk_tree.cc';
 const forward = 'native/cpu/forward.cc';
 const block = 'native/cpu/query_block.cc';
@@ -84,13 +90,13 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'visibility: every group of lanes reads the first vector of bits',
-    file: kernels,
+    file: softmax,
     search: 'lanesOf(uint32_t(tile.visible[key] >> lane))',
     replacement: 'lanesOf(uint32_t(tile.visible[key]))',
   },
   {
     name: 'visibility: masked scores are small instead of gone',
-    file: kernels,
+    file: softmax,
     search: 'const Float hidden = broadcast(-__builtin_inff());',
     replacement: 'const Float hidden = broadcast(-10000.0f);',
   },
@@ -142,64 +148,64 @@ export const mutants: Mutant[] = [
   // Rescale: what was accumulated before a larger score came.
   {
     name: 'rescale: outputs are not rescaled',
-    file: kernels,
+    file: accumulate,
     search: 'store(out, fma(load(out), factor, sum[r][v]));',
     replacement: 'store(out, load(out) + sum[r][v] + factor * broadcast(0.0f));',
   },
   {
     name: 'rescale: sums are not rescaled',
-    file: kernels,
+    file: softmax,
     search: 'store(state.sum + lane, fma(sum, factor, tileSum));',
     replacement: 'store(state.sum + lane, sum + tileSum);',
   },
   {
     name: 'rescale: the reference does not move',
-    file: kernels,
+    file: softmax,
     search: 'store(state.reference + lane, reference);\n    store(rescale + lane, factor);',
     replacement:
       'store(state.reference + lane, max(before, reference - broadcast(1.0f)));\n    store(rescale + lane, factor);',
   },
   {
     name: 'rescale: the moment keeps its old reference',
-    file: kernels,
+    file: softmax,
     search: 'const Float shifted = fma(max(broadcast(-FLT_MAX), before - reference), sum, load(state.moment + lane));',
     replacement: 'const Float shifted = load(state.moment + lane);',
   },
 
   // Tails: last keys, last components, last lanes.
   {
-    name: 'tail: one of three last keys gets no weight',
-    file: kernels,
-    search: 'if (key + 2 < tile.keys) weigh(key + 2, 2);',
-    replacement: '',
+    name: 'tail: the last key of an odd number gets no weight',
+    file: softmax,
+    search: 'key < tile.keys; ++key, ++chain',
+    replacement: 'key + 1 < tile.keys; ++key, ++chain',
   },
   {
     name: 'tail: the last key is not looked at for the maximum',
-    file: kernels,
-    search: 'if (key < tile.keys) largest[0] = max(largest[0], load(column + key * lanes));',
+    file: softmax,
+    search: 'if (key < end) largest[0] = max(largest[0], load(column + key * lanes));',
     replacement: '',
   },
   {
     name: 'tail: a single last key keeps an old score',
-    file: kernels,
-    search: 'if (key < keys) {\n      scoreBlock',
-    replacement: 'if (key + 1 < keys) {\n      scoreBlock',
+    file: scores,
+    search: 'for (int64_t key = 0; key < keys;) {',
+    replacement: 'for (int64_t key = 0; key + 1 < keys;) {',
   },
   {
     name: 'tail: a single last component of the output is left out',
-    file: kernels,
-    search: 'if (first < dim) {\n      accumulateBlock',
-    replacement: 'if (first + 1 < dim) {\n      accumulateBlock',
+    file: accumulate,
+    search: 'for (int64_t first = 0; first < dim;) {',
+    replacement: 'for (int64_t first = 0; first + 1 < dim;) {',
   },
   {
     name: 'tail: components after the first stretch replace it',
-    file: kernels,
+    file: scores,
     search: 'start == 0 ? sum[r][v] : load(out) + sum[r][v]',
     replacement: 'sum[r][v]',
   },
   {
     name: 'tail: the last components of a 16-bit row are not converted',
-    file: kernels,
+    file: convert,
     search: 'for (; d < dim; ++d) out[d] = toFloat(row, dtype, d);',
     replacement: 'for (; d + 1 < dim; ++d) out[d] = toFloat(row, dtype, d);',
   },
@@ -213,13 +219,13 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'chunks: the sum of the right side is not rescaled',
-    file: kernels,
+    file: merging,
     search: 'fma(leftSum, leftFactor, rightSum * rightFactor)',
     replacement: 'fma(leftSum, leftFactor, rightSum)',
   },
   {
     name: 'chunks: the output of the left side is not rescaled',
-    file: kernels,
+    file: merging,
     search: 'store(out, fma(load(out), leftFactor, load(rightOutput + d * lanes + lane) * rightFactor));',
     replacement: 'store(out, load(out) + load(rightOutput + d * lanes + lane) * rightFactor);',
   },
@@ -239,13 +245,13 @@ export const mutants: Mutant[] = [
   // Scores, statistics, normalisation.
   {
     name: 'scores: bias is not in base 2',
-    file: kernels,
+    file: softmax,
     search: 'fma(load(tile.bias + key * lanes + lane), log2e, s)',
     replacement: 's + load(tile.bias + key * lanes + lane) + log2e * broadcast(0.0f)',
   },
   {
     name: 'scores: softcap forgets the sign of large scores',
-    file: kernels,
+    file: softcap,
     search: 'asFloat(asInt(far) | sign)',
     replacement: 'asFloat(asInt(far) | (sign & broadcastInt(0)))',
   },
@@ -278,8 +284,8 @@ export const mutants: Mutant[] = [
   {
     name: 'rows: every tile reads the first keys',
     file: rows,
-    search: 'segment.row(key)',
-    replacement: 'segment.row(key - range.begin)',
+    search: 'row + i * segment.rowBytes',
+    replacement: 'row + (i - first) * segment.rowBytes',
   },
   {
     name: 'rows: ragged sequences read the keys of the first',
@@ -296,8 +302,40 @@ export const mutants: Mutant[] = [
   {
     name: 'rows: a group that sees less of a tile reads its first keys',
     file: forward,
-    search: 'keyRows_ + (keys.begin - firstLoaded)',
-    replacement: 'keyRows_ + 0 * (keys.begin - firstLoaded)',
+    search: 'const int64_t first = keys.begin - firstLoaded;',
+    replacement: 'const int64_t first = 0 * (keys.begin - firstLoaded);',
+  },
+
+  // A few queries, with components across lanes.
+  {
+    name: 'few: the last components of a key are left out',
+    file: few,
+    search: 'if (whole < dim) {',
+    replacement: 'if (whole > dim) {',
+  },
+  {
+    name: 'few: outputs are not rescaled',
+    file: few,
+    search: 'store(out, fma(load(out), factor, sums[t][v]));',
+    replacement: 'store(out, load(out) + sums[t][v]);',
+  },
+  {
+    name: 'few: the output of the left side is not rescaled when chunks combine',
+    file: few,
+    search: 'fma(load(leftOutput + d), leftFactor, load(rightOutput + d) * rightFactor)',
+    replacement: 'fma(load(rightOutput + d), rightFactor, load(leftOutput + d))',
+  },
+  {
+    name: 'few: hidden values are multiplied by 0',
+    file: few,
+    search: 'if (Careful && p == 0) continue;',
+    replacement: '',
+  },
+  {
+    name: 'scores: keys after the last hidden one are not looked at for the maximum',
+    file: softmax,
+    search: 'look(tile.hiddenEnd, tile.keys);',
+    replacement: '',
   },
   {
     name: 'merge: the output of a finished part does not get its weight',

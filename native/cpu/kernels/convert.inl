@@ -58,12 +58,16 @@ void packQueries(float* panel, int lanes, const void* const* queries, int count,
 }
 
 void convertRow(float* out, const void* row, Dtype dtype, int64_t dim) {
-  const uint16_t* in = static_cast<const uint16_t*>(row);
   int64_t d = 0;
-  if (dtype == Dtype::float16) {
-    for (; d + kWidth <= dim; d += kWidth) store(out + d, loadFloat16(in + d));
-  } else {
-    for (; d + kWidth <= dim; d += kWidth) store(out + d, loadBfloat16(in + d));
+  switch (dtype) {
+    case Dtype::float16:
+      for (; d + kWidth <= dim; d += kWidth) store(out + d, loadAs(row, Dtype::float16, d));
+      break;
+    case Dtype::bfloat16:
+      for (; d + kWidth <= dim; d += kWidth) store(out + d, loadAs(row, Dtype::bfloat16, d));
+      break;
+    default:
+      for (; d + kWidth <= dim; d += kWidth) store(out + d, loadAs(row, Dtype::float32, d));
   }
   for (; d < dim; ++d) out[d] = toFloat(row, dtype, d);
 }
