@@ -8,13 +8,13 @@
 
 namespace fused_attention {
 
-void BlockState::clear(int64_t group) const {
+void BlockState::clear(int64_t group, int lanes) const {
   const SoftmaxState state = softmax(group);
-  std::fill_n(output(group), dimV_ * maxLanes_, 0.0f);
-  std::fill_n(state.reference, maxLanes_, -FLT_MAX);
-  std::fill_n(state.sum, maxLanes_, 0.0f);
-  std::fill_n(state.moment, maxLanes_, 0.0f);
-  std::fill_n(state.maximum, maxLanes_, -std::numeric_limits<float>::infinity());
+  std::fill_n(output(group), dimV_ * lanes, 0.0f);
+  std::fill_n(state.reference, lanes, -FLT_MAX);
+  std::fill_n(state.sum, lanes, 0.0f);
+  std::fill_n(state.moment, lanes, 0.0f);
+  std::fill_n(state.maximum, lanes, -std::numeric_limits<float>::infinity());
 }
 
 void ChunkTree::mergeTop() {

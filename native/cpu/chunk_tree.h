@@ -21,8 +21,9 @@ class BlockState {
     float* p = output(group) + dimV_ * maxLanes_;
     return {p, p + maxLanes_, p + 2 * maxLanes_, p + 3 * maxLanes_};
   }
-  /// No key seen yet.
-  void clear(int64_t group) const;
+  /// No key seen yet, by the first `lanes` lanes.
+  void clear(int64_t group, int lanes) const;
+  void clear(int64_t group) const { clear(group, maxLanes_); }
 
  private:
   int64_t floats() const { return (dimV_ + 4) * maxLanes_; }

@@ -150,7 +150,7 @@ class Forward {
     std::span<const KeyRun> rest[QueryBlock::kMaxGroups];  // of the runs, what tiles to come may
                                                            // need
     for (int64_t g = 0; g < queries_.groups(); ++g) {
-      if (groups >> g & 1) state.clear(g);
+      if (groups >> g & 1) state.clear(g, queries_.few() ? kernels_.maxLanes() : queries_.padded()[g]);
       rest[g] = runs_[g];
     }
     for (int64_t begin = chunk.begin; begin < chunk.end; begin += kTileKeys) {

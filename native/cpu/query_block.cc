@@ -55,15 +55,4 @@ QueryBlock::QueryBlock(const CpuPlan& plan, const Task& task)
   }
 }
 
-const char* QueryBlock::row(const Layout& layout, const void* data, int64_t group, int lane) const {
-  const int64_t element = layout.offset + sequence_.batch * layout.batch + group_[group].head[lane] * layout.head +
-                          (sequence_.rowQ + group_[group].row[lane]) * layout.row;
-  return static_cast<const char*>(data) + element * sizeOf(layout.dtype);
-}
-
-int64_t QueryBlock::statistic(int64_t group, int lane) const {
-  return (sequence_.batch * problem_.headsQ + group_[group].head[lane]) * problem_.queries + sequence_.rowQ +
-         group_[group].row[lane];
-}
-
 }  // namespace fused_attention

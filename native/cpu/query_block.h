@@ -47,9 +47,16 @@ class QueryBlock {
   int64_t firstGroup() const { return firstGroup_; }
 
   /// Address of a lane's row in a tensor that is laid out like the queries.
-  const char* row(const Layout& layout, const void* data, int64_t group, int lane) const;
+  const char* row(const Layout& layout, const void* data, int64_t group, int lane) const {
+    const int64_t element = layout.offset + sequence_.batch * layout.batch + group_[group].head[lane] * layout.head +
+                            (sequence_.rowQ + group_[group].row[lane]) * layout.row;
+    return static_cast<const char*>(data) + element * sizeOf(layout.dtype);
+  }
   /// Index of a lane in [B, Hq, Nq], ragged [Hq, total].
-  int64_t statistic(int64_t group, int lane) const;
+  int64_t statistic(int64_t group, int lane) const {
+    return (sequence_.batch * problem_.headsQ + group_[group].head[lane]) * problem_.queries + sequence_.rowQ +
+           group_[group].row[lane];
+  }
 
  private:
   const Problem& problem_;

@@ -246,22 +246,49 @@ SIMD Float shuffle(Float a, Float b, Int lanes) {
 #endif
 }
 
-/// rows[i][j] and rows[j][i] change places: log2(kWidth) rounds of interleaving each row of the first half with its
-/// partner in the second.
-SIMD void transpose(Float (&rows)[kWidth]) {
-  Int low, high;
+/// Exchanges the second block of `Size` lanes in every two of `a` with the first one of `b`.
+template <int Size>
+SIMD void exchangeBlocks(Float& a, Float& b) {
+  Int first, second;
   for (int i = 0; i < kWidth; ++i) {
-    low[i] = i / 2 + (i % 2) * kWidth;
-    high[i] = low[i] + kWidth / 2;
+    first[i] = i & Size ? i - Size + kWidth : i;
+    second[i] = i & Size ? i + kWidth : i + Size;
   }
-  for (int round = 1; round < kWidth; round *= 2) {
-    Float next[kWidth];
-    for (int i = 0; i < kWidth / 2; ++i) {
-      next[2 * i] = shuffle(rows[i], rows[i + kWidth / 2], low);
-      next[2 * i + 1] = shuffle(rows[i], rows[i + kWidth / 2], high);
+  const Float low = shuffle(a, b, first), high = shuffle(a, b, second);
+  a = low;
+  b = high;
+}
+
+template <int Size>
+SIMD void transposeBlocks(Float (&rows)[kWidth]) {
+  if constexpr (Size < kWidth) {
+    for (int i = 0; i < kWidth; ++i) {
+      if (!(i & Size)) exchangeBlocks<Size>(rows[i], rows[i + Size]);
     }
-    for (int i = 0; i < kWidth; ++i) rows[i] = next[i];
+    transposeBlocks<2 * Size>(rows);
   }
+}
+
+/// rows[i][j] and rows[j][i] change places: four by four within 128 bits, where shuffles are cheap, then the blocks of
+/// four.
+SIMD void transpose(Float (&rows)[kWidth]) {
+  Int low, high, firstHalf, lastHalf;
+  for (int i = 0; i < kWidth; ++i) {
+    const int quad = i & ~3, at = i & 3;
+    low[i] = quad + at / 2 + (at & 1 ? kWidth : 0);
+    high[i] = low[i] + 2;
+    firstHalf[i] = quad + (at & 1) + (at & 2 ? kWidth : 0);
+    lastHalf[i] = firstHalf[i] + 2;
+  }
+  for (int i = 0; i < kWidth; i += 4) {
+    const Float a = shuffle(rows[i], rows[i + 1], low), b = shuffle(rows[i + 2], rows[i + 3], low);
+    const Float c = shuffle(rows[i], rows[i + 1], high), d = shuffle(rows[i + 2], rows[i + 3], high);
+    rows[i] = shuffle(a, b, firstHalf);
+    rows[i + 1] = shuffle(a, b, lastHalf);
+    rows[i + 2] = shuffle(c, d, firstHalf);
+    rows[i + 3] = shuffle(c, d, lastHalf);
+  }
+  transposeBlocks<4>(rows);
 }
 
 SIMD Float absolute(Float v) { return asFloat(asInt(v) & broadcastInt(0x7fffffff)); }

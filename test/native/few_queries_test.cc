@@ -1,0 +1,172 @@
+// The operations for few queries, with components across lanes, on every instruction set that runs here, against
+// float64. Rows are memory of their own: a sanitizer sees a read past any of them.
+#include "cpu/half.h"
+#include "kernel_fixtures.h"
+
+namespace fused_attention {
+namespace {
+
+/// Rows of a type: what is stored, and what it means.
+struct TypedRows {
+  std::vector<std::vector<uint16_t>> halves;
+  Rows values;
+  std::vector<const void*> rows;
+
+  TypedRows(int64_t count, int64_t dim, Dtype dtype) : values(count, dim) {
+    for (auto& row : values.memory) {
+      if (dtype == Dtype::float32) {
+        rows.push_back(row.data());
+        continue;
+      }
+      halves.emplace_back();
+      for (float& x : row) {
+        halves.back().push_back(dtype == Dtype::float16 ? floatToFloat16(x) : floatToBfloat16(x));
+        x = dtype == Dtype::float16 ? float16ToFloat(halves.back().back()) : bfloat16ToFloat(halves.back().back());
+      }
+    }
+    for (const auto& row : halves) rows.push_back(row.data());
+  }
+};
+
+constexpr Dtype kTypes[] = {Dtype::float32, Dtype::float16, Dtype::bfloat16};
+
+int64_t strideOf(const Kernels& kernels, int64_t dim) {
+  return (dim + kernels.width - 1) / kernels.width * kernels.width;
+}
+
+TEST(few_scores_of_every_tail) {
+  forEachTarget([](const Kernels& kernels) {
+    const int width = kernels.width;
+    for (const Dtype dtype : kTypes) {
+      for (int count = 1; count <= width; ++count) {
+        for (const int64_t dim : {17, 24, 64, 65, 100}) {
+          for (const int64_t keys : {1, 2, 3, 7, 8, 9, 17}) {
+            const TypedRows queries(count, dim, dtype), rows(keys, dim, dtype);
+            const double scale = 0.3;
+            std::vector<float> panel(size_t((count + 3) * strideOf(kernels, dim)), kNaN);
+            kernels.packFewQueries(panel.data(), queries.rows.data(), count, dtype, dim, scale);
+            std::vector<float> scores(size_t(keys * width) + 1, -7.0f);
+            kernels.fewScores(scores.data(), panel.data(), count, dim, rows.rows.data(), dtype, keys, {});
+            CHECK_EQ(scores.back(), -7.0f);
+            for (int64_t key = 0; key < keys; ++key) {
+              for (int t = 0; t < count; ++t) {
+                double expected = 0, absolute = 0;
+                for (int64_t d = 0; d < dim; ++d) {
+                  const double term =
+                      scale * queries.values.memory[size_t(t)][size_t(d)] * rows.values.memory[size_t(key)][size_t(d)];
+                  expected += term;
+                  absolute += std::abs(term);
+                }
+                CHECK_NEAR(scores[size_t(key * width + t)], expected, kUnit * (std::sqrt(double(dim)) + 2) * absolute);
+              }
+              for (int t = count; t < width; ++t) CHECK(std::isfinite(scores[size_t(key * width + t)]));
+            }
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST(few_outputs_of_every_tail_and_with_care) {
+  forEachTarget([](const Kernels& kernels) {
+    const int width = kernels.width;
+    for (const Dtype dtype : kTypes) {
+      for (int count = 1; count <= width; ++count) {
+        for (const int64_t dim : {8, 17, 64, 65, 104, 130}) {
+          for (const int64_t keys : {1, 15, 16, 33}) {
+            const int64_t stride = strideOf(kernels, dim);
+            TypedRows values(keys, dim, dtype);
+            std::vector<float> weights = normals(keys * width);
+            for (float& weight : weights) weight = integer(0, 2) == 0 ? 0 : std::abs(weight);
+            const std::vector<float> rescale = normals(width), before = normals(count * stride);
+            std::vector<float> plain = before, careful = before;
+            plain.push_back(-7), careful.push_back(-7);
+            const auto run = [&](std::vector<float>& output, bool care) {
+              kernels.fewAccumulate(output.data(), count, dim, rescale.data(), weights.data(), values.rows.data(),
+                                    dtype, keys, care, {});
+              CHECK_EQ(output.back(), -7.0f);
+            };
+            run(plain, false);
+            run(careful, true);
+            for (int t = 0; t < count; ++t) {
+              for (int64_t d = 0; d < dim; ++d) {
+                const auto at = size_t(t * stride + d);
+                double expected = double(before[at]) * rescale[size_t(t)], absolute = std::abs(expected);
+                for (int64_t key = 0; key < keys; ++key) {
+                  const double term =
+                      double(weights[size_t(key * width + t)]) * values.values.memory[size_t(key)][size_t(d)];
+                  expected += term;
+                  absolute += std::abs(term);
+                }
+                CHECK_NEAR(plain[at], expected, kUnit * (double(keys) + 3) * absolute);
+                CHECK_EQ(plain[at], careful[at]);
+              }
+            }
+            // A value that no query looks at may be anything.
+            for (int t = 0; t < width; ++t) weights[size_t(t)] = 0;
+            const auto poison = dtype == Dtype::float16 ? uint16_t(0x7e00) : uint16_t(0x7fc0);
+            if (dtype == Dtype::float32) {
+              values.values.memory[0].assign(size_t(dim), kNaN);
+            } else {
+              values.halves[0].assign(size_t(dim), poison);
+            }
+            values.rows[0] = dtype == Dtype::float32 ? static_cast<const void*>(values.values.memory[0].data())
+                                                     : values.halves[0].data();
+            std::vector<float> clean = before;
+            clean.push_back(-7);
+            run(clean, true);
+            for (int t = 0; t < count; ++t) {
+              for (int64_t d = 0; d < dim; ++d) CHECK(std::isfinite(clean[size_t(t * stride + d)]));
+            }
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST(few_results_are_combined_and_finished_like_those_of_lanes) {
+  forEachTarget([](const Kernels& kernels) {
+    const int width = kernels.width;
+    for (const int64_t dim : {8, 17, 64, 65}) {
+      const int64_t stride = strideOf(kernels, dim);
+      for (int count = 1; count <= width; ++count) {
+        State left(width), right(width), leftLanes(width), rightLanes(width);
+        for (int t = 0; t < width; ++t) {
+          left.reference[size_t(t)] = float(integer(-9, 9)), right.reference[size_t(t)] = float(integer(-9, 9));
+          left.sum[size_t(t)] = std::abs(normal()) + 0.5f, right.sum[size_t(t)] = std::abs(normal()) + 0.5f;
+        }
+        leftLanes = left, rightLanes = right;
+        std::vector<float> few = normals(width * stride), fewRight = normals(width * stride);
+        std::vector<float> lanes(size_t(dim * width)), lanesRight(size_t(dim * width));
+        for (int64_t d = 0; d < dim; ++d) {
+          for (int t = 0; t < width; ++t) {
+            lanes[size_t(d * width + t)] = few[size_t(t * stride + d)];
+            lanesRight[size_t(d * width + t)] = fewRight[size_t(t * stride + d)];
+          }
+        }
+        kernels.fewMerge(few.data(), left.softmax(), fewRight.data(), right.softmax(), count, dim);
+        kernels.merge(lanes.data(), leftLanes.softmax(), lanesRight.data(), rightLanes.softmax(), width, dim);
+        CHECK(left.sum == leftLanes.sum);
+        CHECK(left.reference == leftLanes.reference);
+
+        std::vector<float> factor(size_t(width), 0.5f), denominator = left.sum;
+        if (count > 1) denominator[1] = 0;
+        for (const Dtype dtype : kTypes) {
+          const auto bytes = size_t(dim * sizeOf(dtype));
+          std::vector<std::vector<char>> memory(size_t(2 * count), std::vector<char>(bytes));
+          std::vector<void*> rows;
+          for (auto& row : memory) rows.push_back(row.data());
+          kernels.fewFinish(few.data(), dim, factor.data(), denominator.data(), rows.data(), count, dtype);
+          kernels.finish(lanes.data(), width, dim, factor.data(), denominator.data(), rows.data() + count, count,
+                         dtype);
+          for (int t = 0; t < count; ++t) CHECK(memory[size_t(t)] == memory[size_t(count + t)]);
+        }
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace fused_attention
