@@ -7,10 +7,13 @@ namespace fused_attention {
 
 namespace {
 constexpr std::align_val_t kAlignment{64};
-}
+/// No machine has room for a page larger than this; allocators end the process over such a size, some of them.
+constexpr int64_t kMostBytes = int64_t{1} << 40;
+}  // namespace
 
 Page::Page(const PageForm& form, std::shared_ptr<MemoryAccount> account)
     : bytes_(form.bytes()), valueOffset_(form.sharedValues ? 0 : form.keyBytes()), account_(std::move(account)) {
+  if (bytes_ > kMostBytes) throw std::bad_alloc();
   memory_ = static_cast<char*>(::operator new(size_t(bytes_), kAlignment));
   account_->fetch_add(bytes_, std::memory_order_relaxed);
 }
