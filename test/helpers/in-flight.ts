@@ -90,11 +90,12 @@ export function child(
   script: string,
   arguments_: readonly string[] = [],
   flags: readonly string[] = [],
+  timeout = 2 * deadline,
 ): Promise<Ending> {
   const path = join(__dirname, '..', 'lifecycle', `${script}.cjs`);
   return new Promise((resolve, reject) => {
     const running = spawn(process.execPath, [...flags, path, ...arguments_], {
-      timeout: 2 * deadline,
+      timeout,
       killSignal: 'SIGKILL',
     });
     let stdout = '';

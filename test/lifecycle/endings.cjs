@@ -1,5 +1,5 @@
 // A process, or a worker in it, that ends in one of many ways with calls standing at a stage and others waiting behind them.
-//   node endings.cjs <main | worker> <ending> <queued | running | finishing>
+//   node endings.cjs <main | worker> <ending> <idle | queued | running | finishing>      idle: after calls that settled
 const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
 const { attention, attentionSync, Tensor } = require('../../dist/index.js');
 const native = require('../../dist/native.cjs').loadNative();
@@ -43,10 +43,11 @@ const endings = {
 };
 
 async function live() {
-  native.park(stage);
-  const calls = startCalls();
+  if (stage === 'idle') await Promise.all(startCalls());
+  else native.park(stage);
+  const calls = stage === 'idle' ? [] : startCalls();
   for (const call of calls) call.catch(() => {});
-  await until(() => native.parked() === places);
+  await until(() => native.parked() === (stage === 'idle' ? 0 : places));
   parentPort?.postMessage('parked');
   endings[ending](calls);
 }
