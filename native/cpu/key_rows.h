@@ -29,7 +29,7 @@ struct Segment {
     segment.dtype = layout.dtype;
     segment.dim = dim;
     if (problem.paging.rows == 0) {
-      segment.base = static_cast<const char*>(data) + offset * size;
+      segment.base = data ? static_cast<const char*>(data) + offset * size : nullptr;  // null: there are no rows
     } else {
       segment.pages = pages + sequence.batch * problem.paging.table;
       segment.inPage = offset * size;
