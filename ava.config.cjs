@@ -9,6 +9,7 @@ module.exports = {
     '!test/helpers/**',
     '!test/mutants/**',
     '!test/toolchain/**',
+    '!test/fuzz/**',
   ],
   extensions: { ts: 'commonjs' },
   nodeArguments: ['--require=tsx/cjs'],

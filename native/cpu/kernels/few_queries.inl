@@ -76,7 +76,7 @@ template <int Queries>
 SIMD void storeFew(float* out, int first, int64_t keys, Float sums) {
   for (int k = 0; k < kWidth / Queries; ++k) {
     if (k >= keys) return;
-    Int lanes;
+    Int lanes = {};
     for (int i = 0; i < kWidth; ++i) lanes[i] = i < Queries ? k * Queries + i : kWidth;
     const Float row = shuffle(sums, Float{}, lanes);
     if (first == 0) {
