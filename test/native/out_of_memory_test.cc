@@ -137,7 +137,7 @@ TEST(out_of_memory_in_every_allocation_of_a_call) {
 }
 
 TEST(out_of_memory_where_keys_are_shared_out_to_threads) {
-  CHECK(starve([] { return Whole(1, 300'000, 2, false, nullptr); }) > 3);
+  CHECK(starve([] { return Whole(1, 20'000, 2, false, nullptr); }) > 3);
 }
 
 TEST(out_of_memory_while_a_job_is_queued) {
