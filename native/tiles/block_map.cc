@@ -4,7 +4,7 @@
 #include <string>
 
 #include "../error.h"
-#include "../program/bounds.h"
+#include "../program/box_view.h"
 
 namespace fused_attention {
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "../program/box_view.h"
+
 namespace fused_attention {
 
 namespace {

@@ -1,6 +1,6 @@
 // What the analysis says of boxes, runs and blocks of programs, against every pair of them: random programs, the
 // patterns that the library has, and their combinations.
-#include "program/bounds.h"
+#include "program/box_view.h"
 
 #include <algorithm>
 
