@@ -79,7 +79,7 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
   return numbers;
 }
 
-/** Numbers and buffers of an attention call; the numbers as those of {@link encodeNumbers}. */
+/** Numbers and buffers of an attention call. */
 export function encodeCall(call: AttentionCall): PreparedCall {
   const { geometry, visibility, score, bias, sinks, results } = call;
   const buffers: (ArrayBufferView | null)[] = [
@@ -102,7 +102,7 @@ export function encodeCall(call: AttentionCall): PreparedCall {
   for (let i = 0; i < grids.length; i += 1) putBuffer(buffers, firstMaskSlot + i, wholeView(grids[i]!.view));
   const name = (slot: number): string | undefined => nameOf(call, slot);
   const programs = { mask: visibility.program, score };
-  return { kind: 'attention', numbers: encodeNumbers(call), buffers, owned: owned | copiedSlots, name, programs };
+  return { kind: 'attention', numbers: () => encodeNumbers(call), buffers, owned: owned | copiedSlots, name, programs };
 }
 
 /** Slots of what is copied when a call is made: sinks and lengths. */
@@ -173,7 +173,7 @@ export function encodeMerge({ batch, heads, queries, dim, output, lse, sinks, pa
   for (let slot = 0; slot < Math.min(slots.length, 31); slot += 1) if (slots[slot]?.owned) owned |= 1 << slot;
   return {
     kind: 'merge',
-    numbers: new Float64Array([...head, ...kinds]),
+    numbers: () => new Float64Array([...head, ...kinds]),
     buffers: slots.map((slot) => slot && slot.view),
     owned,
     name: (slot) => slots[slot]?.argument,

@@ -13,8 +13,8 @@ import { mark, needsCopy } from './protection.js';
  */
 export interface PreparedCall {
   readonly kind: 'attention' | 'merge';
-  /** To be handed over before any other call is prepared: the next one's may take their place. */
-  readonly numbers: Float64Array;
+  /** The numbers, in memory that the next call's take: asked for as they are handed over, when no foreign code runs. */
+  readonly numbers: () => Float64Array;
   readonly buffers: (ArrayBufferView | null)[];
   /** What users call the buffer in a slot, for errors. */
   readonly name: (slot: number) => string | undefined;
@@ -120,7 +120,7 @@ function start(
 }
 
 function handedOver({ numbers, buffers, programs }: PreparedCall, copied: boolean[] | undefined): NativeCall {
-  return { numbers, buffers, copied, mask: programs?.mask?.handle, score: programs?.score?.handle };
+  return { numbers: numbers(), buffers, copied, mask: programs?.mask?.handle, score: programs?.score?.handle };
 }
 
 /** The addon names buffers and tables by their place: users know them by other names. */
