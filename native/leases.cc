@@ -1,5 +1,8 @@
 #include "leases.h"
 
+#include <algorithm>
+#include <functional>
+#include <map>
 #include <mutex>
 #include <utility>
 
@@ -7,75 +10,85 @@
 
 namespace fused_attention {
 
-/// Every lease that holds something, in a ring of their own links: calls come and go without allocating, and there are
-/// few at a time.
+namespace {
+
+/// Half-open, by begin then end.
+using Span = std::pair<const char*, const char*>;
+
 struct InFlight {
   std::mutex mutex;
-  Lease ring;
+  std::map<const char*, const char*> writes;  // begin -> end; apart from each other
+  std::map<Span, int> reads;                  // with the number of calls that read it
 
-  static InFlight& shared() {
-    static InFlight* const leaked = new InFlight;  // calls may be in flight during exit()
-    return *leaked;
+  bool written(const MemoryRange& range) const {
+    auto after = writes.lower_bound(range.end);
+    return after != writes.begin() && std::prev(after)->second > range.begin;
   }
 
-  InFlight() { ring.previous_ = ring.next_ = &ring; }
+  bool read(const MemoryRange& range) const {
+    // Reads overlap each other in every way, so all that begin before the end are candidates.
+    const auto after = reads.lower_bound({range.end, nullptr});
+    return std::any_of(reads.begin(), after, [&](const auto& entry) { return entry.first.second > range.begin; });
+  }
 
-  /// Throws where `range` meets a range of a call in flight, and one of the two is written.
-  void requireFree(const MemoryRange& range) const {
-    for (const Lease* lease = ring.next_; lease != &ring; lease = lease->next_) {
-      for (const MemoryRange& other : lease->ranges_) {
-        if (!(range.written || other.written) || other.end <= range.begin || range.end <= other.begin) continue;
-        throw CodedError("ERR_BUFFER_IN_USE", bufferName(range.slot), "memory that no call in flight uses",
-                         other.written ? "memory that another call is writing" : "memory that another call is reading");
-      }
+  void add(const MemoryRange& range) {
+    if (range.written)
+      writes.emplace(range.begin, range.end);
+    else
+      ++reads[{range.begin, range.end}];
+  }
+
+  void remove(const MemoryRange& range) {
+    if (range.written) {
+      writes.erase(range.begin);
+      return;
     }
-  }
-
-  void add(Lease& lease) {
-    lease.previous_ = ring.previous_;
-    lease.next_ = &ring;
-    lease.previous_->next_ = lease.next_->previous_ = &lease;
-  }
-
-  void remove(Lease& lease) {
-    lease.previous_->next_ = lease.next_;
-    lease.next_->previous_ = lease.previous_;
-    lease.previous_ = lease.next_ = nullptr;
+    const auto found = reads.find({range.begin, range.end});
+    if (found != reads.end() && --found->second == 0) reads.erase(found);
   }
 };
 
+InFlight& inFlight() {
+  static InFlight* const leaked = new InFlight;  // calls may be in flight during exit()
+  return *leaked;
+}
+
+}  // namespace
+
 Lease::Lease(std::vector<MemoryRange> ranges) {
-  if (ranges.empty()) return;
-  InFlight& all = InFlight::shared();
+  InFlight& all = inFlight();
   const std::lock_guard lock(all.mutex);
-  for (const MemoryRange& range : ranges) all.requireFree(range);
+  for (const MemoryRange& range : ranges) {
+    const bool written = all.written(range);
+    if (written || (range.written && all.read(range))) {
+      throw CodedError("ERR_BUFFER_IN_USE", bufferName(range.slot), "memory that no call in flight uses",
+                       written ? "memory that another call is writing" : "memory that another call is reading");
+    }
+  }
+  size_t added = 0;
+  try {
+    for (; added < ranges.size(); ++added) all.add(ranges[added]);
+  } catch (...) {
+    for (size_t i = 0; i < added; ++i) all.remove(ranges[i]);
+    throw;
+  }
   ranges_ = std::move(ranges);
-  all.add(*this);
 }
 
 Lease& Lease::operator=(Lease&& other) noexcept {
   if (this != &other) {
     release();
-    take(other);
+    ranges_ = std::move(other.ranges_);
+    other.ranges_.clear();
   }
   return *this;
 }
 
-/// From a lease that may hold nothing, to one that does not.
-void Lease::take(Lease& other) noexcept {
-  if (other.ranges_.empty()) return;
-  InFlight& all = InFlight::shared();
-  const std::lock_guard lock(all.mutex);
-  all.remove(other);
-  ranges_.swap(other.ranges_);
-  all.add(*this);
-}
-
 void Lease::release() noexcept {
   if (ranges_.empty()) return;
-  InFlight& all = InFlight::shared();
+  InFlight& all = inFlight();
   const std::lock_guard lock(all.mutex);
-  all.remove(*this);
+  for (const MemoryRange& range : ranges_) all.remove(range);
   ranges_.clear();
 }
 

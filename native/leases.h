@@ -14,20 +14,14 @@ class Lease {
   /// Throws CodedError ERR_BUFFER_IN_USE naming the first buffer that a call in flight stands in the way of: a written
   /// range may overlap nothing in flight, a read one nothing that is being written. Then nothing is held.
   Lease(std::vector<MemoryRange> ranges);
-  Lease(Lease&& other) noexcept { take(other); }
+  Lease(Lease&& other) noexcept : ranges_(std::move(other.ranges_)) { other.ranges_.clear(); }
   Lease& operator=(Lease&& other) noexcept;
   ~Lease() { release(); }
 
   void release() noexcept;
 
  private:
-  friend struct InFlight;
-
-  void take(Lease& other) noexcept;
-
   std::vector<MemoryRange> ranges_;
-  Lease* previous_ = nullptr;  // among those in flight
-  Lease* next_ = nullptr;
 };
 
 }  // namespace fused_attention
