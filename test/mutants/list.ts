@@ -295,7 +295,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'rows: ragged statistics go to the first sequence',
-    file: block,
+    file: 'native/cpu/query_block.h',
     search: '* problem_.queries + sequence_.rowQ +',
     replacement: '* problem_.queries +',
   },
