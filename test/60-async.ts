@@ -145,24 +145,24 @@ test.serial('a pending call keeps the process alive, a settled one does not', as
 test.after(async () => until(() => native.parked() === 0, 'no call stands parked'));
 
 test("calls that a user's getters make in between leave a call alone", async (t) => {
-  const tensor = (shape: number[], step: number): Tensor => {
-    const count = shape.reduce((a, b) => a * b);
+  const waves = (extents: number[], step: number): Tensor => {
+    const count = extents.reduce((a, b) => a * b);
     return Tensor.from(
       Float32Array.from({ length: count }, (_, i) => Math.sin(i * step)),
-      shape,
+      extents,
     );
   };
-  const [q, k, v] = [tensor([1, 2, 5, 16], 0.1), tensor([1, 2, 7, 16], 0.2), tensor([1, 2, 7, 16], 0.3)];
-  const other = tensor([1, 1, 3, 8], 0.4);
-  const expected = attentionSync(q, k, v).output.data;
+  const [query, key, value] = [waves([1, 2, 5, 16], 0.1), waves([1, 2, 7, 16], 0.2), waves([1, 2, 7, 16], 0.3)];
+  const other = waves([1, 1, 3, 8], 0.4);
+  const expected = attentionSync(query, key, value).output.data;
   let asked = 0;
-  Object.defineProperty(q.data.buffer, 'resizable', {
+  Object.defineProperty(query.data.buffer, 'resizable', {
     get() {
       asked += 1;
       attentionSync(other, other, other);
       return false;
     },
   });
-  t.deepEqual((await attention(q, k, v)).output.data, expected);
+  t.deepEqual((await attention(query, key, value)).output.data, expected);
   t.true(asked > 0);
 });

@@ -172,7 +172,8 @@ async function live({ stage, ending }) {
   const x = tensor();
   await attention(x, x, x); // the environment has seen calls
   const calls = await startCalls(stage);
-  parentPort.once('message', () => {
+  // Listening for good: an idle worker without a listener would end by itself.
+  parentPort.on('message', () => {
     if (ending === 'exit') process.exit(7);
     if (ending === 'uncaught')
       setImmediate(() => {

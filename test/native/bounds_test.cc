@@ -1,10 +1,9 @@
 // What the analysis says of boxes, runs and blocks of programs, against every pair of them: random programs, the
 // patterns that the library has, and their combinations.
-#include "program/box_view.h"
-
 #include <algorithm>
 
 #include "error.h"
+#include "program/box_view.h"
 #include "program_interpreter.h"
 #include "random_graph.h"
 #include "tiles/block_map.h"
