@@ -1,52 +1,102 @@
 // Builds every mutant of the kernels in a copy of the sources and runs a fast cut of the grid against it. A mutant that
 // survives, does not compile, or is no longer found in the sources is a failure; so is a grid that fails unmutated kernels.
+// A copy for each processor, whose mutants are built and run one after the other.
 //   npm run test:mutants [-- pattern of names]
 
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { loadNative } from '../../lib/native.cjs';
 import { mutants, type Mutant } from './list.js';
 
 const root = join(__dirname, '..', '..');
-const copy = mkdtempSync(join(tmpdir(), 'fused-attention-mutants-'));
 
-/**
- * Less to compile: only the instruction set that the grid runs on, the others being as where a compiler lacks them, and
- * with fewer optimisations.
- */
-function makeQuick(): void {
-  const lists = join(copy, 'CMakeLists.txt');
-  writeFileSync(lists, readFileSync(lists, 'utf8').replace('-O3', '-O1'));
-  const { isa } = loadNative().info();
-  for (const target of ['portable', 'sse4', 'avx2', 'avx512', 'neon']) {
-    if (target === isa) continue;
-    const nothing = `const Kernels* ${target}Kernels() { return nullptr; }`;
-    const text = `#include "../kernels.h"\nnamespace fused_attention {\n${nothing}\n}\n`;
-    writeFileSync(join(copy, 'native', 'cpu', 'targets', `${target}.cc`), text);
+/** What came of a mutant: null when it was caught. */
+interface Verdict {
+  readonly wrong: string | null;
+  /** The grid's last line. */
+  readonly line: string;
+}
+
+interface Ending {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly output: string;
+}
+
+async function run(parameters: readonly string[], cwd: string, env: NodeJS.ProcessEnv = process.env): Promise<Ending> {
+  const child = spawn(process.execPath, parameters, { cwd, env, timeout: 600_000, stdio: ['ignore', 'pipe', 'pipe'] });
+  const ended = new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (status, signal) => resolve([status, signal]));
+  });
+  const [output, errors, [status, signal]] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
+  return { status, signal, output: status === 0 ? output : `${output}${errors}` };
+}
+
+/** A copy of the sources, which holds one mutant at a time. */
+class Copy {
+  private readonly folder = mkdtempSync(join(tmpdir(), 'fused-attention-mutants-'));
+
+  constructor() {
+    for (const part of ['CMakeLists.txt', 'package.json', 'native', 'scripts', 'test/native']) {
+      cpSync(join(root, part), join(this.folder, part), { recursive: true });
+    }
+    symlinkSync(join(root, 'node_modules'), join(this.folder, 'node_modules'));
+    this.makeQuick();
   }
-}
 
-function build(): boolean {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['scripts/build.mjs', 'addon'], {
-    cwd: copy,
-    encoding: 'utf8',
-  });
-  if (status !== 0) console.log(stdout, stderr);
-  return status === 0;
-}
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
 
-/** The grid's last line, and whether it passed. A crash or a hang is a failure as well. */
-function runGrid(): { passed: boolean; line: string } {
-  const { status, signal, stdout } = spawnSync(process.execPath, ['--require=tsx/cjs', join(__dirname, 'grid.ts')], {
-    cwd: root,
-    encoding: 'utf8',
-    timeout: 600_000,
-    env: { ...process.env, FUSED_ATTENTION_NATIVE_PATH: join(copy, 'build', 'Release', 'fused_attention.node') },
-  });
-  const line = stdout.trim().split('\n')[0] ?? '';
-  return { passed: status === 0, line: signal === null ? line : `ended by ${signal}` };
+  /**
+   * Less to compile: only the instruction set that the grid runs on, the others being as where a compiler lacks them, and
+   * with fewer optimisations.
+   */
+  private makeQuick(): void {
+    const lists = join(this.folder, 'CMakeLists.txt');
+    writeFileSync(lists, readFileSync(lists, 'utf8').replace('-O3', '-O1'));
+    const { isa } = loadNative().info();
+    for (const target of ['portable', 'sse4', 'avx2', 'avx512', 'neon']) {
+      if (target === isa) continue;
+      const nothing = `const Kernels* ${target}Kernels() { return nullptr; }`;
+      const source = `#include "../kernels.h"\nnamespace fused_attention {\n${nothing}\n}\n`;
+      writeFileSync(join(this.folder, 'native', 'cpu', 'targets', `${target}.cc`), source);
+    }
+  }
+
+  async build(): Promise<boolean> {
+    const { status, output } = await run(['scripts/build.mjs', 'addon'], this.folder);
+    if (status !== 0) console.log(output);
+    return status === 0;
+  }
+
+  /** Whether the grid passes, and its last line. A crash or a hang is a failure as well. */
+  async runGrid(): Promise<{ passed: boolean; line: string }> {
+    const addon = join(this.folder, 'build', 'Release', 'fused_attention.node');
+    const grid = ['--require=tsx/cjs', join(__dirname, 'grid.ts')];
+    const { status, signal, output } = await run(grid, root, { ...process.env, FUSED_ATTENTION_NATIVE_PATH: addon });
+    const line = output.trim().split('\n')[0] ?? '';
+    return { passed: status === 0, line: signal === null ? line : `ended by ${signal}` };
+  }
+
+  async test(mutant: Mutant): Promise<Verdict> {
+    const path = join(this.folder, mutant.file);
+    const source = readFileSync(path, 'utf8');
+    const mutated = mutate(mutant, source);
+    if (mutated instanceof Error) return { wrong: mutated.message, line: '' };
+    writeFileSync(path, mutated);
+    try {
+      if (!(await this.build())) return { wrong: 'does not compile', line: '' };
+      const { passed, line } = await this.runGrid();
+      return { wrong: passed ? 'survives the grid' : null, line };
+    } finally {
+      writeFileSync(path, source);
+    }
+  }
 }
 
 /** The source with the mutation, or what is wrong with the search. */
@@ -56,50 +106,37 @@ function mutate({ search, replacement }: Mutant, source: string): string | Error
   return parts.join(replacement);
 }
 
-function test(mutant: Mutant): string | null {
-  const path = join(copy, mutant.file);
-  const source = readFileSync(path, 'utf8');
-  const mutated = mutate(mutant, source);
-  if (mutated instanceof Error) return mutated.message;
-  writeFileSync(path, mutated);
-  try {
-    if (!build()) return 'does not compile';
-    const { passed, line } = runGrid();
-    console.log(`  ${line.slice(0, 150)}`);
-    return passed ? 'survives the grid' : null;
-  } finally {
-    writeFileSync(path, source);
+/** Takes mutants off the list, until it is empty; returns how many were not caught. */
+async function testAll(copy: Copy, left: Mutant[]): Promise<number> {
+  let failed = 0;
+  for (let mutant = left.shift(); mutant !== undefined; mutant = left.shift()) {
+    const start = Date.now();
+    const { wrong, line } = await copy.test(mutant);
+    if (wrong !== null) failed += 1;
+    const verdict = wrong === null ? 'caught' : `FAILED (${wrong})`;
+    console.log(`${verdict}: ${mutant.name}, ${((Date.now() - start) / 1000).toFixed(1)} s\n  ${line.slice(0, 150)}`);
   }
+  return failed;
 }
 
-function main(): void {
+async function main(): Promise<void> {
   const only = new RegExp(process.argv[2] ?? '');
   const chosen = mutants.filter(({ name }) => only.test(name));
-  for (const part of ['CMakeLists.txt', 'package.json', 'native', 'scripts', 'test/native']) {
-    cpSync(join(root, part), join(copy, part), { recursive: true });
+  const copies = Array.from({ length: Math.min(availableParallelism(), Math.max(1, chosen.length)) }, () => new Copy());
+  try {
+    const built = await Promise.all(copies.map(async (copy) => copy.build()));
+    const { passed, line } = built.every(Boolean)
+      ? await copies[0]!.runGrid()
+      : { passed: false, line: 'do not compile' };
+    if (!passed) console.log(`FAILED: the kernels as they are: ${line}`);
+    const left = passed ? [...chosen] : [];
+    const failures = await Promise.all(copies.map(async (copy) => testAll(copy, left)));
+    const failed = failures.reduce((sum, count) => sum + count, passed ? 0 : 1);
+    console.log(`${passed ? chosen.length + 1 - failed : 0} passed, ${failed} failed`);
+    process.exitCode = failed > 0 || chosen.length === 0 ? 1 : 0;
+  } finally {
+    for (const copy of copies) copy.remove();
   }
-  symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
-  makeQuick();
-  let failed = 0;
-  const asTheyAre = build() ? runGrid() : { passed: false, line: 'does not compile' };
-  if (!asTheyAre.passed) {
-    console.log(`FAILED: the kernels as they are (${asTheyAre.line})`);
-    failed = 1;
-  }
-  for (const mutant of failed > 0 ? [] : chosen) {
-    const start = Date.now();
-    const wrong = test(mutant);
-    if (wrong !== null) failed++;
-    console.log(
-      `${wrong === null ? 'caught' : `FAILED (${wrong})`}: ${mutant.name}, ${((Date.now() - start) / 1000).toFixed(1)} s`,
-    );
-  }
-  console.log(`${asTheyAre.passed ? chosen.length + 1 - failed : 0} passed, ${failed} failed`);
-  process.exitCode = failed > 0 || chosen.length === 0 ? 1 : 0;
 }
 
-try {
-  main();
-} finally {
-  rmSync(copy, { recursive: true, force: true });
-}
+void main();
