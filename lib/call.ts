@@ -14,7 +14,7 @@ import type { HostView } from './view.js';
 
 const codecVersion = 1;
 
-const flagBits = { lse: 1, entropy: 2, rowMax: 4, partial: 8, sinks: 16, bias: 32 } as const;
+const flagBits = { lse: 1, entropy: 2, rowMax: 4, partial: 8, sinks: 16, bias: 32, pages: 64 } as const;
 
 /** Slots of the results among the buffers. */
 const slotOf: Readonly<Record<ResultName, number>> = { output: 3, lse: 4, entropy: 5, rowMax: 6, o: 3, m: 7, l: 8 };
@@ -35,6 +35,8 @@ export interface AttentionCall {
 const headNumbers = 15;
 const rowNumbers = 5;
 const gridNumbers = 6;
+/** Of pages, before what is shared. */
+const pageNumbers = 4;
 
 /** Memory for the numbers of calls, by how many grids they have. */
 const scratch: Float64Array[] = [];
@@ -42,16 +44,20 @@ const scratch: Float64Array[] = [];
 /** The numbers of an attention call, valid until the next ones are asked for: hand them over at once. */
 export function encodeNumbers(call: AttentionCall): Float64Array {
   const { options, geometry, visibility, bias, sinks, results } = call;
-  const { query, key, value, ragged, layout } = geometry;
+  const { query, key, value, ragged, layout, pages } = geometry;
   const flags =
     (options.lse ? flagBits.lse : 0) |
     (options.entropy ? flagBits.entropy : 0) |
     (options.rowMax ? flagBits.rowMax : 0) |
     (options.partial ? flagBits.partial : 0) |
     (sinks ? flagBits.sinks : 0) |
-    (bias ? flagBits.bias : 0);
+    (bias ? flagBits.bias : 0) |
+    (pages ? flagBits.pages : 0);
   const grids = (bias ? 1 : 0) + visibility.grids.length;
-  const numbers = (scratch[grids] ??= new Float64Array(headNumbers + 4 * rowNumbers + gridNumbers * grids + 1));
+  const count = headNumbers + 4 * rowNumbers + gridNumbers * grids + 1;
+  const numbers = pages
+    ? new Float64Array(count + pageNumbers + pages.prefixes.length)
+    : (scratch[grids] ??= new Float64Array(count));
   numbers[0] = codecVersion;
   numbers[1] = options.environment.isaId;
   numbers[2] = options.threads;
@@ -69,13 +75,14 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
   numbers[14] = flags;
   let at = headNumbers;
   at = putRows(numbers, at, query, rowsOf(query.strides, ragged, layout));
-  at = putRows(numbers, at, key, rowsOf(key.strides, ragged, layout));
-  at = putRows(numbers, at, value, rowsOf(value.strides, ragged, layout));
+  at = putRows(numbers, at, key, rowsOf(key.strides, ragged && !pages, layout));
+  at = putRows(numbers, at, value, rowsOf(value.strides, ragged && !pages, layout));
   at = putRows(numbers, at, results.list[0]!.view, results.rows);
   if (bias) at = putGrid(numbers, at, bias);
   numbers[at] = visibility.grids.length;
   at += 1;
   for (const grid of visibility.grids) at = putGrid(numbers, at, grid);
+  if (pages) numbers.set([pages.pageSize, pages.count, pages.columns, pages.prefixes.length, ...pages.prefixes], at);
   return numbers;
 }
 
@@ -100,9 +107,26 @@ export function encodeCall(call: AttentionCall): PreparedCall {
   if (geometry.lengthsKv) putBuffer(buffers, 12, geometry.lengthsKv);
   const { grids } = visibility;
   for (let i = 0; i < grids.length; i += 1) putBuffer(buffers, firstMaskSlot + i, wholeView(grids[i]!.view));
+  for (const [slot, list] of pageLists(call)) {
+    putBuffer(buffers, slot, list);
+    if (slot < 31) owned |= 1 << slot;
+  }
   const name = (slot: number): string | undefined => nameOf(call, slot);
   const programs = { mask: visibility.program, score };
   return { kind: 'attention', numbers: () => encodeNumbers(call), buffers, owned: owned | copiedSlots, name, programs };
+}
+
+/** What a call over pages has after its masks, and where. */
+export function pageLists({ geometry, visibility }: AttentionCall): readonly (readonly [number, Int32Array])[] {
+  const { pages } = geometry;
+  if (!pages) return [];
+  const slot = firstMaskSlot + visibility.grids.length;
+  return pages.prefixOf
+    ? [
+        [slot, pages.table],
+        [slot + 1, pages.prefixOf],
+      ]
+    : [[slot, pages.table]];
 }
 
 /** Slots of what is copied when a call is made: sinks and lengths. */
@@ -110,7 +134,8 @@ const copiedSlots = (1 << 9) | (1 << 11) | (1 << 12);
 
 /** What users call the buffer in a slot. */
 function nameOf({ geometry, visibility, bias, results }: AttentionCall, slot: number): string | undefined {
-  if (slot >= firstMaskSlot) return visibility.grids[slot - firstMaskSlot]?.argument;
+  if (slot >= firstMaskSlot + visibility.grids.length) return 'options.pages.table';
+  if (slot >= firstMaskSlot) return visibility.grids[slot - firstMaskSlot]!.argument;
   switch (slot) {
     case 0:
       return 'query';

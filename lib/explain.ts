@@ -1,6 +1,6 @@
 // explain: what a call would do, from the dispatch code that would do it.
 
-import { encodeNumbers } from './call.js';
+import { encodeNumbers, pageLists } from './call.js';
 import { AttentionError, fromNative } from './errors.js';
 import { loadNative } from './native.cjs';
 import type { NativeCall, NativeError, NativeExplanation } from './native.cjs';
@@ -60,6 +60,7 @@ export function explain(
     const buffers: (ArrayBufferView | null)[] = new Array(lengthSlots + call.visibility.grids.length).fill(null);
     buffers[lengthSlots - 2] = lengthsQ;
     buffers[lengthSlots - 1] = lengthsKv;
+    for (const [slot, list] of pageLists(call)) buffers[slot] = list;
     const mask = call.visibility.program?.handle;
     return new Account(ask({ numbers: encodeNumbers(call), buffers, mask, score: call.score?.handle }));
   });

@@ -5,13 +5,14 @@ import { describe, formatShape, invalidValue, oneOf, outOfRange, shapeMismatch }
 import { checkPadded, readCumulative, snapshotLengths } from './lengths.js';
 import type { CallOptions, LayoutName } from './options.js';
 import { readTensor } from './tensor.js';
+import type { Pages } from './pages.js';
 import type { HostView } from './view.js';
 
 /** Features of one head, of queries and keys as of values. */
 const maxDim = 1024;
 
 /** Rows and heads of a tensor. */
-const maxRows = 2 ** 31 - 1;
+export const maxRows = 2 ** 31 - 1;
 
 /** A plan keeps some 100 bytes for each sequence, so this many are still a matter of memory, not of mistakes. */
 const maxSequences = 2 ** 22;
@@ -33,7 +34,7 @@ export interface Geometry {
   readonly batch: number;
   readonly headsQ: number;
   readonly headsKv: number;
-  /** Rows of the tensors: a sequence's, or ragged: of all. */
+  /** Rows of the tensors: a sequence's, or ragged: of all. Of keys in pages: those that the table has room for. */
   readonly queries: number;
   readonly keys: number;
   readonly dimQk: number;
@@ -41,6 +42,8 @@ export interface Geometry {
   /** Snapshots of the call's own; cumulative when ragged. Both or neither. */
   readonly lengthsQ: Float64Array | null;
   readonly lengthsKv: Float64Array | null;
+  /** Where keys and values are in the pages of a pool. */
+  readonly pages?: Pages;
 }
 
 /** A tensor's sizes by meaning. Ragged: `batch` is 1 and `rows` counts all sequences. */
@@ -122,7 +125,13 @@ export function checkLastAxis(argument: string, view: HostView): void {
   throw invalidValue(argument, 'a contiguous last axis (stride 1)', received);
 }
 
-export function checkOperand(argument: string, view: HostView, ragged: boolean, layout: LayoutName): Sizes {
+export function checkOperand(
+  argument: string,
+  view: HostView,
+  ragged: boolean,
+  layout: LayoutName,
+  most = maxSequences,
+): Sizes {
   const { shape, dtype } = view;
   if (dtype === 'bool') throw invalidValue(argument, `dtype ${oneOf(floatDtypes)}`, describe(dtype));
   const rank = ragged ? 3 : 4;
@@ -143,13 +152,14 @@ export function checkOperand(argument: string, view: HostView, ragged: boolean, 
   }
   if (sizes.heads > maxRows) throw outOfRange(argument, `at most ${maxRows} heads`, sizes.heads);
   if (sizes.rows > maxRows) throw outOfRange(argument, `at most ${maxRows} rows`, sizes.rows);
-  checkSequences(argument, sizes.batch);
+  checkSequences(argument, sizes.batch, most);
   checkLastAxis(argument, view);
   return sizes;
 }
 
-function checkSequences(argument: string, count: number): void {
-  if (count > maxSequences) throw outOfRange(argument, `at most ${maxSequences} sequences`, count);
+function checkSequences(argument: string, count: number, most = maxSequences): void {
+  if (count > most)
+    throw outOfRange(argument, `at most ${most} ${most === maxSequences ? 'sequences' : 'pages'}`, count);
 }
 
 function expectSizes(

@@ -43,6 +43,7 @@ export type {
   LayoutName,
   PartialOptions,
 } from './options.js';
+export type { PagesOptions, PageTableInput, PageTableTensor, SharedPrefix } from './pages.js';
 export type { NestedNumbers, ProgramParameter, ProgramParameters, TableArray } from './parameters.js';
 export type { ProgramOptions } from './program-options.js';
 export { Score, compose, score } from './scores.js';

@@ -19,6 +19,7 @@ import type { LengthsInput } from './lengths.js';
 import type { MaskItem } from './masks.js';
 import type { Score } from './scores.js';
 import { checkInteger } from './shape.js';
+import type { PagesOptions } from './pages.js';
 import { readProperty, readSnapshot } from './snapshot.js';
 import type { TensorInput } from './tensor.js';
 
@@ -96,6 +97,8 @@ export interface AttentionBaseOptions {
   lengthsQ?: LengthsInput | undefined;
   /** Valid key rows of each sequence, [B]. Rows past them are not read. */
   lengthsKv?: LengthsInput | undefined;
+  /** Keys and values lie in the pages of a pool, `key` and `value`; with `cuSeqlensQ` or `lengthsQ` if need be. */
+  pages?: PagesOptions | undefined;
   /** Default 'auto'. */
   device?: DeviceName | undefined;
   /** Aborts the call. Of a synchronous call it is only looked at before it starts. */
@@ -163,6 +166,7 @@ const names = [
   'cuSeqlensKv',
   'lengthsQ',
   'lengthsKv',
+  'pages',
   'device',
   'signal',
   'normalizer',
@@ -181,7 +185,7 @@ const aligns: readonly Align[] = ['bottom-right', 'top-left'];
 const layouts: readonly LayoutName[] = ['bhsd', 'bshd'];
 
 /** Part of the design, in no release yet. */
-const later = ['statistics', 'pages'];
+const later = ['statistics'];
 
 /** `known` are the names that an entry point takes. */
 export function readOptions(options: unknown, known: readonly string[] = names): CallOptions {

@@ -4,6 +4,7 @@ import type { AttentionCall } from './call.js';
 import { AttentionError, internal } from './errors.js';
 import { readGeometry } from './geometry.js';
 import { readBias, readMasks } from './grids.js';
+import { readPagedGeometry } from './pages.js';
 import { readOptions, throwIfAborted } from './options.js';
 import { readResults } from './results.js';
 import { readScore } from './scores.js';
@@ -19,7 +20,8 @@ export function readCall(
 ): AttentionCall {
   const options = readOptions(given);
   throwIfAborted(options.signal);
-  const geometry = readGeometry(q, k, v, options);
+  const read = options.given['pages'] === undefined ? readGeometry : readPagedGeometry;
+  const geometry = read(q, k, v, options);
   const visibility = readMasks(options.given['mask'], geometry);
   const score = readScore(options.given['score']);
   const bias = readBias(options.given['bias'], geometry);

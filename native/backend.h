@@ -68,9 +68,11 @@ struct Refusal {
 class Backend {
  public:
   virtual ~Backend() = default;
-  /// `lengths*` are the snapshots named in Pointers, read during planning only. Throws CodedError on bad lengths.
+  /// `lengths*` and `pages` are the snapshots named in Pointers, read during planning; a run finds the pages as they
+  /// were. Throws CodedError on bad lengths and on pages that the pool does not have.
   virtual std::variant<std::shared_ptr<const Plan>, Refusal> plan(const Problem& problem, const double* lengthsQ,
-                                                                  const double* lengthsKv) const = 0;
+                                                                  const double* lengthsKv,
+                                                                  const PageLists& pages = {}) const = 0;
   /// Blocks until done; uses the shared pool. Throws Cancelled, CodedError or std::bad_alloc.
   virtual void run(const Plan& plan, const Pointers& pointers, const CancelFlag& cancel) const = 0;
 };

@@ -43,13 +43,28 @@ struct Sequence {
   int64_t batch = 0;
   int64_t rowQ = 0, queries = 0;
   int64_t rowKv = 0, keys = 0;
+  int64_t table = 0;     // which table of pages is its own
+  int64_t firstKey = 0;  // keys before it are seen elsewhere: by the pass over a shared prefix
 };
 
-/// Keys in pages of `rows` rows, a table of page addresses for each sequence or one for all. The layouts of key and
-/// value are those inside a page.
+/// Keys in pages of `rows` rows, a table of pages for each sequence or one for all. The layouts of key and value are
+/// those inside a page. A table holds addresses of pages, or numbers of those of a pool: there page n begins at
+/// n * batch of its layout.
 struct Paging {
+  static constexpr int64_t kAddresses = -1;
+
   int64_t rows = 0;   // 0: not in pages
   int64_t table = 0;  // pages from a sequence's first to the next one's
+  int64_t pool = kAddresses;
+  std::vector<int64_t> shared;  // tokens that the sequences of a group share, whole pages of them in a pool
+
+  bool numbered() const { return pool != kAddresses; }
+};
+
+/// What tables over a pool say; owned by the call.
+struct PageLists {
+  const int32_t* table = nullptr;     // [batch][paging.table]
+  const int32_t* sharedOf = nullptr;  // [batch], which of paging.shared a sequence has, or -1; null: none has one
 };
 
 /// Keys that a sequence has no columns for. Columns from `begin` on stand `positions` positions further on than their
@@ -109,6 +124,7 @@ struct Pointers {
   const void* value = nullptr;
   const void* const* keyPages = nullptr;  // where keys are in pages
   const void* const* valuePages = nullptr;
+  PageLists pages;  // where they are in the pages of a pool
   void* output = nullptr;
   float* lse = nullptr;
   float* entropy = nullptr;

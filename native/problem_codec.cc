@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t kMostRows = std::numeric_limits<int32_t>::max();
 constexpr int64_t kMostThreads = 1024;
 constexpr int64_t kMostMasks = 1024;
+constexpr int64_t kMostPrefixes = 1 << 22;
 
 /// The order of a call's buffers.
 enum Slot {
@@ -33,7 +34,7 @@ enum Slot {
   masks
 };
 
-enum Flag { withLse = 1, withEntropy = 2, withRowMax = 4, asPartial = 8, withSinks = 16, withBias = 32 };
+enum Flag { withLse = 1, withEntropy = 2, withRowMax = 4, asPartial = 8, withSinks = 16, withBias = 32, inPages = 64 };
 
 Dtype readDtype(NumberReader& numbers, int slot) {
   return static_cast<Dtype>(numbers.integer(ArgumentName::buffer(slot, ".dtype"), 0, 2));
@@ -61,6 +62,18 @@ GridLayout readGrid(NumberReader& numbers, int slot, bool boolean) {
   grid.row = numbers.stride(argument);
   grid.column = numbers.stride(argument);
   return grid;
+}
+
+Paging readPaging(NumberReader& numbers) {
+  Paging paging;
+  paging.rows = numbers.integer("options.pages.pageSize", 1, kMostRows);
+  paging.pool = numbers.integer("key", 0, kMostRows);
+  paging.table = numbers.integer("options.pages.table", 0, kMostRows);
+  const int64_t prefixes = numbers.integer("options.pages.prefixes", 0, kMostPrefixes);
+  for (int64_t n = 0; n < prefixes; ++n) {
+    paging.shared.push_back(numbers.integer("options.pages.prefixes", 0, kMostRows));
+  }
+  return paging;
 }
 
 void requireVersion(NumberReader& numbers) { numbers.integer("call.version", kCodecVersion, kCodecVersion); }
@@ -91,10 +104,21 @@ void requireConsistent(const Problem& problem) {
     if (!problem.masks.empty())
       throw CodedError("ERR_UNSUPPORTED", "options.mask", "no tensor in a ragged batch", "one");
     for (const Layout* layout : {&problem.query, &problem.key, &problem.value, &problem.output}) {
-      if (layout->batch != 0) {
+      const bool pool = problem.paging.numbered() && (layout == &problem.key || layout == &problem.value);
+      if (layout->batch != 0 && !pool) {
         throw CodedError("ERR_INVALID_ARG_VALUE", "call", "no batch stride in a ragged batch",
                          std::to_string(layout->batch));
       }
+    }
+  }
+  if (problem.paging.numbered()) {
+    if (problem.lengths == Lengths::none) {
+      throw CodedError("ERR_INVALID_ARG_VALUE", "options.pages.lengths", "tokens of each sequence", "none");
+    }
+    const int64_t most = problem.paging.table * problem.paging.rows;
+    if (problem.lengths == Lengths::padded && problem.keys != most) {
+      throw CodedError("ERR_SHAPE_MISMATCH", "options.pages.table",
+                       "pages for " + std::to_string(problem.keys) + " keys", std::to_string(most));
     }
   }
   if (problem.partial && problem.output.dtype != Dtype::float32) {
@@ -124,7 +148,7 @@ Problem readProblem(const double* data, size_t count, const Programs& programs) 
   if (p.softcap < 0) throw CodedError("ERR_OUT_OF_RANGE", "options.softcap", "0 or more", textOf(p.softcap));
   p.align = static_cast<Align>(numbers.integer("options.align", 0, 1));
   p.lengths = static_cast<Lengths>(numbers.integer("options.lengths", 0, 2));
-  const int64_t flags = numbers.integer("call.flags", 0, 63);
+  const int64_t flags = numbers.integer("call.flags", 0, 127);
   p.lse = flags & withLse;
   p.entropy = flags & withEntropy;
   p.rowMax = flags & withRowMax;
@@ -140,6 +164,7 @@ Problem readProblem(const double* data, size_t count, const Programs& programs) 
   for (int64_t i = 0; i < maskCount; ++i) {
     p.masks.push_back(readGrid(numbers, masks + int(i), true));
   }
+  if (flags & inPages) p.paging = readPaging(numbers);
   numbers.finish();
   p.mask = programs.mask;
   p.score = programs.score;
@@ -157,7 +182,7 @@ class CallChecker {
  public:
   CallChecker(const Problem& problem, const std::vector<Buffer>& buffers, Call& call)
       : p_(problem), buffers_(buffers), call_(call), ragged_(problem.lengths == Lengths::cumulative) {
-    const size_t expected = masks + problem.masks.size();
+    const size_t expected = masks + problem.masks.size() + (problem.paging.numbered() ? 2 : 0);
     if (buffers.size() > expected) {
       throw CodedError("ERR_INVALID_ARG_VALUE", "call.buffers", "at most " + std::to_string(expected) + " buffers",
                        std::to_string(buffers.size()));
@@ -171,7 +196,25 @@ class CallChecker {
     call_.pointers.lengthsKv = lengthsAt(lengthsKv);
   }
 
-  void everything() { everything(p_.keys, p_.keys); }
+  void pageLists() {
+    if (!p_.paging.numbered()) return;
+    const int table = masks + int(p_.masks.size()), prefixOf = table + 1;
+    const int64_t entries = product({p_.batch, p_.paging.table}, "options.pages.table");
+    call_.pointers.pages.table = listAt(table, entries);
+    if (p_.paging.shared.empty()) return;
+    const int32_t* const owners = listAt(prefixOf, p_.batch);
+    for (int64_t b = 0; b < p_.batch; ++b) {
+      if (owners[b] >= -1 && owners[b] < int64_t(p_.paging.shared.size())) continue;
+      throw CodedError("ERR_OUT_OF_RANGE", "options.pages.prefixes", "-1 or the number of a prefix",
+                       std::to_string(owners[b]));
+    }
+    call_.pointers.pages.sharedOf = owners;
+  }
+
+  void everything() {
+    const int64_t rows = p_.paging.numbered() ? p_.paging.rows : p_.keys;
+    everything(rows, rows);
+  }
 
   void everything(int64_t keys, int64_t values) {
     Pointers& to = call_.pointers;
@@ -190,6 +233,7 @@ class CallChecker {
       to.masks.push_back(static_cast<const uint8_t*>(grid(masks + int(i), p_.masks[i])));
     }
     lengths();
+    pageLists();
     requireApart(call_.ranges);
   }
 
@@ -204,7 +248,8 @@ class CallChecker {
   }
 
   void* tensor(int slot, const Layout& layout, int64_t heads, int64_t rows, int64_t dim, bool written) {
-    const Axis sequences{ragged_ ? 1 : p_.batch, layout.batch};
+    const bool pool = p_.paging.numbered() && (slot == key || slot == value);
+    const Axis sequences{pool ? p_.paging.pool : ragged_ ? 1 : p_.batch, layout.batch};
     const Block block{layout.offset, {{{heads, layout.head}, {rows, layout.row}, sequences}}, dim};
     if (written) requireDistinct(block, ArgumentName::buffer(slot));
     return inside(slot, block, layout.dtype, written);
@@ -221,6 +266,12 @@ class CallChecker {
     const Block block{
         g.offset, {{{p_.batch, g.batch}, {p_.headsQ, g.head}, {p_.queries, g.row}, {p_.keys, g.column}}}, 1};
     return inside(slot, block, g.dtype, false);
+  }
+
+  const int32_t* listAt(int slot, int64_t count) {
+    const Buffer buffer = bufferAt(slot);
+    requireInside({0, {}, count}, buffer, sizeof(int32_t), false, slot, call_.ranges);
+    return static_cast<const int32_t*>(buffer.data);
   }
 
   const double* lengthsAt(int slot) {
@@ -250,7 +301,7 @@ void requireHeld(const Problem& problem, const HeldKeys& held) {
   requireSame("key", problem.keys, held.keys);
   requireSame("query", problem.dimQk, held.dimQk);
   requireSame("value", problem.dimV, held.dimV);
-  if (problem.lengths != Lengths::none || problem.align != Align::bottomRight) {
+  if (problem.lengths != Lengths::none || problem.paging.numbered() || problem.align != Align::bottomRight) {
     throw CodedError("ERR_UNSUPPORTED", "call", "whole sequences, the last query at the last key", "another alignment");
   }
   if (held.gap.positions != 0 && (problem.hasBias || !problem.masks.empty())) {
@@ -273,7 +324,9 @@ Call decodeForExplain(const double* numbers, size_t count, const std::vector<Buf
                       const Programs& programs) {
   Call call;
   call.problem = readProblem(numbers, count, programs);
-  CallChecker(call.problem, buffers, call).lengths();
+  CallChecker checker(call.problem, buffers, call);
+  checker.lengths();
+  checker.pageLists();
   forgetEmptyBatch(call.problem);
   return call;
 }

@@ -3,12 +3,16 @@
 //
 // A call is one Float64Array and a list of buffers. The numbers, in order:
 //   version (1), isa, threads, batch, headsQ, headsKv, queries, keys, dimQk, dimV, scale, softcap, align, lengths,
-//   flags (1 lse, 2 entropy, 4 rowMax, 8 partial, 16 sinks, 32 bias),
+//   flags (1 lse, 2 entropy, 4 rowMax, 8 partial, 16 sinks, 32 bias, 64 pages),
 //   query, key, value, output: each dtype, offset, batch, head, row                      (strides in elements)
 //   bias, only with its flag: dtype, offset, batch, head, row, column
 //   number of masks; each: dtype (3), offset, batch, head, row, column - those of the mask program first
+//   pages, only with their flag: rows of a page, pages of the pool, pages of a sequence in the table, number of shared
+//   prefixes, tokens of each. Key and value are the pool then, and their batch stride is that from page to page
 // The buffers, in order (null where the call has none):
-//   query, key, value, output, lse, entropy, rowMax, partialMax, partialSum, sinks, bias, lengthsQ, lengthsKv, masks...
+//   query, key, value, output, lse, entropy, rowMax, partialMax, partialSum, sinks, bias, lengthsQ, lengthsKv,
+//   masks..., with pages: table, Int32Array [batch, pages of a sequence], and prefixOf, Int32Array [batch], which
+//   prefix a sequence has or -1, needed where there are prefixes; both owned by the call
 // Those past the end are null. lengthsQ and lengthsKv are Float64Arrays owned by the call; padded calls may leave out
 // either (all rows count), the others need batch + 1 each, batch being the number of sequences. Offsets count from the
 // start of a view.
@@ -56,7 +60,8 @@ std::string bufferName(int slot);
 /// Problem alone. Throws CodedError. Padded and dense problems without a row to write come out with batch 0.
 Problem decodeProblem(const double* numbers, size_t count, const Programs& programs = {});
 
-/// For `explain`: the problem, and no pointers but those of the lengths. Other buffers may be missing or of any size.
+/// For `explain`: the problem, and no pointers but those of the lengths and page lists. Other buffers may be missing or
+/// of any size.
 Call decodeForExplain(const double* numbers, size_t count, const std::vector<Buffer>& buffers,
                       const Programs& programs = {});
 

@@ -382,7 +382,7 @@ test('devices that are not there, and what later versions will have', (t) => {
     refuses(t, rawOptions({ device }), { code: 'ERR_NO_DEVICE', argument: 'options.device', expected: /cpu/ });
   }
   refuses(t, rawOptions({ normalizer: 'sigmoid' }), { code: 'ERR_UNSUPPORTED', argument: 'options.normalizer' });
-  for (const name of ['pages', 'statistics']) {
+  for (const name of ['statistics']) {
     refuses(t, rawOptions({ [name]: [] }), {
       code: 'ERR_UNSUPPORTED',
       argument: `options.${name}`,

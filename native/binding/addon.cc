@@ -26,7 +26,7 @@ namespace {
 enum class CallKind { attention, merge };
 
 std::shared_ptr<const Plan> planOrThrow(const Problem& problem, const Pointers& pointers) {
-  auto planned = cpuBackend().plan(problem, pointers.lengthsQ, pointers.lengthsKv);
+  auto planned = cpuBackend().plan(problem, pointers.lengthsQ, pointers.lengthsKv, pointers.pages);
   if (const Refusal* refusal = std::get_if<Refusal>(&planned)) {
     throw CodedError("ERR_UNSUPPORTED", "call", "what this device can compute", refusal->reason);
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "../error.h"
+#include "common_pass.h"
 #include "forward.h"
 #include "plan_cache.h"
 #include "pool.h"
@@ -15,11 +16,12 @@ namespace {
 class CpuBackend : public Backend {
  public:
   std::variant<std::shared_ptr<const Plan>, Refusal> plan(const Problem& problem, const double* lengthsQ,
-                                                          const double* lengthsKv) const override {
+                                                          const double* lengthsKv,
+                                                          const PageLists& pages) const override {
     // Lengths are read while planning: such plans are their call's own. So are those over pages, whose number of keys
     // is another each time.
     if (problem.lengths == Lengths::none && problem.paging.rows == 0) return PlanCache::shared().plan(problem);
-    return std::make_shared<const CpuPlan>(problem, lengthsQ, lengthsKv);
+    return std::make_shared<const CpuPlan>(problem, lengthsQ, lengthsKv, pages);
   }
 
   void run(const Plan& base, const Pointers& pointers, const CancelFlag& cancel) const override {
@@ -27,9 +29,13 @@ class CpuBackend : public Backend {
     const int threads = plan.problem().threads;
     Pool& pool = Pool::shared();
 
-    std::vector<float> memory;
-    if (plan.maxParts() > 1) memory.resize(size_t(plan.blocks() * plan.maxParts() * plan.blockFloats()));
-    const PartialStore partials{memory.data()};
+    std::unique_ptr<float[]> memory;
+    if (plan.maxParts() > 1) {
+      memory = std::make_unique_for_overwrite<float[]>(size_t(plan.blocks() * plan.maxParts() * plan.blockFloats()));
+    }
+    PartialStore partials{memory.get(), {}};
+    std::vector<float> commonMemory;
+    if (plan.commonPass()) partials.common = attendCommon(plan, pointers, cancel, commonMemory);
     const int64_t batch = batchOf(plan.tasks(), threads);
     pool.parallel(ceilDiv(plan.tasks(), batch), threads, [&](int64_t index, int) {
       const Range tasks{index * batch, std::min((index + 1) * batch, plan.tasks())};
@@ -45,6 +51,21 @@ class CpuBackend : public Backend {
   }
 
  private:
+  CommonPartials attendCommon(const CpuPlan& plan, const Pointers& pointers, const CancelFlag& cancel,
+                              std::vector<float>& memory) const {
+    const Problem& problem = plan.commonPass()->problem();
+    const int64_t rows = statisticsOf(problem);
+    memory.resize(size_t(rows * (problem.dimV + 2)));
+    CommonPartials partials{memory.data(), memory.data() + rows * problem.dimV,
+                            memory.data() + rows * (problem.dimV + 1)};
+    Pointers to = pointers;
+    to.output = partials.output;
+    to.partialMax = partials.maximum;
+    to.partialSum = partials.sum;
+    run(*plan.commonPass(), to, cancel);
+    return partials;
+  }
+
   /// Tasks that a thread takes at a time: one thread all of them, several few enough to end together.
   static int64_t batchOf(int64_t tasks, int threads) {
     constexpr int64_t batchesPerThread = 64;

@@ -32,6 +32,11 @@ Explanation CpuPlan::explain() const {
     counts.skipped += tiles.skipped;
     counts.promoted += tiles.promoted;
   }
+  if (commonPass_) {  // one reading of the keys that several sequences see
+    result.tasks += commonPass_->tasks();
+    for (const SequencePlan& plan : sequences_) keys -= double(plan.sequence.firstKey);
+    for (const SequencePlan& group : commonPass_->sequences()) keys += double(group.sequence.keys);
+  }
   result.tilesFull = counts.full;
   result.tilesPartial = counts.partial;
   result.tilesSkipped = counts.skipped;
@@ -50,6 +55,7 @@ Explanation CpuPlan::explain() const {
   }
   result.notTaken.emplace_back("cuda", "this build has no CUDA kernels");
   result.notTaken.emplace_back("metal", "this build has no Metal kernels");
+  if (!commonApart_.empty()) result.notTaken.emplace_back("shared pages", commonApart_);
   if (!p.masks.empty()) {
     result.notTaken.emplace_back("full tiles", "mask tensors are read at run time: what they touch counts as partial");
   }

@@ -7,6 +7,7 @@
 #include "../error.h"
 #include "arena.h"
 #include "chunk_tree.h"
+#include "common_pass.h"
 #include "half.h"
 #include "key_rows.h"
 #include "query_block.h"
@@ -63,13 +64,15 @@ class Forward {
     ChunkTree tree = treeOf(plan_, queries_, states_);
     const int64_t firstChunk = task_.part * cut.partChunks;
     for (int64_t c = firstChunk; c < firstChunk + cut.partChunks; ++c) {
-      const Range chunk{c * cut.chunk, std::min((c + 1) * cut.chunk, cut.sequence.keys)};
+      const Range chunk{std::max(c * cut.chunk, cut.sequence.firstKey),
+                        std::min((c + 1) * cut.chunk, cut.sequence.keys)};
       if (chunk.empty() || !findRuns(chunk)) continue;
       attendChunk(chunk, tree.next());
       tree.push(c);
     }
-    const BlockState& state = tree.collapse();
+    BlockState& state = tree.collapse();
     if (plan_.maxParts() == 1) {
+      if (cut.sequence.firstKey > 0) joinCommon(plan_, queries_, partials.common, state);
       writeResults(plan_, queries_, state, pointers_);
     } else {
       std::copy_n(state.output(0), queries_.groups() * plan_.groupFloats(), partials.at(plan_, task_));
@@ -78,12 +81,12 @@ class Forward {
 
  private:
   Segment keysOf(const BoundTask& bound) const {
-    return Segment::of(problem_, problem_.key, pointers_.key, pointers_.keyPages, bound.task.plan->sequence,
-                       bound.queries.kvHead(), problem_.dimQk);
+    return Segment::of(problem_, problem_.key, pointers_.key, pointers_.keyPages, pointers_.pages.table,
+                       bound.task.plan->sequence, bound.queries.kvHead(), problem_.dimQk);
   }
   Segment valuesOf(const BoundTask& bound) const {
-    return Segment::of(problem_, problem_.value, pointers_.value, pointers_.valuePages, bound.task.plan->sequence,
-                       bound.queries.kvHead(), problem_.dimV);
+    return Segment::of(problem_, problem_.value, pointers_.value, pointers_.valuePages, pointers_.pages.table,
+                       bound.task.plan->sequence, bound.queries.kvHead(), problem_.dimV);
   }
 
   void takeScratch() {
@@ -206,7 +209,8 @@ class Forward {
     const SequencePlan& cut = *bound.task.plan;
     const std::span<const KeyRun> runs = cut.programs->map->runs(bound.task.unit, bound.queries.firstGroup());
     if (runs.empty()) return;
-    const int64_t first = std::max(runs.front().begin, bound.task.part * cut.partChunks * cut.chunk);
+    const int64_t first =
+        std::max({runs.front().begin, bound.task.part * cut.partChunks * cut.chunk, cut.sequence.firstKey});
     const Range keys{first, std::min((first / kTileKeys + 1) * kTileKeys, cut.sequence.keys)};
     ahead_.add(keysOf(bound), keys);
     if (!sharedRows_) ahead_.add(valuesOf(bound), keys);
@@ -379,7 +383,9 @@ void combineParts(const CpuPlan& plan, const Task& block, const Pointers& pointe
     tree.next() = BlockState(partials.at(plan, part), dimV, lanes);
     tree.push(part.part);
   }
-  writeResults(plan, queries, tree.collapse(), pointers);
+  BlockState& state = tree.collapse();
+  if (block.plan->sequence.firstKey > 0) joinCommon(plan, queries, partials.common, state);
+  writeResults(plan, queries, state, pointers);
 }
 
 }  // namespace fused_attention

@@ -6,9 +6,17 @@
 
 namespace fused_attention {
 
+/// Partials over keys that sequences share, in the order of the call's statistics: [..., dimV], [...] and [...].
+struct CommonPartials {
+  float* output = nullptr;
+  float* maximum = nullptr;
+  float* sum = nullptr;
+};
+
 /// Partials of the parts of a block when a task does not hold all of its keys: [blocks][maxParts][blockFloats].
 struct PartialStore {
   float* memory = nullptr;
+  CommonPartials common;
 
   float* at(const CpuPlan& plan, const Task& task) const {
     return memory + (task.blockIndex * plan.maxParts() + task.part) * plan.blockFloats();

@@ -12,7 +12,9 @@ namespace fused_attention {
 struct Segment {
   const char* base = nullptr;          // row 0; in pages: null
   const void* const* pages = nullptr;  // of the sequence
+  const int32_t* numbers = nullptr;    // the same as numbers of pages, of which number 0 has its row 0 at `base`
   int64_t inPage = 0;                  // bytes from a page's start to its row 0
+  int64_t pageBytes = 0;               // from a page's row 0 to the next page's
   int64_t pageRows = 0;
   Gap gap;
   int64_t rowBytes = 0;
@@ -20,8 +22,20 @@ struct Segment {
   int64_t dim = 0;
 
   static Segment of(const Problem& problem, const Layout& layout, const void* data, const void* const* pages,
-                    const Sequence& sequence, int64_t head, int64_t dim) {
+                    const int32_t* numbers, const Sequence& sequence, int64_t head, int64_t dim) {
     const int64_t size = sizeOf(layout.dtype);
+    if (problem.paging.numbered()) {
+      Segment segment;
+      // Null: there are no pages.
+      segment.base = data ? static_cast<const char*>(data) + (layout.offset + head * layout.head) * size : nullptr;
+      segment.numbers = numbers + sequence.table * problem.paging.table;
+      segment.pageBytes = layout.batch * size;
+      segment.pageRows = problem.paging.rows;
+      segment.rowBytes = layout.row * size;
+      segment.dtype = layout.dtype;
+      segment.dim = dim;
+      return segment;
+    }
     const int64_t offset =
         layout.offset + sequence.batch * layout.batch + head * layout.head + sequence.rowKv * layout.row;
     Segment segment;
@@ -31,7 +45,7 @@ struct Segment {
     if (problem.paging.rows == 0) {
       segment.base = data ? static_cast<const char*>(data) + offset * size : nullptr;  // null: there are no rows
     } else {
-      segment.pages = pages + sequence.batch * problem.paging.table;
+      segment.pages = pages + sequence.table * problem.paging.table;
       segment.inPage = offset * size;
       segment.pageRows = problem.paging.rows;
       segment.gap = problem.gap;
@@ -41,11 +55,14 @@ struct Segment {
 
   /// Whether the rows of both begin at the same places.
   bool sameRows(const Segment& other) const {
-    return base == other.base && pages == other.pages && inPage == other.inPage && rowBytes == other.rowBytes &&
-           dtype == other.dtype;
+    return base == other.base && pages == other.pages && pageBytes == other.pageBytes && inPage == other.inPage &&
+           rowBytes == other.rowBytes && dtype == other.dtype;
   }
 
-  const char* row(int64_t index) const { return pages ? rowInPage(index).row : base + index * rowBytes; }
+  const char* row(int64_t index) const {
+    if (numbers) return page(index / pageRows) + index % pageRows * rowBytes;
+    return pages ? rowInPage(index).row : base + index * rowBytes;
+  }
 
   /// Whether there is anything between rows.
   bool scattered() const { return rowBytes != dim * sizeOf(dtype); }
@@ -53,6 +70,7 @@ struct Segment {
   /// Calls visit(number of the first row, address of the first row, rows) for stretches of `range` at an affine stride.
   template <class Visit>
   void stretches(Range range, const Visit& visit) const {
+    if (numbers) return pageByPage(range, visit);
     if (!pages) return visit(range.begin, base + range.begin * rowBytes, range.end - range.begin);
     for (int64_t index = range.begin; index < range.end;) {
       const Place place = rowInPage(index);
@@ -62,7 +80,22 @@ struct Segment {
     }
   }
 
+  /// The address of row 0 of the sequence's page `n`.
+  const char* page(int64_t n) const { return base + numbers[n] * pageBytes; }
+
  private:
+  /// One division for all of them.
+  template <class Visit>
+  void pageByPage(Range range, const Visit& visit) const {
+    if (range.empty()) return;
+    int64_t n = range.begin / pageRows, at = range.begin % pageRows;
+    for (int64_t index = range.begin; index < range.end; ++n, at = 0) {
+      const int64_t count = std::min(pageRows - at, range.end - index);
+      visit(index, page(n) + at * rowBytes, count);
+      index += count;
+    }
+  }
+
   struct Place {
     const char* row;
     int64_t rows;  // from here on to the end of the page, or to the gap
@@ -77,6 +110,10 @@ struct Segment {
 
 /// rows[k] = row of key range.begin + k, as it is stored.
 inline void storedRows(const Segment& segment, Range range, const void** rows) {
+  if (segment.numbers && segment.pageRows == 1) {
+    for (int64_t k = range.begin; k < range.end; ++k) rows[k - range.begin] = segment.page(k);
+    return;
+  }
   segment.stretches(range, [&](int64_t first, const char* row, int64_t count) {
     for (int64_t i = 0; i < count; ++i) rows[first - range.begin + i] = row + i * segment.rowBytes;
   });

@@ -8,6 +8,7 @@
 
 #include "../error.h"
 #include "arena.h"
+#include "common_pass.h"
 #include "key_rows.h"
 #include "task_programs.h"
 
@@ -26,6 +27,13 @@ int64_t chunkFor(int64_t keys) {
 int64_t groupsFor(int64_t dimV, int lanes) {
   constexpr int64_t bytes = 96 * 1024, most = 8;
   return std::clamp<int64_t>(bytes / (4 * dimV * lanes), 1, most);
+}
+
+/// Whether heads of a token lie so near to each other, and tokens so far apart, that memory is better walked part by
+/// part than head by head: each page of the processor's is looked up once for all heads.
+bool headsTogether(const Problem& p, const SequencePlan& plan) {
+  constexpr int64_t bytes = 8192;  // two of the processor's pages
+  return p.paging.numbered() && plan.few && plan.units > 1 && p.paging.rows * p.dimQk * sizeOf(p.key.dtype) <= bytes;
 }
 
 /// Components of a query below which dot products are summed with more care than the few... operations take.
@@ -66,16 +74,35 @@ void requireEnds(const char* argument, const double* cumulative, int64_t batch, 
 
 }  // namespace
 
-CpuPlan::CpuPlan(const Problem& problem, const double* lengthsQ, const double* lengthsKv)
+CpuPlan::CpuPlan(const Problem& problem, const double* lengthsQ, const double* lengthsKv, const PageLists& pages)
     : problem_(problem), kernels_(&kernelsFor(problem.isa)) {
   groups_ = groupsFor(problem_.dimV, kernels_->maxLanes());
-  cutSequences(lengthsQ, lengthsKv);
+  cutSequences(lengthsQ, lengthsKv, pages);
+  bindPrograms();
+  shareCommon(pages);
+  cutTasks();
+  taskBytes_ = measureTask();
+}
+
+CpuPlan::CpuPlan(const Problem& problem, const std::vector<CommonGroup>& groups)
+    : problem_(problem), kernels_(&kernelsFor(problem.isa)) {
+  groups_ = groupsFor(problem_.dimV, kernels_->maxLanes());
+  for (const CommonGroup& group : groups) {
+    addSequence(group.sequence);
+    sequences_.back().gathered = group.rows;
+  }
   bindPrograms();
   cutTasks();
   taskBytes_ = measureTask();
 }
 
-void CpuPlan::cutSequences(const double* lengthsQ, const double* lengthsKv) {
+void CpuPlan::shareCommon(const PageLists& pages) {
+  if (!pages.sharedOf) return;
+  const std::vector<CommonGroup> groups = shareableKeys(problem_, pages, sequences_, commonApart_);
+  if (!groups.empty()) commonPass_ = std::make_unique<const CpuPlan>(commonProblem(problem_), groups);
+}
+
+void CpuPlan::cutSequences(const double* lengthsQ, const double* lengthsKv, const PageLists& pages) {
   const Problem& p = problem_;
   const bool cumulative = p.lengths == Lengths::cumulative;
   const char* nameQ = cumulative ? "options.cuSeqlensQ" : "options.lengthsQ";
@@ -86,8 +113,8 @@ void CpuPlan::cutSequences(const double* lengthsQ, const double* lengthsKv) {
   }
   sequences_.reserve(size_t(p.batch));
   for (int64_t b = 0; b < p.batch; ++b) {
-    SequencePlan plan;
-    Sequence& s = plan.sequence;
+    Sequence s;
+    s.table = b;
     if (cumulative) {
       s.rowQ = int64_t(lengthsQ[b]);
       s.queries = rowsBetween(nameQ, lengthsQ, b, p.queries);
@@ -98,17 +125,25 @@ void CpuPlan::cutSequences(const double* lengthsQ, const double* lengthsKv) {
       s.queries = lengthsQ ? lengthOf(nameQ, lengthsQ[b], p.queries) : p.queries;
       s.keys = lengthsKv ? lengthOf(nameKv, lengthsKv[b], p.keys) : p.keys;
     }
-    plan.packed = p.groupSize() > 1 && s.queries < kernels_->maxLanes();
-    plan.units = plan.packed ? p.headsKv : p.headsQ;
-    plan.lanes = plan.packed ? p.groupSize() * s.queries : s.queries;
-    // By the sequence's own rows, not by its lanes: a head has the same bits whatever heads stand beside it.
-    plan.few = s.queries <= kernels_->fewQueries && p.dimQk >= fewestComponents(*kernels_) && p.dimV >= kernels_->width;
-    plan.groupLanes = plan.few ? kernels_->width : kernels_->maxLanes();
-    plan.blocks = ceilDiv(plan.lanes, groups_ * plan.groupLanes);
-    plan.chunk = chunkFor(s.keys);
-    plan.partChunks = int64_t(std::bit_ceil(uint64_t(std::max<int64_t>(1, ceilDiv(s.keys, plan.chunk)))));
-    sequences_.push_back(plan);
+    if (p.paging.numbered()) requirePages(p, s, pages);
+    addSequence(s);
   }
+}
+
+void CpuPlan::addSequence(const Sequence& s) {
+  const Problem& p = problem_;
+  SequencePlan plan;
+  plan.sequence = s;
+  plan.packed = p.groupSize() > 1 && s.queries < kernels_->maxLanes();
+  plan.units = plan.packed ? p.headsKv : p.headsQ;
+  plan.lanes = plan.packed ? p.groupSize() * s.queries : s.queries;
+  // By the sequence's own rows, not by its lanes: a head has the same bits whatever heads stand beside it.
+  plan.few = s.queries <= kernels_->fewQueries && p.dimQk >= fewestComponents(*kernels_) && p.dimV >= kernels_->width;
+  plan.groupLanes = plan.few ? kernels_->width : kernels_->maxLanes();
+  plan.blocks = ceilDiv(plan.lanes, groups_ * plan.groupLanes);
+  plan.chunk = chunkFor(s.keys);
+  plan.partChunks = int64_t(std::bit_ceil(uint64_t(std::max<int64_t>(1, ceilDiv(s.keys, plan.chunk)))));
+  sequences_.push_back(plan);
 }
 
 void CpuPlan::bindPrograms() {
@@ -147,17 +182,22 @@ void CpuPlan::bindPrograms() {
 }
 
 void CpuPlan::cutTasks() {
+  int64_t mostGroups = 1;
   for (SequencePlan& plan : sequences_) {
     plan.firstBlock = blocks_;
     blocks_ += plan.blockCount();
+    mostGroups = std::max(mostGroups, ceilDiv(plan.lanes, plan.groupLanes));
   }
+  groups_ = std::min(groups_, mostGroups);  // where that is fewer, each unit is one block
   // Too few blocks to keep the threads busy: cut long sequences along their chunk tree too.
   constexpr int64_t tasksPerThread = 4;
   const int64_t wanted = problem_.threads > 1 && blocks_ > 0 && blocks_ < tasksPerThread * problem_.threads
                              ? ceilDiv(tasksPerThread * problem_.threads, blocks_)
                              : 1;
   for (SequencePlan& plan : sequences_) {
-    const int64_t parts = std::min(int64_t(std::bit_ceil(uint64_t(wanted))), plan.partChunks);
+    plan.partByPart = headsTogether(problem_, plan);
+    const int64_t parts =
+        plan.partByPart ? plan.partChunks : std::min(int64_t(std::bit_ceil(uint64_t(wanted))), plan.partChunks);
     plan.partChunks /= parts;
     plan.parts = std::max<int64_t>(1, ceilDiv(plan.sequence.keys, plan.chunk * plan.partChunks));
     maxParts_ = std::max(maxParts_, plan.parts);
@@ -173,8 +213,8 @@ Task CpuPlan::task(int64_t index) const {
   const SequencePlan& plan = *(after - 1);
   const int64_t local = index - plan.firstTask;
   Task task{&plan};
-  task.part = local % plan.parts;
-  const int64_t block = local / plan.parts;
+  task.part = plan.partByPart ? local / plan.blockCount() : local % plan.parts;
+  const int64_t block = plan.partByPart ? local % plan.blockCount() : local / plan.parts;
   task.unit = block / plan.blocks;
   // Last rows first: where keys after the query are hidden they see most keys, and long tasks should start early.
   task.block = plan.blocks - 1 - block % plan.blocks;
@@ -186,7 +226,7 @@ Task CpuPlan::block(int64_t index) const {
   const auto after = std::upper_bound(sequences_.begin(), sequences_.end(), index,
                                       [](int64_t i, const SequencePlan& plan) { return i < plan.firstBlock; });
   const SequencePlan& plan = *(after - 1);
-  return task(plan.firstTask + (index - plan.firstBlock) * plan.parts);
+  return task(plan.firstTask + (index - plan.firstBlock) * (plan.partByPart ? 1 : plan.parts));
 }
 
 size_t CpuPlan::measureTask() const {

@@ -21,6 +21,17 @@ struct SequencePrograms {
   std::shared_ptr<const MaskMap> map;
 };
 
+/// A row of a tensor of queries; ragged: batch 0, and the row is counted over all sequences.
+struct QueryRow {
+  int64_t batch = 0, row = 0;
+};
+
+/// The queries of sequences that share their first keys, and these keys.
+struct CommonGroup {
+  Sequence sequence;
+  std::vector<QueryRow> rows;
+};
+
 struct SequencePlan {
   Sequence sequence;
   bool packed = false;     // lanes run over the query heads of a key/value head
@@ -33,9 +44,12 @@ struct SequencePlan {
   int64_t chunk = 0;       // keys in a chunk
   int64_t partChunks = 0;  // chunks in a part, a power of two
   int64_t parts = 1;
-  int64_t firstBlock = 0;  // number of blocks, and of tasks, before this sequence
+  bool partByPart = false;  // tasks of all units over a part come before those over the next one
+  int64_t firstBlock = 0;   // number of blocks, and of tasks, before this sequence
   int64_t firstTask = 0;
   std::shared_ptr<const SequencePrograms> programs;
+  // Where the query rows of the sequence lie when they are not a stretch: rows of sequences that share keys.
+  std::vector<QueryRow> gathered;
 
   int64_t blockCount() const { return units * blocks; }
   int64_t taskCount() const { return blockCount() * parts; }
@@ -50,7 +64,9 @@ struct Task {
 
 class CpuPlan : public Plan {
  public:
-  CpuPlan(const Problem& problem, const double* lengthsQ, const double* lengthsKv);
+  CpuPlan(const Problem& problem, const double* lengthsQ, const double* lengthsKv, const PageLists& pages = {});
+  /// The pass over keys that sequences share: every query of a group sees every key.
+  CpuPlan(const Problem& problem, const std::vector<CommonGroup>& groups);
 
   Explanation explain() const override;
 
@@ -65,6 +81,8 @@ class CpuPlan : public Plan {
   int64_t blocks() const { return blocks_; }
   int64_t maxParts() const { return maxParts_; }
   const std::vector<SequencePlan>& sequences() const { return sequences_; }
+  /// What has to run before: partials of the keys that sequences share. Null where none do.
+  const CpuPlan* commonPass() const { return commonPass_.get(); }
 
   /// Floats of one group's output panel and softmax state, and of a block of groups.
   int64_t groupFloats() const { return (problem_.dimV + 4) * kernels_->maxLanes(); }
@@ -79,7 +97,9 @@ class CpuPlan : public Plan {
   size_t bytes() const { return bytes_; }
 
  private:
-  void cutSequences(const double* lengthsQ, const double* lengthsKv);
+  void cutSequences(const double* lengthsQ, const double* lengthsKv, const PageLists& pages);
+  void addSequence(const Sequence& sequence);
+  void shareCommon(const PageLists& pages);
   void cutTasks();
   void bindPrograms();
   size_t measureTask() const;
@@ -90,6 +110,8 @@ class CpuPlan : public Plan {
   int64_t tasks_ = 0, blocks_ = 0, maxParts_ = 1, treeDepth_ = 2;
   size_t taskBytes_ = 0, bytes_ = 0;
   std::vector<SequencePlan> sequences_;
+  std::unique_ptr<const CpuPlan> commonPass_;
+  std::string commonApart_;  // why keys declared common are read by each sequence; empty where they are not
 };
 
 }  // namespace fused_attention

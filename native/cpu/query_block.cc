@@ -42,6 +42,7 @@ void GroupLanes::fill(const Problem& problem, const SequencePlan& plan, const Ke
 QueryBlock::QueryBlock(const CpuPlan& plan, const Task& task)
     : problem_(plan.problem()),
       sequence_(task.plan->sequence),
+      gathered_(task.plan->gathered.empty() ? nullptr : task.plan->gathered.data()),
       few_(task.plan->few),
       firstGroup_(task.block * plan.groups()) {
   const SequencePlan& cut = *task.plan;

@@ -48,19 +48,26 @@ class QueryBlock {
 
   /// Address of a lane's row in a tensor that is laid out like the queries.
   const char* row(const Layout& layout, const void* data, int64_t group, int lane) const {
-    const int64_t element = layout.offset + sequence_.batch * layout.batch + group_[group].head[lane] * layout.head +
-                            (sequence_.rowQ + group_[group].row[lane]) * layout.row;
+    const QueryRow at = place(group, lane);
+    const int64_t element =
+        layout.offset + at.batch * layout.batch + group_[group].head[lane] * layout.head + at.row * layout.row;
     return static_cast<const char*>(data) + element * sizeOf(layout.dtype);
   }
   /// Index of a lane in [B, Hq, Nq], ragged [Hq, total].
   int64_t statistic(int64_t group, int lane) const {
-    return (sequence_.batch * problem_.headsQ + group_[group].head[lane]) * problem_.queries + sequence_.rowQ +
-           group_[group].row[lane];
+    const QueryRow at = place(group, lane);
+    return (at.batch * problem_.headsQ + group_[group].head[lane]) * problem_.queries + at.row;
   }
 
  private:
+  QueryRow place(int64_t group, int lane) const {
+    const int64_t row = group_[group].row[lane];
+    return gathered_ ? gathered_[row] : QueryRow{sequence_.batch, sequence_.rowQ + row};
+  }
+
   const Problem& problem_;
   const Sequence& sequence_;
+  const QueryRow* gathered_;  // null: the sequence's rows are a stretch
   bool few_;
   int64_t groups_ = 0, kvHead_ = 0, firstGroup_ = 0;
   GroupLanes group_[kMaxGroups];

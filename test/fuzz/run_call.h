@@ -26,7 +26,8 @@ inline void runCall(const std::vector<double>& numbers, GuardedBuffers& memory, 
   if (!small(call.problem)) return;
   call.problem.threads = std::min(call.problem.threads, 2);
   memory.protect(call.ranges);
-  const auto made = cpuBackend().plan(call.problem, call.pointers.lengthsQ, call.pointers.lengthsKv);
+  const auto made =
+      cpuBackend().plan(call.problem, call.pointers.lengthsQ, call.pointers.lengthsKv, call.pointers.pages);
   if (std::holds_alternative<Refusal>(made)) return;
   const Plan& plan = *std::get<std::shared_ptr<const Plan>>(made);
   const CancelFlag never;
@@ -41,7 +42,8 @@ inline void runCall(const std::vector<double>& numbers, GuardedBuffers& memory, 
 inline void explainCall(const std::vector<double>& numbers, const GuardedBuffers& memory, const Programs& programs) {
   const Call call = decodeForExplain(numbers.data(), numbers.size(), memory.buffers(), programs);
   if (!small(call.problem)) return;
-  const auto made = cpuBackend().plan(call.problem, call.pointers.lengthsQ, call.pointers.lengthsKv);
+  const auto made =
+      cpuBackend().plan(call.problem, call.pointers.lengthsQ, call.pointers.lengthsKv, call.pointers.pages);
   if (std::holds_alternative<std::shared_ptr<const Plan>>(made)) {
     std::get<std::shared_ptr<const Plan>>(made)->explain();
   }

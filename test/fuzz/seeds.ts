@@ -137,6 +137,32 @@ const scores = [
 ];
 for (const each of masks) quietly(() => attentionSync(small, small, small, { mask: each() }));
 for (const each of scores) quietly(() => attentionSync(small, small, small, { score: each() }));
+for (const pages of [
+  { table: [[1, 0], [0]], lengths: [3, 1] },
+  {
+    table: [
+      [1, 0, 3],
+      [1, 2],
+    ],
+    lengths: [6, 4],
+    sharedPrefix: 2,
+  },
+  {
+    table: [
+      [1, 0],
+      [1, 2],
+    ],
+    lengths: [4, 3],
+    prefixes: [{ sequences: [1, 0], tokens: 3 }],
+  },
+]) {
+  const pool = random([4, 1, 2, 4]);
+  for (const prefix of [undefined, causal()]) {
+    quietly(() => attentionSync(random([2, 2, 1, 4]), pool, pool, { pages, mask: prefix }));
+    quietly(() => attentionSync(random([3, 2, 4]), pool, pool, { pages, mask: prefix, cuSeqlensQ: [0, 1, 3] }));
+    quietly(() => explain(random([2, 2, 1, 4]), pool, pool, { pages, mask: prefix }));
+  }
+}
 const part = attentionSync(small, small, small, { partial: true });
 const whole = attentionSync(small, small, small, { lse: true });
 mergePartialsSync([part, part]);

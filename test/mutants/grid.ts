@@ -1,7 +1,7 @@
 // A fast cut of the grid and of the exact checks, without ava: ends at the first failure, with exit status 1.
 // The library under test is the one that FUSED_ATTENTION_NATIVE_PATH names.
 
-import { AttentionError, mergePartialsSync, Tensor } from '../../lib/index.js';
+import { AttentionError, attentionSync, mergePartialsSync, Tensor } from '../../lib/index.js';
 import { differsAlone } from '../reference/alone.js';
 import { actualOf, bitsOf, callOf, run, type Result } from '../reference/call.js';
 import { describe, type Case } from '../reference/case.js';
@@ -9,6 +9,7 @@ import { differences } from '../reference/check.js';
 import { expectedOf } from '../reference/expected.js';
 import { deep, grid, type Topic } from '../reference/grid.js';
 import { flat, wrongKeys } from '../reference/keys-seen.js';
+import { alone, joinQueries, makeBatch, outputOf } from '../reference/paged.js';
 import { cuts, finishedOf, parted, partialOf } from '../reference/parts.js';
 import { tame, wrongRows } from '../reference/poison.js';
 import { fromZero, maskFor } from '../reference/program-case.js';
@@ -28,6 +29,7 @@ function verify(one: Case): string[] {
 
 /** Quick and sharp ones first. */
 function* checks(): Generator<[string, () => string[]]> {
+  for (let n = 0; n < 4; n += 1) yield ['pages', () => pages(n)];
   const topics: Topic[] = ['masks', 'long', 'lengths', 'decode', 'layouts', 'scores', 'types', 'dims', 'anything'];
   for (let n = 0; n < 12; n++) {
     for (const topic of topics) {
@@ -47,6 +49,28 @@ function* checks(): Generator<[string, () => string[]]> {
   for (const topic of topics) {
     for (const one of grid(topic).slice(12, 40)) yield ['grid', () => verify(one)];
   }
+}
+
+/** A batch in pages against each sequence by itself: the bits, or nearly where a prefix is shared. */
+function pages(seed: number): string[] {
+  const shared = seed % 2 === 0 ? 0 : 6;
+  const [lengths, queries] = [
+    [300, 150, 40, 9],
+    [1, 1, 2, 1],
+  ];
+  const sizes = { headsQ: 4, headsKv: 2, dim: 32, dimV: 32, pageSize: 3 };
+  const batch = makeBatch(new Random(seed), { lengths, queries, ...sizes, dtype: 'float32', layout: 'bhsd', shared });
+  const { output } = attentionSync(joinQueries(batch, false), batch.key, batch.value, {
+    lengthsQ: queries,
+    pages: { table: batch.table, lengths, ...(shared > 0 ? { sharedPrefix: shared } : {}) },
+  });
+  return lengths.flatMap((_, b) => {
+    const expected = alone(batch, b, {});
+    const wrong = outputOf(batch, false, output, b).some(
+      (x, i) => !(Math.abs(x - expected[i]!) <= (shared > 0 ? 1e-5 : 0)),
+    );
+    return wrong ? [`sequence ${b} of ${seed}`] : [];
+  });
 }
 
 function maskProgram(topic: Topic, n: number): string[] {

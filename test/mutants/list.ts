@@ -27,6 +27,19 @@ const rows = 'native/cpu/key_rows.h';
 const results = 'native/cpu/results.cc';
 
 export const mutants: Mutant[] = [
+  // Pages of a pool, and prefixes that sequences share.
+  {
+    name: 'pages: a stretch that begins inside a page starts at its first row',
+    file: rows,
+    search: 'at = range.begin % pageRows;',
+    replacement: 'at = 0 * (range.begin % pageRows);',
+  },
+  {
+    name: 'prefix: its last key is seen by each sequence, too',
+    file: 'native/cpu/common_pass.cc',
+    search: 's.firstKey = end;',
+    replacement: 's.firstKey = end - 1;',
+  },
   // Visibility: boundaries of runs, bits, grids.
   {
     name: 'visibility: full runs are one key short',

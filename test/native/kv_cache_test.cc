@@ -314,7 +314,7 @@ TEST(segment_rows_in_pages_skip_the_gap) {
     problem.paging.rows = pageRows;
     problem.gap = {begin, 1000, skipped};
     const Layout layout{Dtype::float32, 0, 0, pageRows, 1};
-    const Segment segment = Segment::of(problem, layout, nullptr, table.data(), Sequence{}, 1, 1);
+    const Segment segment = Segment::of(problem, layout, nullptr, table.data(), nullptr, Sequence{}, 1, 1);
     const int64_t from = integer(0, count - 1), to = integer(from + 1, count);
     std::vector<const void*> found(size_t(to - from), nullptr);
     tileRows(kernelsFor(Isa::automatic), segment, {from, to}, false, nullptr, found.data());

@@ -1,0 +1,231 @@
+// Keys and values in the pages of a pool: the `pages` option, and what a call over them is about.
+
+import { typedArrayName } from './arrays.js';
+import { describe, formatShape, invalidType, invalidValue, outOfRange, shapeMismatch } from './errors.js';
+import { checkOperand, maxRows, shapeOf } from './geometry.js';
+import type { Geometry } from './geometry.js';
+import { checkPadded, readCumulative, snapshotLengths } from './lengths.js';
+import type { LengthsInput } from './lengths.js';
+import type { CallOptions } from './options.js';
+import { checkInteger } from './shape.js';
+import { readProperty, readSnapshot } from './snapshot.js';
+import { readTensor } from './tensor.js';
+
+/** Integers of a tensor, such as a block table of another library: contiguous, [B, maxPages]. */
+export interface PageTableTensor {
+  readonly data: Int32Array;
+  readonly dims?: readonly number[] | undefined;
+  readonly shape?: readonly number[] | undefined;
+}
+
+/** Numbers of pages, a row a sequence: [B, maxPages] row by row, nested (rows may be shorter), or with its shape. */
+export type PageTableInput = Int32Array | readonly (readonly number[] | Int32Array)[] | PageTableTensor;
+
+/** Sequences whose first tokens are the same ones, in the same pages. */
+export interface SharedPrefix {
+  /** Numbers of sequences, each in one prefix at most. */
+  readonly sequences: readonly number[] | Int32Array;
+  /** Tokens that they share; each sequence has so many or more. */
+  readonly tokens: number;
+}
+
+/**
+ * Keys and values that lie in the pages of a pool (PagedAttention, Kwon et al. 2023). Key and value are the pools then:
+ * [numPages, Hkv, pageSize, D] in layout 'bhsd', [numPages, pageSize, Hkv, D] in 'bshd'; strides are free but for the
+ * last axis, so both halves of one pool work as views. Token t of sequence b is row t mod pageSize of page
+ * table[b][floor(t / pageSize)]; masks, scores and tensors go by t. Rows past the lengths are not read, nor are
+ * entries of the table past the last page in use. Table and lengths are copied when the call is made.
+ */
+export interface PagesOptions {
+  /** Entries past a sequence's last page may be anything. Pages may be named by several sequences. */
+  readonly table: PageTableInput;
+  /** Tokens of each sequence, [B]. */
+  readonly lengths: LengthsInput;
+  /** Tokens of a page, 1 or more. Default: that of the pool, which it has to be. */
+  readonly pageSize?: number | undefined;
+  /**
+   * So many first tokens are the same ones for all sequences: their pages are read once for all of them, and `explain`
+   * says why where they are not. As `prefixes` with one entry. Results stay within the accuracy of any call, but
+   * their bits may depend on which sequences share.
+   */
+  readonly sharedPrefix?: number | undefined;
+  /** The same for groups of sequences. Whole pages are shared; what of a prefix is in the next one, each reads itself. */
+  readonly prefixes?: readonly SharedPrefix[] | undefined;
+}
+
+/** The option as checked: snapshots of the call's own. */
+export interface Pages {
+  readonly pageSize: number;
+  /** In the pool. */
+  readonly count: number;
+  /** Of a sequence in the table. */
+  readonly columns: number;
+  readonly table: Int32Array;
+  /** Tokens that sequences share, and which of these a sequence has, or -1; null where there are none. */
+  readonly prefixes: readonly number[];
+  readonly prefixOf: Int32Array | null;
+}
+
+const names = ['table', 'lengths', 'pageSize', 'sharedPrefix', 'prefixes'];
+
+/** The geometry of a call whose key and value are pools. */
+export function readPagedGeometry(q: unknown, k: unknown, v: unknown, options: CallOptions): Geometry {
+  const { layout, given } = options;
+  const ragged = given['cuSeqlensQ'] !== undefined;
+  for (const name of ['lengthsKv', 'cuSeqlensKv', ...(ragged ? ['lengthsQ'] : [])]) {
+    if (given[name] === undefined) continue;
+    const expected =
+      name === 'lengthsQ' ? 'none with cumulative lengths' : 'none with options.pages, which has lengths';
+    throw invalidValue(`options.${name}`, expected, describe(given[name]));
+  }
+  const asked = readSnapshot('options.pages', given['pages'], names);
+  const query = readTensor(q, 'query');
+  const key = readTensor(k, 'key');
+  const value = readTensor(v, 'value');
+  const sizesQ = checkOperand('query', query, ragged, layout);
+  const pool = checkOperand('key', key, false, layout, maxRows);
+  const values = checkOperand('value', value, false, layout, maxRows);
+  if (sizesQ.heads % pool.heads !== 0) {
+    throw shapeMismatch('key', `a number of heads that divides the query's ${sizesQ.heads}`, `${pool.heads}`);
+  }
+  const { pageSize } = asked;
+  if (pageSize !== undefined) {
+    const rows = checkInteger('options.pages.pageSize', pageSize, 1, maxRows);
+    if (rows !== pool.rows) throw shapeMismatch('key', `pages of ${rows} rows`, formatShape(key.shape));
+  } else if (pool.rows === 0) throw outOfRange('key', 'pages of at least 1 row', 0);
+  if (pool.dim !== sizesQ.dim) {
+    const expected = shapeOf<number | string>('numPages', pool.heads, pool.rows, sizesQ.dim, false, layout);
+    throw shapeMismatch('key', formatShape(expected), formatShape(key.shape));
+  }
+  if (values.batch !== pool.batch || values.heads !== pool.heads || values.rows !== pool.rows) {
+    const expected = shapeOf(pool.batch, pool.heads, pool.rows, values.dim, false, layout);
+    throw shapeMismatch('value', formatShape(expected), formatShape(value.shape));
+  }
+  const cumulativeQ = ragged ? readCumulative(given['cuSeqlensQ'], sizesQ.rows, 'options.cuSeqlensQ') : null;
+  const batch = cumulativeQ ? cumulativeQ.length - 1 : sizesQ.batch;
+  const { table, columns } = readTable(asked['table'], batch);
+  const capacity = columns * pool.rows;
+  const lengths = snapshotLengths(asked['lengths'], 'options.pages.lengths');
+  checkPadded(lengths, batch, capacity, 'options.pages.lengths');
+  const pages = { pageSize: pool.rows, count: pool.batch, columns, table, ...readPrefixes(asked, batch, lengths) };
+  const rest = { headsQ: sizesQ.heads, headsKv: pool.heads, queries: sizesQ.rows, dimQk: pool.dim, dimV: values.dim };
+  const shared = { query, key, value, ragged, layout, batch, ...rest, pages };
+  if (cumulativeQ) {
+    const starts = startsOf(lengths);
+    const total = starts[batch]!;
+    if (total > maxRows) throw outOfRange('options.pages.lengths', `at most ${maxRows} tokens in all`, total);
+    return { ...shared, keys: total, lengthsQ: cumulativeQ, lengthsKv: starts };
+  }
+  if (capacity > maxRows) throw outOfRange('options.pages.table', `pages for at most ${maxRows} tokens`, capacity);
+  return { ...shared, keys: capacity, lengthsQ: readQueries(given, batch, sizesQ.rows), lengthsKv: lengths };
+}
+
+function readQueries(given: Readonly<Record<string, unknown>>, batch: number, rows: number): Float64Array {
+  if (given['lengthsQ'] === undefined) return new Float64Array(batch).fill(rows);
+  const lengths = snapshotLengths(given['lengthsQ'], 'options.lengthsQ');
+  checkPadded(lengths, batch, rows, 'options.lengthsQ');
+  return lengths;
+}
+
+function startsOf(lengths: Float64Array): Float64Array {
+  const starts = new Float64Array(lengths.length + 1);
+  for (let b = 0; b < lengths.length; b += 1) starts[b + 1] = starts[b]! + lengths[b]!;
+  return starts;
+}
+
+const tableKinds = 'an Int32Array, number[][] or { data: Int32Array, dims }';
+
+/** A copy of the table. What its entries say is checked where they are used. */
+function readTable(value: unknown, batch: number): { table: Int32Array; columns: number } {
+  const argument = 'options.pages.table';
+  if (Array.isArray(value)) return fromRows(value, batch, argument);
+  if (typedArrayName(value) === 'Int32Array') {
+    const table = new Int32Array(value as Int32Array);
+    const columns = batch === 0 ? 0 : table.length / batch;
+    if (!Number.isInteger(columns) || (batch === 0 && table.length > 0)) {
+      throw shapeMismatch(argument, `[${batch}, maxPages]`, `${table.length} entries`);
+    }
+    return { table, columns };
+  }
+  if (typeof value !== 'object' || value === null) throw invalidType(argument, tableKinds, value);
+  const data = readProperty(argument, value, 'data');
+  if (typedArrayName(data) !== 'Int32Array') throw invalidType(`${argument}.data`, 'an Int32Array', data);
+  const shape = readProperty(argument, value, 'dims') ?? readProperty(argument, value, 'shape');
+  if (!Array.isArray(shape)) throw invalidType(`${argument}.dims`, '[B, maxPages]', shape);
+  const [rows, columns] = shape as unknown[];
+  const table = new Int32Array(data as Int32Array);
+  const fits = Number.isInteger(columns) && (columns as number) >= 0 && table.length === batch * (columns as number);
+  if (shape.length !== 2 || rows !== batch || !fits) {
+    throw shapeMismatch(
+      argument,
+      `[${batch}, maxPages] with all of its entries`,
+      `${describe(shape)} of ${table.length}`,
+    );
+  }
+  return { table, columns: columns as number };
+}
+
+/** Rows that are shorter than others end in pages that there are not. */
+function fromRows(rows: readonly unknown[], batch: number, argument: string): { table: Int32Array; columns: number } {
+  if (rows.length !== batch) throw shapeMismatch(argument, `${batch} rows, one a sequence`, `${rows.length}`);
+  let columns = 0;
+  const taken = rows.map((row, b) => {
+    if (!Array.isArray(row) && typedArrayName(row) !== 'Int32Array') {
+      throw invalidType(`${argument}[${b}]`, 'a number[] or Int32Array', row);
+    }
+    const entries = Array.from(row as ArrayLike<unknown>);
+    columns = Math.max(columns, entries.length);
+    return entries;
+  });
+  if (batch * columns > maxRows) throw outOfRange(argument, `at most ${maxRows} entries`, batch * columns);
+  const table = new Int32Array(batch * columns).fill(-1);
+  taken.forEach((entries, b) => {
+    entries.forEach((entry, n) => {
+      if (typeof entry !== 'number') throw invalidType(`${argument}[${b}][${n}]`, 'the number of a page', entry);
+      // What no page can be called stays what it is: none.
+      table[b * columns + n] = Number.isInteger(entry) && entry >= 0 && entry <= maxRows ? entry : -1;
+    });
+  });
+  return { table, columns };
+}
+
+function readPrefixes(
+  asked: Readonly<Record<string, unknown>>,
+  batch: number,
+  lengths: Float64Array,
+): Pick<Pages, 'prefixes' | 'prefixOf'> {
+  const { sharedPrefix, prefixes } = asked;
+  if (sharedPrefix !== undefined) {
+    if (prefixes !== undefined) {
+      throw invalidValue('options.pages.prefixes', 'none with options.pages.sharedPrefix', describe(prefixes));
+    }
+    const least = lengths.reduce((a, b) => Math.min(a, b), maxRows);
+    const tokens = checkInteger('options.pages.sharedPrefix', sharedPrefix, 0, least);
+    return { prefixes: [tokens], prefixOf: new Int32Array(batch) };
+  }
+  if (prefixes === undefined) return { prefixes: [], prefixOf: null };
+  if (!Array.isArray(prefixes))
+    throw invalidType('options.pages.prefixes', 'an array of { sequences, tokens }', prefixes);
+  if (prefixes.length > batch) throw outOfRange('options.pages.prefixes', `at most ${batch} prefixes`, prefixes.length);
+  const prefixOf = new Int32Array(batch).fill(-1);
+  const tokens = prefixes.map((prefix: unknown, n) => {
+    const argument = `options.pages.prefixes[${n}]`;
+    const read = readSnapshot(argument, prefix, ['sequences', 'tokens']);
+    const members = snapshotSequences(read['sequences'], `${argument}.sequences`);
+    let least = maxRows;
+    members.forEach((member, i) => {
+      const b = checkInteger(`${argument}.sequences[${i}]`, member, 0, batch - 1);
+      if (prefixOf[b] !== -1)
+        throw invalidValue(`${argument}.sequences[${i}]`, 'a sequence of no other prefix', `${b}`);
+      prefixOf[b] = n;
+      least = Math.min(least, lengths[b]!);
+    });
+    return checkInteger(`${argument}.tokens`, read['tokens'], 0, least);
+  });
+  return { prefixes: tokens, prefixOf: tokens.length > 0 ? prefixOf : null };
+}
+
+function snapshotSequences(value: unknown, argument: string): readonly unknown[] {
+  if (Array.isArray(value) || typedArrayName(value) === 'Int32Array') return Array.from(value as ArrayLike<unknown>);
+  throw invalidType(argument, 'a number[] or Int32Array', value);
+}

@@ -1,0 +1,151 @@
+#include "common_pass.h"
+
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+#include <limits>
+
+#include "../error.h"
+
+namespace fused_attention {
+
+namespace {
+
+/// Why no sequence of the problem can share its first keys; null where they can.
+const char* reasonAgainst(const Problem& p) {
+  if (p.score) return "a score program goes by each sequence's own positions";
+  if (p.hasBias) return "a bias is each sequence's own";
+  if (!p.masks.empty()) return "a mask tensor is each sequence's own";
+  if (p.entropy || p.rowMax) return "partials carry neither entropy nor rowMax";
+  return nullptr;
+}
+
+/// Whether every query of a sequence sees every key before `end`.
+bool seesAll(const SequencePlan& plan, int64_t end) {
+  const int64_t groups = ceilDiv(plan.lanes, plan.groupLanes);
+  for (int64_t unit = 0; unit < plan.units; ++unit) {
+    for (int64_t group = 0; group < groups; ++group) {
+      int64_t seen = 0;
+      for (const KeyRun& run : plan.programs->map->runs(unit, group)) {
+        if (!run.full || run.begin > seen || seen >= end) break;
+        seen = run.end;
+      }
+      if (seen < end) return false;
+    }
+  }
+  return true;
+}
+
+void requireSamePages(const Problem& p, const PageLists& pages, int64_t owner, int64_t other, int64_t count) {
+  const int32_t* const a = pages.table + owner * p.paging.table;
+  const int32_t* const b = pages.table + other * p.paging.table;
+  const int64_t at = std::mismatch(a, a + count, b).first - a;
+  if (at == count) return;
+  throw CodedError("ERR_INVALID_ARG_VALUE", "options.pages.table",
+                   "page " + std::to_string(a[at]) + " at [" + std::to_string(other) + ", " + std::to_string(at) +
+                       "], in the tokens shared with sequence " + std::to_string(owner),
+                   std::to_string(b[at]));
+}
+
+}  // namespace
+
+void requirePages(const Problem& p, const Sequence& s, const PageLists& pages) {
+  const int64_t used = ceilDiv(s.keys, p.paging.rows);
+  if (used > p.paging.table) {
+    throw CodedError("ERR_OUT_OF_RANGE", "options.pages.lengths",
+                     "at most " + std::to_string(p.paging.table * p.paging.rows) + " tokens, as the table has pages",
+                     std::to_string(s.keys));
+  }
+  const int32_t* const table = pages.table + s.table * p.paging.table;
+  for (int64_t n = 0; n < used; ++n) {
+    if (table[n] >= 0 && table[n] < p.paging.pool) continue;
+    throw CodedError("ERR_OUT_OF_RANGE",
+                     "options.pages.table[" + std::to_string(s.table) + ", " + std::to_string(n) + "]",
+                     "one of the pool's " + std::to_string(p.paging.pool) + " pages", std::to_string(table[n]));
+  }
+}
+
+std::vector<CommonGroup> shareableKeys(const Problem& p, const PageLists& pages, std::vector<SequencePlan>& sequences,
+                                       std::string& apart) {
+  std::vector<CommonGroup> groups;
+  const char* const reason = reasonAgainst(p);
+  if (reason) apart = reason;
+  std::vector<std::vector<size_t>> owners(p.paging.shared.size());
+  for (size_t b = 0; b < sequences.size(); ++b) {
+    if (pages.sharedOf[b] >= 0) owners[size_t(pages.sharedOf[b])].push_back(b);
+  }
+  for (size_t g = 0; g < owners.size(); ++g) {
+    const std::vector<size_t>& members = owners[g];
+    const int64_t end = p.paging.shared[g] / p.paging.rows * p.paging.rows;
+    if (members.empty() || end == 0) continue;
+    bool all = true;
+    for (const size_t b : members) {
+      if (sequences[b].sequence.keys < p.paging.shared[g]) {
+        throw CodedError("ERR_OUT_OF_RANGE", "options.pages.lengths[" + std::to_string(b) + "]",
+                         "the " + std::to_string(p.paging.shared[g]) + " tokens that it shares, at least",
+                         std::to_string(sequences[b].sequence.keys));
+      }
+      requireSamePages(p, pages, int64_t(members[0]), int64_t(b), end / p.paging.rows);
+      all = all && !reason && seesAll(sequences[b], end);
+    }
+    if (!all && !reason) apart = "the mask hides some of it from a query";
+    if (!all || members.size() < 2) continue;
+    CommonGroup group;
+    group.sequence.keys = end;
+    group.sequence.table = sequences[members[0]].sequence.table;
+    for (const size_t b : members) {
+      Sequence& s = sequences[b].sequence;
+      s.firstKey = end;
+      for (int64_t row = 0; row < s.queries; ++row) group.rows.push_back({s.batch, s.rowQ + row});
+    }
+    group.sequence.queries = int64_t(group.rows.size());
+    groups.push_back(std::move(group));
+  }
+  return groups;
+}
+
+Problem commonProblem(const Problem& problem) {
+  Problem p = problem;
+  p.mask = nullptr;
+  p.hasSinks = p.lse = false;
+  p.partial = true;
+  if (p.lengths == Lengths::padded) p.lengths = Lengths::none;  // rows of padding are filled in by the call itself
+  p.paging.shared.clear();
+  p.output = {Dtype::float32, 0, p.headsQ * p.queries * p.dimV, p.queries * p.dimV, p.dimV};
+  return p;
+}
+
+int64_t statisticsOf(const Problem& problem) {
+  const int64_t sequences = problem.lengths == Lengths::cumulative ? 1 : problem.batch;
+  return sequences * problem.headsQ * problem.queries;
+}
+
+void joinCommon(const CpuPlan& plan, const QueryBlock& queries, const CommonPartials& partials, BlockState& state) {
+  const Kernels& kernels = plan.kernels();
+  const int lanes = kernels.maxLanes();
+  const int64_t dim = plan.problem().dimV;
+  std::vector<float> memory(static_cast<size_t>(plan.groupFloats()));
+  const BlockState common(memory.data(), dim, lanes);
+  for (int64_t g = 0; g < queries.groups(); ++g) {
+    common.clear(0);
+    const SoftmaxState softmax = common.softmax(0);
+    const void* rows[QueryBlock::kMaxLanes];
+    const int count = queries.lanes(g).count;
+    for (int t = 0; t < count; ++t) {
+      const int64_t at = queries.statistic(g, t);
+      rows[t] = partials.output + at * dim;
+      softmax.sum[t] = partials.sum[at];
+      softmax.reference[t] = std::isinf(partials.maximum[at]) ? -FLT_MAX : partials.maximum[at];
+    }
+    if (queries.few()) {
+      kernels.packFewQueries(common.output(0), rows, count, Dtype::float32, dim, 1);
+      kernels.fewMerge(state.output(g), state.softmax(g), common.output(0), softmax, count, dim);
+    } else {
+      const int padded = queries.padded()[g];
+      kernels.packQueries(common.output(0), padded, rows, count, Dtype::float32, dim, 1);
+      kernels.merge(state.output(g), state.softmax(g), common.output(0), softmax, padded, dim);
+    }
+  }
+}
+
+}  // namespace fused_attention
