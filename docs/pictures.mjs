@@ -1,12 +1,23 @@
-// Draws the patterns that docs/programs.md shows. After a build of the package: node docs/pictures.mjs
+// Draws the patterns that the pages of docs/ show. After a build of the package: node docs/pictures.mjs
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const { and, blockMap, causal, dilated, documents, prefixLm, segments, sharedPrefix, slidingWindow, strided } =
-  createRequire(import.meta.url)('../dist/index.js');
+const {
+  and,
+  blockMap,
+  causal,
+  dilated,
+  documents,
+  neighborhood,
+  prefixLm,
+  segments,
+  sharedPrefix,
+  slidingWindow,
+  strided,
+} = createRequire(import.meta.url)('../dist/index.js');
 
 const length = 2048;
 const ends = [320, 896, 1088, 1664];
@@ -30,11 +41,20 @@ const patterns = {
   'causal-documents': and(causal(), documents(ids)),
 };
 
+const small = { grid: [16, 16], window: 5 };
+const grids = {
+  neighborhood: neighborhood(small),
+  'neighborhood-dilated': neighborhood({ ...small, dilation: 2 }),
+  'neighborhood-windowed': neighborhood({ grid: [16, 16], window: 4, stride: 4 }),
+};
+
 mkdirSync(join(here, 'images'), { recursive: true });
-for (const [name, pattern] of Object.entries(patterns)) {
-  const picture = blockMap(pattern, { nq: length, block: 64 }).toSVG();
+const draw = (name, pattern, options) => {
+  const picture = blockMap(pattern, options).toSVG();
   writeFileSync(
     join(here, 'images', `${name}.svg`),
     picture.replace(/width="512" height="512"/, 'width="256" height="256"'),
   );
-}
+};
+for (const [name, pattern] of Object.entries(patterns)) draw(name, pattern, { nq: length, block: 64 });
+for (const [name, pattern] of Object.entries(grids)) draw(name, pattern, { nq: 256, block: 4 });

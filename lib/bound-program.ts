@@ -10,6 +10,22 @@ import { encodeGraph } from './program/graph.js';
 import type { Graph, ProgramKind } from './program/graph.js';
 import type { TensorInput } from './tensor.js';
 
+/**
+ * A mask's other form, cheaper to schedule: positions from `origin` on are cells of a grid, and a query's cell x sees a
+ * key's cell c where start[x] <= c < end[x] and c = x modulo the period on every axis. Positions before it are seen by
+ * all, and see all. See native/program/axis_product.h.
+ */
+export interface AxisProduct {
+  readonly origin: number;
+  readonly axes: readonly {
+    readonly length: number;
+    readonly period: number;
+    /** Names of the program's tables. */
+    readonly start: string;
+    readonly end: string;
+  }[];
+}
+
 export class BoundProgram {
   readonly graph: Graph;
   /** Values of the graph's number parameters and tables, in its order. */
@@ -17,6 +33,7 @@ export class BoundProgram {
   readonly tables: readonly Parameter[];
   /** Mask tensors that it reads, in the order of its grids. */
   readonly grids: readonly TensorInput[];
+  readonly product: AxisProduct | undefined;
   #handle: NativeProgram | null = null;
 
   constructor(
@@ -24,11 +41,13 @@ export class BoundProgram {
     numbers: readonly Parameter[],
     tables: readonly Parameter[],
     grids: readonly TensorInput[] = [],
+    product?: AxisProduct,
   ) {
     this.graph = graph;
     this.numbers = numbers;
     this.tables = tables;
     this.grids = grids;
+    this.product = product;
   }
 
   /** The addon's copy, made when first needed. */
@@ -48,10 +67,17 @@ export function joinPrograms(programs: readonly BoundProgram[], combine: (graphs
   );
 }
 
-function makeHandle({ graph, numbers, tables }: BoundProgram): NativeProgram {
+function makeHandle({ graph, numbers, tables, product }: BoundProgram): NativeProgram {
   const encoded = encodeGraph(graph);
   for (const { number } of numbers) encoded.push(number);
   for (const { shape } of tables) encoded.push(...shape);
+  if (product) {
+    const indexOf = (name: string): number => graph.tables.findIndex((table) => table.name === name);
+    encoded.push(product.axes.length, product.origin);
+    for (const { length, period, start, end } of product.axes) {
+      encoded.push(length, period, indexOf(start), indexOf(end));
+    }
+  }
   try {
     return loadNative().program(
       new Float64Array(encoded),
@@ -79,18 +105,23 @@ export function bindProgram(
   program: unknown,
   parameters: ReadonlyMap<string, Parameter>,
   grid: readonly number[] | undefined,
+  product?: AxisProduct,
 ): { bound: BoundProgram; source: ProgramSource } {
   const { graph, source } = language().compileProgram(kind, program, kindsOf(parameters), grid);
-  return bindGraph(graph, { kind, source, parameters, grid, graph });
+  return bindGraph(graph, { kind, source, parameters, grid, graph }, product);
 }
 
-function bindGraph(graph: Graph, source: ProgramSource): { bound: BoundProgram; source: ProgramSource } {
+function bindGraph(
+  graph: Graph,
+  source: ProgramSource,
+  product?: AxisProduct,
+): { bound: BoundProgram; source: ProgramSource } {
   for (const { name, type } of graph.numbers) {
     // An integer that the program compares with reals becomes one.
     if (type === 'real') checkExact(`parameters.${name}`, source.parameters.get(name)!.number, source.kind);
   }
   const values = ({ name }: { name: string }): Parameter => source.parameters.get(name)!;
-  return { bound: new BoundProgram(graph, graph.numbers.map(values), graph.tables.map(values)), source };
+  return { bound: new BoundProgram(graph, graph.numbers.map(values), graph.tables.map(values), [], product), source };
 }
 
 /** The same program with some parameters replaced. */

@@ -48,6 +48,13 @@ export type { NestedNumbers, ProgramParameter, ProgramParameters, TableArray } f
 export type { ProgramOptions } from './program-options.js';
 export { Score, compose, score } from './scores.js';
 export type { ScoreFunction } from './scores.js';
+export type { PerAxis } from './grid-axes.js';
+export { gridBias } from './grid-bias.js';
+export type { GridBiasOptions } from './grid-bias.js';
+export { neighborhood } from './neighborhood.js';
+export type { NeighborhoodOptions, NeighborhoodWindow } from './neighborhood.js';
+export { neighborhoodAttention, neighborhoodAttentionSync } from './neighborhood-attention.js';
+export type { NeighborhoodAttentionOptions, NeighborhoodAttentionResult } from './neighborhood-attention.js';
 export { mergePartials, mergePartialsSync } from './partials.js';
 export type { MergeOptions, MergeResult, PartialInput, SoftmaxPartial } from './partials.js';
 export { Tensor } from './tensor.js';

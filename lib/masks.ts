@@ -1,7 +1,7 @@
 // Masks: programs that say which keys a query may see, with their parameters, and their combinations.
 
 import { BoundProgram, bindProgram, joinPrograms, rebind, sourceToJSON } from './bound-program.js';
-import type { ProgramSource } from './bound-program.js';
+import type { AxisProduct, ProgramSource } from './bound-program.js';
 import { replaceInParts } from './combination.js';
 import { AttentionError, describe, invalidType, invalidValue, unsupported } from './errors.js';
 import { language } from './language.js';
@@ -152,9 +152,15 @@ export function mask<const Parameters extends ProgramParameters = {}>(
   return make(bound, { made: 'program', source, label: undefined });
 }
 
-/** A mask of this package's own, which says how it was made. */
-export function builtInMask(label: string, program: string, parameters: Readonly<Record<string, unknown>> = {}): Mask {
-  const { bound, source } = bindProgram('mask', program, readParameters(label, parameters, 'mask'), undefined);
+/** A mask of this package's own, which says how it was made, and what other form it has. */
+export function builtInMask(
+  label: string,
+  program: string,
+  parameters: Readonly<Record<string, unknown>> = {},
+  product?: AxisProduct,
+): Mask {
+  const given = readParameters(label, parameters, 'mask');
+  const { bound, source } = bindProgram('mask', program, given, undefined, product);
   return make(bound, { made: 'program', source, label });
 }
 

@@ -45,6 +45,8 @@ class NumberReader {
 
   int64_t stride(ArgumentName argument) { return integer(argument, -kMostInteger, kMostInteger); }
 
+  bool atEnd() const { return next_ == end_; }
+
   void finish() const {
     if (next_ != end_) {
       throw CodedError("ERR_INVALID_ARG_VALUE", "call", "as many numbers as the call needs",

@@ -10,4 +10,14 @@ struct Range {
   bool empty() const { return begin >= end; }
 };
 
+/// Every `step`-th column of a range, from its first on.
+struct Columns : Range {
+  int64_t step = 1;
+
+  Columns() = default;
+  Columns(Range range, int64_t step = 1) : Range(range), step(step) {}
+  Columns(int64_t begin, int64_t end, int64_t step = 1) : Range{begin, end}, step(step) {}
+  int64_t count() const { return (end - begin + step - 1) / step; }
+};
+
 }  // namespace fused_attention

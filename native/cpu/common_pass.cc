@@ -22,7 +22,7 @@ const char* reasonAgainst(const Problem& p) {
 
 /// Whether every query of a sequence sees every key before `end`.
 bool seesAll(const SequencePlan& plan, int64_t end) {
-  const int64_t groups = ceilDiv(plan.lanes, plan.groupLanes);
+  const int64_t groups = plan.groups;
   for (int64_t unit = 0; unit < plan.units; ++unit) {
     for (int64_t group = 0; group < groups; ++group) {
       int64_t seen = 0;

@@ -8,6 +8,7 @@
 #include "arena.h"
 #include "chunk_tree.h"
 #include "common_pass.h"
+#include "gathered_tiles.h"
 #include "half.h"
 #include "key_rows.h"
 #include "query_block.h"
@@ -150,12 +151,61 @@ class Forward {
   }
 
   void attendGroups(Range chunk, const BlockState& state, uint64_t groups, bool careful) {
-    std::span<const KeyRun> rest[QueryBlock::kMaxGroups];  // of the runs, what tiles to come may
-                                                           // need
     for (int64_t g = 0; g < queries_.groups(); ++g) {
       if (groups >> g & 1) state.clear(g, queries_.few() ? kernels_.maxLanes() : queries_.padded()[g]);
-      rest[g] = runs_[g];
     }
+    if (!task_.plan->programs->map->gathered()) return attendTogether(chunk, state, groups, careful);
+    for (int64_t g = 0; g < queries_.groups(); ++g) {
+      if (groups >> g & 1) attendGathered(g, chunk, state, careful);
+    }
+  }
+
+  /// A group goes over tiles of its own, of the keys that it sees.
+  void attendGathered(int64_t g, Range chunk, const BlockState& state, bool careful) {
+    GatheredTiles tiles(runs_[g], chunk);
+    GatheredTile memory[2];
+    GatheredTile *tile = &memory[0], *following = &memory[1];
+    for (bool more = tiles.next(*tile); more; std::swap(tile, following)) {
+      if (cancel_.raised()) throw Cancelled();
+      more = tiles.next(*following);
+      gatherRows(keys_, *tile, keyScratch_, keyRows_);
+      if (!sharedRows_) gatherRows(values_, *tile, valueScratch_, valueRows_);
+      ahead_ = RowsAhead(rows_ + 2 * kTileKeys, plan_.rowsAhead());
+      if (more) {
+        for (const Columns& piece : following->columns()) addKeys(piece);
+      } else if (g + 1 == queries_.groups()) {
+        lookBehindTask();
+      }
+      ahead_.share(2);
+
+      uint64_t words[kTileKeys];
+      int64_t at = 0;
+      bool some = false, hidden = false;
+      for (int n = 0; n < tile->count; ++n) {
+        const Seen seen = programs_.visible(g, *tile->runs[n], tile->pieces[n], words + at);
+        some |= seen != Seen::none;
+        hidden |= seen != Seen::all;
+        at += tile->pieces[n].count();
+      }
+      if (some) attendKeys(g, tile->columns(), 0, hidden ? words : nullptr, 0, state, careful);
+    }
+  }
+
+  /// Rows of a gathered tile, as the group's kernels take them.
+  void gatherRows(const Segment& segment, const GatheredTile& tile, float* scratch, const void** rows) {
+    int64_t at = 0;
+    for (const Columns& piece : tile.columns()) {
+      storedRows(segment, piece, rows + at);
+      at += piece.count();
+    }
+    if (!queries_.few() && segment.dtype != Dtype::float32) floatRows(kernels_, segment, at, scratch, rows);
+  }
+
+  /// All groups go over the same tiles.
+  void attendTogether(Range chunk, const BlockState& state, uint64_t groups, bool careful) {
+    std::span<const KeyRun> rest[QueryBlock::kMaxGroups];  // of the runs, what tiles to come may
+                                                           // need
+    for (int64_t g = 0; g < queries_.groups(); ++g) rest[g] = runs_[g];
     for (int64_t begin = chunk.begin; begin < chunk.end; begin += kTileKeys) {
       if (cancel_.raised()) throw Cancelled();
       const Range tile{begin, std::min(begin + kTileKeys, chunk.end)};
@@ -195,11 +245,11 @@ class Forward {
     const SequencePlan& cut = *task_.plan;
     const int64_t end = std::min(cut.sequence.keys, cut.chunk * cut.partChunks * (task_.part + 1));
     const Range seen = seenOf({tile.end, std::min(tile.end + kTileKeys, end)});
-    if (!seen.empty()) {
-      ahead_.add(keys_, seen);
-      if (!sharedRows_) ahead_.add(values_, seen);
-      return;
-    }
+    if (!seen.empty()) return addKeys(seen);
+    lookBehindTask();
+  }
+
+  void lookBehindTask() {
     if (plan_.maxParts() == 1) addRows(queries_, problem_.output, pointers_.output, problem_.dimV);
     if (following_) lookAhead(*following_);
   }
@@ -214,6 +264,11 @@ class Forward {
     const Range keys{first, std::min((first / kTileKeys + 1) * kTileKeys, cut.sequence.keys)};
     ahead_.add(keysOf(bound), keys);
     if (!sharedRows_) ahead_.add(valuesOf(bound), keys);
+  }
+
+  void addKeys(const Columns& keys) {
+    ahead_.add(keys_, keys);
+    if (!sharedRows_) ahead_.add(values_, keys);
   }
 
   void addRows(const QueryBlock& queries, const Layout& layout, const void* data, int64_t dim) {
@@ -261,35 +316,55 @@ class Forward {
   void attendTile(int64_t g, std::span<const KeyRun> runs, Range keys, bool full, int64_t firstLoaded,
                   const BlockState& state, bool careful) {
     uint64_t words[kTileKeys];
-    const Lanes& lanes = queries_.lanes(g);
     const uint64_t* visible = nullptr;
-    ScoreTile tile;
     if (!full || programs_.mayHide()) {
       const Seen seen = programs_.visible(g, runs, keys, words);
       if (seen == Seen::none) return;
       if (seen == Seen::some) visible = words;
     }
+    const Columns columns(keys);
+    attendKeys(g, {&columns, 1}, int(keys.begin & 3), visible, keys.begin - firstLoaded, state, careful);
+  }
+
+  /// A tile of keys in pieces, whose rows stand from `first` on; `visible` is null where all see all.
+  void attendKeys(int64_t g, std::span<const Columns> columns, int phase, const uint64_t* visible, int64_t first,
+                  const BlockState& state, bool careful) {
+    const Lanes& lanes = queries_.lanes(g);
     const int padded = queries_.padded()[g];
-    const int64_t count = keys.end - keys.begin;
+    int64_t count = 0;
+    for (const Columns& piece : columns) count += piece.count();
+    ScoreTile tile;
     if (visible) {
       const uint64_t every = everyLane(lanes);
       while (visible[tile.hiddenFrom] == every) ++tile.hiddenFrom;
       tile.hiddenEnd = count;
       while (visible[tile.hiddenEnd - 1] == every) --tile.hiddenEnd;
     }
-    const int64_t first = keys.begin - firstLoaded;
     if (queries_.few()) {
       kernels_.fewScores(scores_, panel(g), lanes.count, problem_.dimQk, keyRows_ + first, problem_.key.dtype, count,
                          ahead_.next());
     } else {
       kernels_.scores(scores_, panel(g), padded, problem_.dimQk, asFloats(keyRows_ + first), count, ahead_.next());
     }
-    if (programs_.hasScore()) programs_.score(g, keys, visible, scores_);
-    if (problem_.hasBias) fillBias(lanes, padded, keys);
+    if (programs_.hasScore() || problem_.hasBias) {
+      int64_t at = 0;
+      const auto fill = [&](Range keys) {
+        if (programs_.hasScore()) programs_.score(g, keys, visible ? visible + at : nullptr, scores_ + at * padded);
+        if (problem_.hasBias) fillBias(lanes, padded, keys, bias_ + at * padded);
+        at += keys.end - keys.begin;
+      };
+      for (const Columns& piece : columns) {
+        if (piece.step == 1) {
+          fill(piece);
+        } else {
+          for (int64_t key = piece.begin; key < piece.end; key += piece.step) fill({key, key + 1});
+        }
+      }
+    }
 
     tile.scores = scores_;
     tile.keys = count;
-    tile.phase = int(keys.begin & 3);
+    tile.phase = phase;
     tile.visible = visible;
     tile.bias = bias_;
     tile.softcap = programs_.hasScore() ? 0 : float(problem_.softcap * std::numbers::log2e);
@@ -304,15 +379,15 @@ class Forward {
     }
   }
 
-  /// Gathers a tile of the bias into a panel; lanes that are only padding get 0.
-  void fillBias(const Lanes& lanes, int padded, Range keys) {
+  /// Gathers the bias of some keys into a panel; lanes that are only padding get 0.
+  void fillBias(const Lanes& lanes, int padded, Range keys, float* panel) {
     const GridLayout& layout = problem_.bias;
     const int64_t start = layout.offset + task_.plan->sequence.batch * layout.batch + keys.begin * layout.column;
     const int64_t count = keys.end - keys.begin;
     for (int t = 0; t < padded; ++t) {
       const int64_t line = t < lanes.count ? start + lanes.head[t] * layout.head + lanes.row[t] * layout.row : start;
       for (int64_t key = 0; key < count; ++key) {
-        bias_[key * padded + t] =
+        panel[key * padded + t] =
             t < lanes.count ? element(pointers_.bias, layout.dtype, line + key * layout.column) : 0;
       }
     }

@@ -119,6 +119,12 @@ inline void storedRows(const Segment& segment, Range range, const void** rows) {
   });
 }
 
+/// The same for columns that may be apart: rows[n] = row of the n-th.
+inline void storedRows(const Segment& segment, const Columns& columns, const void** rows) {
+  if (columns.step == 1) return storedRows(segment, static_cast<const Range&>(columns), rows);
+  for (int64_t n = 0; n < columns.count(); ++n) rows[n] = segment.row(columns.begin + n * columns.step);
+}
+
 /// Floats from one row of a scratch tile to the next: an odd number of cache lines, so that a column of rows does not
 /// crowd into a few sets of the first-level cache.
 inline int64_t scratchStride(int64_t dim) {
@@ -126,17 +132,22 @@ inline int64_t scratchStride(int64_t dim) {
   return ((dim + line - 1) / line | 1) * line;
 }
 
-/// The same as float32: in place where they are stored so and `copy` does not ask for a tile of their own, which pays
-/// where many queries go over it. `scratch` has a row a key.
-inline void tileRows(const Kernels& kernels, const Segment& segment, Range range, bool copy, float* scratch,
-                     const void** rows) {
-  storedRows(segment, range, rows);
-  if (segment.dtype == Dtype::float32 && !copy) return;
+/// Rows as they are stored become float32 ones in `scratch`, a row a key.
+inline void floatRows(const Kernels& kernels, const Segment& segment, int64_t count, float* scratch,
+                      const void** rows) {
   const int64_t stride = scratchStride(segment.dim);
-  for (int64_t i = 0; i < range.end - range.begin; ++i) {
+  for (int64_t i = 0; i < count; ++i) {
     kernels.convertRow(scratch + i * stride, rows[i], segment.dtype, segment.dim);
     rows[i] = scratch + i * stride;
   }
+}
+
+/// rows[k] = row of key range.begin + k as float32: in place where they are stored so and `copy` does not ask for a
+/// tile of their own, which pays where many queries go over it. `scratch` has a row a key.
+inline void tileRows(const Kernels& kernels, const Segment& segment, Range range, bool copy, float* scratch,
+                     const void** rows) {
+  storedRows(segment, range, rows);
+  if (segment.dtype != Dtype::float32 || copy) floatRows(kernels, segment, range.end - range.begin, scratch, rows);
 }
 
 }  // namespace fused_attention

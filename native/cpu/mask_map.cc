@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 
 #include "plan.h"
 #include "pool.h"
@@ -22,9 +23,10 @@ TileCounts countTiles(const Runs& runs, int64_t keys) {
   for (size_t i = 0; i < runs.size();) {
     // Full runs that touch are one.
     Range run = runs[i];
-    const bool isFull = runs[i].full;
+    const bool isFull = runs[i].full && runs[i].step == 1;
     size_t last = i;
-    while (isFull && last + 1 < runs.size() && runs[last + 1].full && runs[last + 1].begin == run.end) {
+    while (isFull && last + 1 < runs.size() && runs[last + 1].full && runs[last + 1].step == 1 &&
+           runs[last + 1].begin == run.end) {
       run.end = runs[++last].end;
     }
     const int64_t end = (run.end - 1) / kTileKeys + 1;
@@ -43,6 +45,26 @@ TileCounts countTiles(const Runs& runs, int64_t keys) {
     i = last + 1;
   }
   return {full, seen - full, all - seen, 0};
+}
+
+SchedulingCosts costsOf(std::span<const KeyRun> runs, int64_t chunk) {
+  constexpr double tile = 12, merge = 24;  // keys that would take as long
+  SchedulingCosts costs;
+  int64_t keys = 0, lastTile = -1, lastChunk = -1, end = 0;  // end: of what was seen of the last tile
+  for (const KeyRun& run : runs) {
+    keys += run.count();
+    if (run.step > 1) costs.together = std::numeric_limits<double>::infinity();  // such runs are gathered
+    for (int64_t begin = run.begin; begin < run.end;) {
+      const int64_t at = begin / kTileKeys, stop = std::min(run.end, (at + 1) * kTileKeys);
+      costs.together += double(stop - (at == lastTile ? end : begin)) + (at == lastTile ? 0 : tile);
+      if (begin / chunk != lastChunk) costs.together += merge;
+      lastTile = at;
+      lastChunk = begin / chunk;
+      begin = end = stop;
+    }
+  }
+  costs.gathered = double(keys) + tile * double(ceilDiv(keys, kTileKeys)) + merge * double(ceilDiv(keys, chunk));
+  return costs;
 }
 
 void add(TileCounts& sum, const TileCounts& counts, int64_t times) {
@@ -69,7 +91,8 @@ struct MaskMap::Slice {
   std::vector<KeyRun> runs;
   std::vector<uint64_t> words;
   TileCounts counts;
-  double pairs = 0;
+  SchedulingCosts costs;
+  double pairs = 0, keys = 0;
   // Memory to work in.
   std::vector<Run> found;
   std::vector<float> laneVectors;
@@ -78,7 +101,7 @@ struct MaskMap::Slice {
 
 MaskMap::MaskMap(const Problem& problem, const SequencePlan& plan, const Kernels& kernels,
                  std::shared_ptr<const TileProgram> program, std::atomic<int64_t>& budget)
-    : groups_(ceilDiv(plan.lanes, plan.groupLanes)) {
+    : groups_(plan.groups) {
   const Sequence& sequence = plan.sequence;
   uniform_ = !problem.mask;
   if (uniform_) {
@@ -86,6 +109,8 @@ MaskMap::MaskMap(const Problem& problem, const SequencePlan& plan, const Kernels
     first_ = {0, int64_t(runs_.size())};
     add(counts_, countTiles(runs_, sequence.keys), groups_ * plan.units);
     pairs_ = double(plan.units) * double(plan.lanes) * double(sequence.keys);
+  } else if (plan.order) {
+    buildGrid(problem, plan, kernels, budget);
   } else {
     build(problem, plan, kernels, program.get(), budget);
   }
@@ -136,9 +161,9 @@ void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernel
           slice.pairs += double(piece.end - piece.begin) * count;
           continue;
         }
+        uint64_t words[kTileKeys];
         if (!ready) bits.bind(bound);
         ready = true;
-        uint64_t words[kTileKeys];
         bits.program(bound, piece, slice.scratch.data(), words);
         const uint64_t* from = words;
         while (piece.begin < piece.end && *from == 0) ++from, ++piece.begin;
@@ -157,7 +182,12 @@ void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernel
         for (int64_t k = 0; k < keys; ++k) slice.pairs += std::popcount(from[k]);
       }
     }
-    TileCounts counts = countTiles(std::span(slice.runs).subspan(firstRun), sequence.keys);
+    const std::span<const KeyRun> runs = std::span(slice.runs).subspan(firstRun);
+    const SchedulingCosts costs = costsOf(runs, plan.chunk);
+    slice.costs.together += costs.together;
+    slice.costs.gathered += costs.gathered;
+    for (const KeyRun& run : runs) slice.keys += double(run.end - run.begin);
+    TileCounts counts = countTiles(runs, sequence.keys);
     counts.promoted = countTiles(found, sequence.keys).partial - counts.partial;
     add(slice.counts, counts, 1);
   };
@@ -172,7 +202,12 @@ void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernel
   });
 
   const int64_t times = perUnit_ ? 1 : plan.units;
+  SchedulingCosts costs;
+  double keys = 0;
   for (const Slice& slice : slices) {
+    costs.together += slice.costs.together;
+    costs.gathered += slice.costs.gathered;
+    keys += slice.keys;
     const int64_t runsBefore = int64_t(runs_.size()), wordsBefore = int64_t(words_.size());
     for (const int64_t first : slice.first) first_.push_back(first + runsBefore);
     for (KeyRun run : slice.runs) {
@@ -184,6 +219,53 @@ void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernel
     pairs_ += slice.pairs * double(times);
   }
   first_.push_back(int64_t(runs_.size()));
+  weigh(costs, keys, total, sequence, false);
+}
+
+/// `keys` are what `maps` groups see.
+void MaskMap::weigh(const SchedulingCosts& costs, double keys, int64_t maps, const Sequence& sequence, bool grid) {
+  constexpr double worthwhile = 0.9;  // together, groups share what they load
+  // Sequences of a chunk or two have little to save, and keep the order of additions that mask tensors have.
+  constexpr int64_t fewest = 1024;
+  gathered_ = costs.gathered < worthwhile * costs.together && (sequence.keys >= fewest || grid);
+  density_ = keys / (double(maps) * double(sequence.keys));
+}
+
+void MaskMap::buildGrid(const Problem& problem, const SequencePlan& plan, const Kernels& kernels,
+                        std::atomic<int64_t>& budget) {
+  const GridKeys grid(problem, plan.sequence);
+  GridKeys::Group cells;
+  std::vector<Run> found;
+  GroupLanes lanes;
+  SchedulingCosts costs;
+  double keys = 0;
+  for (int64_t group = 0; group < groups_; ++group) {
+    const size_t firstRun = runs_.size();
+    first_.push_back(int64_t(firstRun));
+    lanes.fill(problem, plan, kernels, 0, group);
+    grid.bind(lanes.lanes, cells);
+    found.clear();
+    grid.runs(cells, found);
+    for (const Run& run : found) {
+      keys += double(run.count());
+      KeyRun kept{Columns(run.begin, run.end, run.step), run.full};
+      if (!run.full) {
+        kept.words = int64_t(words_.size());
+        words_.resize(words_.size() + size_t(run.count()));
+        grid.bits(cells, run, words_.data() + kept.words);
+      }
+      runs_.push_back(kept);
+    }
+    pairs_ += cells.pairs * double(plan.units);
+    const auto runs = std::span(runs_).subspan(firstRun);
+    const SchedulingCosts own = costsOf(runs, plan.chunk);
+    costs.together += own.together;
+    costs.gathered += own.gathered;
+    add(counts_, countTiles(runs, plan.sequence.keys), plan.units);
+  }
+  first_.push_back(int64_t(runs_.size()));
+  budget.fetch_sub(int64_t(words_.size() * sizeof(uint64_t)), std::memory_order_relaxed);
+  weigh(costs, keys, groups_, plan.sequence, true);
 }
 
 size_t MaskMap::bytes() const {

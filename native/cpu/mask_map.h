@@ -19,7 +19,7 @@ struct SequencePlan;
 /// Keys of one tile: rows of a score panel that stays in the first-level cache.
 inline constexpr int64_t kTileKeys = 128;
 
-struct KeyRun : Range {
+struct KeyRun : Columns {
   static constexpr int64_t kNotKept = -1;
 
   bool full = false;
@@ -33,9 +33,17 @@ struct TileCounts {
                          // pairs were looked at
 };
 
+/// What groups spend on the keys of a sequence, in keys: those that they go over, and what tiles and chunks take
+/// besides. Together: all groups of a block go over the same tiles, from the first key to the last that each sees of a
+/// tile. Gathered: each goes over tiles of its own, made of its runs alone.
+struct SchedulingCosts {
+  double together = 0, gathered = 0;
+};
+
 class MaskMap {
  public:
-  /// `program` may be null. `budget` is how many bytes of bits may still be kept; what is kept is taken off it.
+  /// `program` may be null, and is where the plan orders its queries: the mask's ranges tell all. `budget` is how many
+  /// bytes of bits may still be kept; what is kept is taken off it.
   MaskMap(const Problem& problem, const SequencePlan& plan, const Kernels& kernels,
           std::shared_ptr<const TileProgram> program, std::atomic<int64_t>& budget);
 
@@ -46,6 +54,11 @@ class MaskMap {
   }
   const uint64_t* words(const KeyRun& run) const { return words_.data() + run.words; }
 
+  /// Whether groups do better with tiles of their own, gathered from their runs.
+  bool gathered() const { return gathered_; }
+  /// Of all keys, the part that a group sees something of.
+  double density() const { return density_; }
+
   /// Tiles of all units.
   const TileCounts& counts() const { return counts_; }
   /// Visible pairs of all units, as far as they are known without mask tensors and within the budget.
@@ -54,12 +67,17 @@ class MaskMap {
 
  private:
   struct Slice;
+  void buildGrid(const Problem& problem, const SequencePlan& plan, const Kernels& kernels,
+                 std::atomic<int64_t>& budget);
+  void weigh(const SchedulingCosts& costs, double keys, int64_t maps, const Sequence& sequence, bool grid);
   void build(const Problem& problem, const SequencePlan& plan, const Kernels& kernels, const TileProgram* program,
              std::atomic<int64_t>& budget);
 
   int64_t groups_ = 0;    // of a unit
   bool perUnit_ = false;  // the mask tells heads apart
   bool uniform_ = false;  // nothing is hidden: one run for all
+  bool gathered_ = false;
+  double density_ = 1;
   std::vector<int64_t> first_;
   std::vector<KeyRun> runs_;
   std::vector<uint64_t> words_;

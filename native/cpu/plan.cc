@@ -23,6 +23,18 @@ int64_t chunkFor(int64_t keys) {
   return std::max<int64_t>(smallest, int64_t(std::bit_ceil(uint64_t(ceilDiv(keys, most)))));
 }
 
+/// Where of a chunk's keys only so many are seen, as many more fit in.
+int64_t widerChunk(int64_t keys, double density) {
+  const int64_t most = int64_t(std::bit_ceil(uint64_t(keys)));
+  const double wider = 1 / std::max(density, 1 / double(most));
+  return std::min(most, chunkFor(keys) * int64_t(std::bit_floor(uint64_t(wider))));
+}
+
+void cutChunks(SequencePlan& plan, int64_t chunk) {
+  plan.chunk = chunk;
+  plan.partChunks = int64_t(std::bit_ceil(uint64_t(std::max<int64_t>(1, ceilDiv(plan.sequence.keys, chunk)))));
+}
+
 /// Groups of queries that share one pass over a tile of keys: their outputs stay in the second-level cache.
 int64_t groupsFor(int64_t dimV, int lanes) {
   constexpr int64_t bytes = 96 * 1024, most = 8;
@@ -140,10 +152,23 @@ void CpuPlan::addSequence(const Sequence& s) {
   // By the sequence's own rows, not by its lanes: a head has the same bits whatever heads stand beside it.
   plan.few = s.queries <= kernels_->fewQueries && p.dimQk >= fewestComponents(*kernels_) && p.dimV >= kernels_->width;
   plan.groupLanes = plan.few ? kernels_->width : kernels_->maxLanes();
-  plan.blocks = ceilDiv(plan.lanes, groups_ * plan.groupLanes);
-  plan.chunk = chunkFor(s.keys);
-  plan.partChunks = int64_t(std::bit_ceil(uint64_t(std::max<int64_t>(1, ceilDiv(s.keys, plan.chunk)))));
+  plan.order = orderOf(plan);
+  plan.groups = plan.order ? plan.order->groupCount() : ceilDiv(plan.lanes, plan.groupLanes);
+  plan.blocks = ceilDiv(plan.groups, groups_);
+  cutChunks(plan, chunkFor(s.keys));
   sequences_.push_back(plan);
+}
+
+std::shared_ptr<const QueryOrder> CpuPlan::orderOf(const SequencePlan& plan) {
+  const Sequence& s = plan.sequence;
+  if (plan.packed || plan.few || !GridKeys::fit(problem_, s)) return nullptr;
+  if (!sequences_.empty()) {
+    const SequencePlan& before = sequences_.back();
+    if (before.order && before.sequence.queries == s.queries) return before.order;
+  }
+  auto order = boxesOf(GridKeys(problem_, s), problem_.mask->product(), s.queries, *kernels_);
+  bytes_ += order->bytes();
+  return order;
 }
 
 void CpuPlan::bindPrograms() {
@@ -165,13 +190,14 @@ void CpuPlan::bindPrograms() {
         bytes_ += unary->bytes();
         return std::make_shared<const TileProgram>(unary, softcap);
       };
-      programs->mask = bound(p.mask, 0);
+      if (!plan.order) programs->mask = bound(p.mask, 0);
       programs->score = bound(p.score, p.softcap);
       programs->map = std::make_shared<const MaskMap>(p, plan, *kernels_, programs->mask, budget);
       bytes_ += programs->map->bytes();
       made = std::move(programs);
     }
     plan.programs = made;
+    if (made->map->gathered()) cutChunks(plan, widerChunk(s.keys, made->map->density()));
   }
   for (const Program* program : {p.mask.get(), p.score.get()}) {  // kept alive by the plan
     for (int t = 0; program && t < int(program->graph().tables.size()); ++t) {
@@ -186,7 +212,7 @@ void CpuPlan::cutTasks() {
   for (SequencePlan& plan : sequences_) {
     plan.firstBlock = blocks_;
     blocks_ += plan.blockCount();
-    mostGroups = std::max(mostGroups, ceilDiv(plan.lanes, plan.groupLanes));
+    mostGroups = std::max(mostGroups, plan.groups);
   }
   groups_ = std::min(groups_, mostGroups);  // where that is fewer, each unit is one block
   // Too few blocks to keep the threads busy: cut long sequences along their chunk tree too.

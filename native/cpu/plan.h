@@ -10,6 +10,7 @@
 #include "../backend.h"
 #include "kernels.h"
 #include "mask_map.h"
+#include "query_order.h"
 
 namespace fused_attention {
 
@@ -34,15 +35,17 @@ struct CommonGroup {
 
 struct SequencePlan {
   Sequence sequence;
-  bool packed = false;     // lanes run over the query heads of a key/value head
-                           // too, for few queries
-  int64_t units = 0;       // packed: key/value heads, else query heads
-  int64_t lanes = 0;       // queries of a unit
-  bool few = false;        // so few rows that they are done by the few... operations
-  int groupLanes = 0;      // lanes of a group
-  int64_t blocks = 0;      // blocks of queries in a unit
-  int64_t chunk = 0;       // keys in a chunk
-  int64_t partChunks = 0;  // chunks in a part, a power of two
+  bool packed = false;                      // lanes run over the query heads of a key/value head
+                                            // too, for few queries
+  int64_t units = 0;                        // packed: key/value heads, else query heads
+  int64_t lanes = 0;                        // queries of a unit
+  bool few = false;                         // so few rows that they are done by the few... operations
+  int groupLanes = 0;                       // lanes of a group, at most
+  int64_t groups = 0;                       // of a unit
+  std::shared_ptr<const QueryOrder> order;  // null: rows are taken as they come
+  int64_t blocks = 0;                       // blocks of queries in a unit
+  int64_t chunk = 0;                        // keys in a chunk
+  int64_t partChunks = 0;                   // chunks in a part, a power of two
   int64_t parts = 1;
   bool partByPart = false;  // tasks of all units over a part come before those over the next one
   int64_t firstBlock = 0;   // number of blocks, and of tasks, before this sequence
@@ -100,6 +103,7 @@ class CpuPlan : public Plan {
   void cutSequences(const double* lengthsQ, const double* lengthsKv, const PageLists& pages);
   void addSequence(const Sequence& sequence);
   void shareCommon(const PageLists& pages);
+  std::shared_ptr<const QueryOrder> orderOf(const SequencePlan& plan);
   void cutTasks();
   void bindPrograms();
   size_t measureTask() const;

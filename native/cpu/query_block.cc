@@ -5,6 +5,7 @@
 namespace fused_attention {
 
 Range lanesOfGroup(const SequencePlan& plan, const Kernels& kernels, int64_t group) {
+  if (plan.order) return {plan.order->groups[size_t(group)], plan.order->groups[size_t(group) + 1]};
   const int64_t most = plan.groupLanes, groups = ceilDiv(plan.lanes, most);
   const int64_t vectors = ceilDiv(plan.lanes - (groups - 1) * most, kernels.width);  // of the last group
   Range range{group * most, std::min((group + 1) * most, plan.lanes)};
@@ -30,9 +31,9 @@ void GroupLanes::fill(const Problem& problem, const SequencePlan& plan, const Ke
   rows = {queries, 0};
   int64_t nextRow = first % queries, nextHead = firstHead + first / queries;
   for (int t = 0; t < count; ++t) {
-    row[t] = nextRow;
+    row[t] = plan.order ? plan.order->rows[size_t(first + t)] : nextRow;
     head[t] = nextHead;
-    rows = {std::min(rows.begin, nextRow), std::max(rows.end, nextRow + 1)};
+    rows = {std::min(rows.begin, row[t]), std::max(rows.end, row[t] + 1)};
     if (++nextRow == queries) nextRow = 0, ++nextHead;
   }
   lanes = {count, row, head};
@@ -48,8 +49,7 @@ QueryBlock::QueryBlock(const CpuPlan& plan, const Task& task)
   const SequencePlan& cut = *task.plan;
   const int64_t firstHead = cut.packed ? task.unit * problem_.groupSize() : task.unit;
   kvHead_ = firstHead / problem_.groupSize();
-  const int64_t all = ceilDiv(cut.lanes, cut.groupLanes);
-  for (; groups_ < plan.groups() && firstGroup_ + groups_ < all; ++groups_) {
+  for (; groups_ < plan.groups() && firstGroup_ + groups_ < cut.groups; ++groups_) {
     group_[groups_].fill(problem_, cut, plan.kernels(), task.unit, firstGroup_ + groups_);
     padded_[groups_] = group_[groups_].padded;
     counts_[groups_] = group_[groups_].lanes.count;

@@ -6,8 +6,8 @@
 
 namespace fused_attention {
 
-/// The lanes of a unit that a group takes: plan.groupLanes each. Where the last group would be left with a single
-/// vector of several, which is slow, the last two share alike.
+/// The lanes of a unit that a group takes: those of plan.order, or plan.groupLanes each. Where the last group would be
+/// left with a single vector of several, which is slow, the last two share alike.
 Range lanesOfGroup(const SequencePlan& plan, const Kernels& kernels, int64_t group);
 
 /// A group of queries of a unit, one a lane. Groups are counted over all blocks of the unit.

@@ -19,9 +19,10 @@ class RowsAhead {
     rows_[count_++] = row;
     bytes_ = std::max(bytes_, bytes);
   }
-  void add(const Segment& segment, Range keys) {
-    const int64_t count = std::min(keys.end - keys.begin, most_ - count_);
-    storedRows(segment, {keys.begin, keys.begin + count}, rows_ + count_);
+  void add(const Segment& segment, Columns keys) {
+    const int64_t count = std::min(keys.count(), most_ - count_);
+    keys.end = std::min(keys.end, keys.begin + count * keys.step);
+    storedRows(segment, keys, rows_ + count_);
     count_ += count;
     bytes_ = std::max(bytes_, segment.dim * sizeOf(segment.dtype));
   }

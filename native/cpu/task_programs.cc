@@ -77,6 +77,32 @@ Seen TaskPrograms::visible(int64_t group, std::span<const KeyRun> runs, Range ke
   return seenBy(lanes, words, keys.end - keys.begin);
 }
 
+Seen TaskPrograms::visible(int64_t group, const KeyRun& run, const Columns& piece, uint64_t* words) {
+  const int64_t count = piece.count();
+  if (!mayHide() && (run.full || run.words != KeyRun::kNotKept)) {
+    const Lanes& lanes = queries_.lanes(group);
+    if (run.full) {
+      std::fill_n(words, count, everyLane(lanes));
+      return Seen::all;
+    }
+    std::copy_n(programs_.map->words(run) + (piece.begin - run.begin) / run.step, count, words);
+    return seenBy(lanes, words, count);
+  }
+  if (piece.step == 1) return visible(group, std::span(&run, 1), piece, words);
+  bool some = false, every = true;
+  for (int64_t n = 0; n < count; ++n) {
+    // A run of this column alone.
+    KeyRun one = run;
+    one.begin = piece.begin + n * piece.step;
+    one.end = one.begin + 1;
+    if (one.words != KeyRun::kNotKept) one.words += (one.begin - run.begin) / run.step;
+    const Seen seen = visible(group, std::span<const KeyRun>(&one, 1), one, words + n);
+    some |= seen != Seen::none;
+    every &= seen == Seen::all;
+  }
+  return every ? Seen::all : some ? Seen::some : Seen::none;
+}
+
 void TaskPrograms::score(int64_t group, Range keys, const uint64_t* words, float* scores) {
   const TileProgram& program = *programs_.score;
   const Kernels& kernels = plan_.kernels();

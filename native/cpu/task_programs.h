@@ -22,6 +22,8 @@ class TaskPrograms {
   /// Bits of the tile `keys` of a group that sees `runs` of it. Throws CodedError where one hangs on a read outside a
   /// table.
   Seen visible(int64_t group, std::span<const KeyRun> runs, Range keys, uint64_t* words);
+  /// The same for a piece of one run, whose columns may be apart.
+  Seen visible(int64_t group, const KeyRun& run, const Columns& piece, uint64_t* words);
   /// Whether a tile that the runs say is full may have hidden pairs all the same.
   bool mayHide() const { return bits_.hasTensors(); }
 

@@ -68,10 +68,36 @@ Table readTable(NumberReader& numbers, const TableShape& shape, const Buffer& bu
   return table;
 }
 
+AxisProduct readProduct(NumberReader& numbers, const std::vector<Table>& tables) {
+  const char* name = "program.product";
+  AxisProduct product;
+  product.axes = int(numbers.integer(name, 1, AxisProduct::kMostAxes));
+  product.origin = numbers.integer(name, 0, INT32_MAX);
+  for (int a = 0; a < product.axes; ++a) {
+    AxisProduct::Axis& axis = product.axis[a];
+    axis.length = numbers.integer(name, 1, INT32_MAX / product.cells());
+    axis.period = numbers.integer(name, 1, axis.length);
+    for (int* index : {&axis.start, &axis.end}) {
+      *index = int(numbers.integer(name, 0, int64_t(tables.size()) - 1));
+      const Table& table = tables[size_t(*index)];
+      const bool fits = table.type == Type::integer && table.rank == 1 && table.shape[0] == axis.length &&
+                        table.least.integer >= 0 && table.most.integer <= axis.length;
+      if (!fits) {
+        throw CodedError("ERR_INVALID_ARG_VALUE", name, "tables of places on the axis, one for each place", "others");
+      }
+    }
+  }
+  return product;
+}
+
 }  // namespace
 
-Program::Program(Graph graph, std::vector<Cell> numbers, std::vector<Table> tables)
-    : graph_(std::move(graph)), numbers_(std::move(numbers)), tables_(std::move(tables)), id_(nextId()) {}
+Program::Program(Graph graph, std::vector<Cell> numbers, std::vector<Table> tables, const AxisProduct& product)
+    : graph_(std::move(graph)),
+      numbers_(std::move(numbers)),
+      tables_(std::move(tables)),
+      product_(product),
+      id_(nextId()) {}
 
 std::shared_ptr<const Program> decodeProgram(const double* data, size_t count, const std::vector<Buffer>& buffers) {
   NumberReader numbers(data, count);
@@ -88,8 +114,10 @@ std::shared_ptr<const Program> decodeProgram(const double* data, size_t count, c
   }
   std::vector<Table> tables;
   for (size_t k = 0; k < buffers.size(); ++k) tables.push_back(readTable(numbers, graph.tables[k], buffers[k], k));
+  AxisProduct product;
+  if (graph.kind == ProgramKind::mask && !numbers.atEnd()) product = readProduct(numbers, tables);
   numbers.finish();
-  return std::make_shared<const Program>(std::move(graph), std::move(values), std::move(tables));
+  return std::make_shared<const Program>(std::move(graph), std::move(values), std::move(tables), product);
 }
 
 }  // namespace fused_attention

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../problem_codec.h"
+#include "axis_product.h"
 #include "graph.h"
 
 namespace fused_attention {
@@ -28,7 +29,7 @@ struct Table {
 
 class Program {
  public:
-  Program(Graph graph, std::vector<Cell> numbers, std::vector<Table> tables);
+  Program(Graph graph, std::vector<Cell> numbers, std::vector<Table> tables, const AxisProduct& product = {});
 
   const Graph& graph() const { return graph_; }
   ProgramKind kind() const { return graph_.kind; }
@@ -38,6 +39,8 @@ class Program {
   int result() const { return graph_.result; }
   Cell number(int index) const { return numbers_[size_t(index)]; }
   const Table& table(int index) const { return tables_[size_t(index)]; }
+  /// The mask as a product of ranges, where it was given with that form.
+  const AxisProduct& product() const { return product_; }
   /// Tells programs apart while the process runs: plans are kept under it.
   uint64_t id() const { return id_; }
 
@@ -45,11 +48,14 @@ class Program {
   Graph graph_;
   std::vector<Cell> numbers_;
   std::vector<Table> tables_;
+  AxisProduct product_;
   uint64_t id_;
 };
 
-/// The numbers of graph.h, then for each number parameter its value, then for each table its sizes, one an axis. The
-/// buffers are the tables': Int32Array for integers, Float32Array for reals. Everything is copied. Throws CodedError.
+/// The numbers of graph.h, then for each number parameter its value, then for each table its sizes, one an axis; then,
+/// where a mask has that form, those of an AxisProduct: axes, origin, and for each axis its length, its period and the
+/// tables of its starts and ends. The buffers are the tables': Int32Array for integers, Float32Array for reals.
+/// Everything is copied. Throws CodedError.
 std::shared_ptr<const Program> decodeProgram(const double* numbers, size_t count, const std::vector<Buffer>& buffers);
 
 /// The sequence that a program is evaluated for.

@@ -13,7 +13,7 @@
 
 namespace fused_attention {
 
-struct Run : Range {
+struct Run : Columns {
   bool full = false;
 };
 

@@ -10,6 +10,7 @@ import { expectedOf } from '../reference/expected.js';
 import { deep, grid, type Topic } from '../reference/grid.js';
 import { flat, wrongKeys } from '../reference/keys-seen.js';
 import { alone, joinQueries, makeBatch, outputOf } from '../reference/paged.js';
+import { wrongNeighborhood } from '../reference/neighborhood-case.js';
 import { cuts, finishedOf, parted, partialOf } from '../reference/parts.js';
 import { tame, wrongRows } from '../reference/poison.js';
 import { fromZero, maskFor } from '../reference/program-case.js';
@@ -40,6 +41,7 @@ function* checks(): Generator<[string, () => string[]]> {
       yield ['poison', () => wrongRows(tame(topic, 82_000 + n), n, false).wrong];
     }
   }
+  for (let n = 0; n < 30; n++) yield ['neighborhood', () => [wrongNeighborhood(291_000 + n) ?? []].flat()];
   for (const topic of ['masks', 'long'] as Topic[]) for (let n = 0; n < 8; n++) yield ['parts', () => parts(topic, n)];
   for (const one of deep) {
     yield ['deep', () => verify(one)];

@@ -25,6 +25,9 @@ const forward = 'native/cpu/forward.cc';
 const block = 'native/cpu/query_block.cc';
 const rows = 'native/cpu/key_rows.h';
 const results = 'native/cpu/results.cc';
+const gathered = 'native/cpu/gathered_tiles.h';
+const cells = 'native/tiles/grid_keys.cc';
+const order = 'native/cpu/query_order.cc';
 
 export const mutants: Mutant[] = [
   // Pages of a pool, and prefixes that sequences share.
@@ -355,5 +358,31 @@ export const mutants: Mutant[] = [
     file: 'native/cpu/merge.cc',
     search: 'empty ? 0 : o[d] * factor',
     replacement: 'empty ? 0 : o[d] + 0 * factor',
+  },
+
+  // Grids: tiles gathered from runs, ranges along axes, boxes of queries.
+  {
+    name: 'gathered: the key behind a full tile is lost',
+    file: gathered,
+    search: 'column_ = end;',
+    replacement: 'column_ = end + 1;',
+  },
+  {
+    name: 'gathered: tiles are not masked',
+    file: forward,
+    search: 'hidden ? words : nullptr, 0, state, careful)',
+    replacement: 'nullptr, 0, state, careful)',
+  },
+  {
+    name: 'grids: lanes see what others of their group see on an axis',
+    file: cells,
+    search: 'uint64_t{at >= range.begin && at < range.end} << t',
+    replacement: 'uint64_t{at >= reach.begin && at < range.end} << t',
+  },
+  {
+    name: 'grids: every residue class is the first',
+    file: order,
+    search: 'place.at[a] = residue[a] + at * grid.axis[a].period;',
+    replacement: 'place.at[a] = at * grid.axis[a].period;',
   },
 ];

@@ -56,6 +56,11 @@ class GraphBuilder {
   }
 
   std::shared_ptr<const Program> mask(int result, int grids = 0) { return decode(ProgramKind::mask, result, grids); }
+  /// The same, with the numbers of its form as a product (program.h).
+  std::shared_ptr<const Program> product(int result, std::vector<double> form) {
+    product_ = std::move(form);
+    return mask(result);
+  }
   std::shared_ptr<const Program> score(int result) { return decode(ProgramKind::score, result, 0); }
 
  private:
@@ -89,10 +94,11 @@ class GraphBuilder {
         buffers.push_back({reals_[k].data(), reals_[k].size() * 4});
       }
     }
+    numbers.insert(numbers.end(), product_.begin(), product_.end());
     return decodeProgram(numbers.data(), numbers.size(), buffers);
   }
 
-  std::vector<double> nodes_, numberTypes_, numbers_;
+  std::vector<double> nodes_, numberTypes_, numbers_, product_;
   std::vector<Type> types_, tableTypes_;
   std::vector<std::vector<int64_t>> tableShapes_;
   std::vector<std::vector<int32_t>> integers_;

@@ -55,7 +55,7 @@ void checkMap(const CpuPlan& plan) {
   double pairs = 0;
   bool exact = true;
   for (int64_t unit = 0; unit < cut.units; ++unit) {
-    for (int64_t group = 0; group < ceilDiv(cut.lanes, cut.groupLanes); ++group) {
+    for (int64_t group = 0; group < cut.groups; ++group) {
       const GroupLanes lanes(p, cut, plan.kernels(), unit, group);
       std::vector<uint64_t> seen(size_t(p.keys), 0);
       int64_t last = 0;
@@ -89,7 +89,7 @@ void checkMap(const CpuPlan& plan) {
   }
   if (exact) CHECK_EQ(map.pairs(), pairs);
   const TileCounts& counts = map.counts();
-  const int64_t groups = ceilDiv(cut.lanes, cut.groupLanes) * cut.units;
+  const int64_t groups = cut.groups * cut.units;
   CHECK_EQ(counts.full + counts.partial + counts.skipped, groups * ceilDiv(p.keys, kTileKeys));
 }
 
@@ -160,7 +160,7 @@ TEST(mask_map_beyond_its_budget_keeps_no_bits) {
   const MaskMap map(p, cut, whole.kernels(), cut.programs->mask, budget);
   CHECK(budget.load() >= 0 && budget.load() < 2000);
   int64_t kept = 0, open = 0;
-  for (int64_t group = 0; group < ceilDiv(cut.lanes, cut.groupLanes); ++group) {
+  for (int64_t group = 0; group < cut.groups; ++group) {
     for (const KeyRun& run : map.runs(0, group)) ++(run.words == KeyRun::kNotKept ? open : kept);
   }
   CHECK(kept > 0);

@@ -1,0 +1,39 @@
+// Grids of positions: their axes as options, and in the text of programs.
+
+import { AttentionError, describe, invalidType, invalidValue } from './errors.js';
+import { checkInteger } from './shape.js';
+
+/** A value for every axis of a grid, or one for all of them. */
+export type PerAxis<Value> = Value | readonly Value[];
+
+/** Checks a grid: one to three lengths. */
+export function readGrid(value: unknown): readonly number[] {
+  if (!Array.isArray(value)) throw invalidType('options.grid', 'an array of one to three lengths', value);
+  if (value.length < 1 || value.length > 3) {
+    throw invalidValue('options.grid', 'one to three lengths', `${value.length}`);
+  }
+  const lengths = value.map((length, axis) => checkInteger(`options.grid[${axis}]`, length, 1, 2 ** 30));
+  const cells = lengths.reduce((product, length) => product * length, 1);
+  if (cells > 2 ** 30) {
+    throw new AttentionError('ERR_OUT_OF_RANGE', 'options.grid', 'at most 2^30 cells', describe(cells));
+  }
+  return lengths;
+}
+
+/** A value for each axis. */
+export function perAxis(argument: string, value: unknown, rank: number): readonly unknown[] {
+  if (!Array.isArray(value)) return new Array<unknown>(rank).fill(value);
+  if (value.length !== rank) throw invalidValue(argument, `a value for each of the ${rank} axes`, `${value.length}`);
+  return value as readonly unknown[];
+}
+
+/** Text for the place of `position` on each axis; cell n of the grid is at position `origin` + n, and `extra` is origin. */
+export function places(position: string, lengths: readonly number[], origin: number): string[] {
+  const cell = origin > 0 ? `(${position} - extra)` : position;
+  let size = lengths.reduce((cells, length) => cells * length, 1);
+  return lengths.map((length, axis) => {
+    size /= length;
+    const line = size > 1 ? `Math.floor(${cell} / ${size})` : cell;
+    return axis > 0 ? `${line} % ${length}` : line;
+  });
+}
