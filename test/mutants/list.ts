@@ -364,8 +364,8 @@ export const mutants: Mutant[] = [
   {
     name: 'gathered: the key behind a full tile is lost',
     file: gathered,
-    search: 'column_ = end;',
-    replacement: 'column_ = end + 1;',
+    search: 'column_ = piece.end;',
+    replacement: 'column_ = piece.end + 1;',
   },
   {
     name: 'gathered: tiles are not masked',
@@ -376,8 +376,8 @@ export const mutants: Mutant[] = [
   {
     name: 'grids: lanes see what others of their group see on an axis',
     file: cells,
-    search: 'uint64_t{at >= range.begin && at < range.end} << t',
-    replacement: 'uint64_t{at >= reach.begin && at < range.end} << t',
+    search: 'words[begin] ^= uint64_t{1} << t;',
+    replacement: 'words[0] ^= uint64_t{1} << t;',
   },
   {
     name: 'grids: every residue class is the first',
