@@ -82,6 +82,10 @@ const program =
   (label: string): Where =>
   (c) =>
     c.suite === 'programs' && c.label === label;
+const neighborhood =
+  (label: string): Where =>
+  (c) =>
+    c.suite === 'neighborhood' && c.label === label;
 const call: Where = (c) => c.suite === 'call' && c.queries === 16;
 
 const ONE = [1];
@@ -155,6 +159,25 @@ export const BARS: readonly Bar[] = [
     (c) => c.suite === 'window' && c.keys === 16384,
     over('ours, dense'),
     { atLeast: 0.85 },
+  ),
+  ...(
+    [
+      ['64×64, window 13×13, D 64', 0.5],
+      ['16384, window 255, D 64', 0.8],
+      ['16×32×32, window 5×9×9, D 64', 0.45],
+      ['56×56, window 7×7, D 32', 0.37],
+      ['64×64, windows of 8×8, D 64', 0.8],
+      ['56×56, windows of 7×7, D 32', 0.6],
+    ] as const
+  ).map(([label, atLeast]) =>
+    bar(`neighborhood, ${label}: of the dense rate`, ONE, neighborhood(label), over('ours, dense'), { atLeast }),
+  ),
+  bar(
+    'neighborhood, dilated: of the speed without',
+    ONE,
+    (c) => c.suite === 'neighborhood' && c.label.includes('dilation'),
+    over('ours, undilated'),
+    { atLeast: 0.87 },
   ),
   bar('float16: of the speed in float32', ONE, half('float16'), over('ours, float32'), { atLeast: 0.95 }),
   bar('bfloat16: of the speed in float32', ONE, half('bfloat16'), over('ours, float32'), { atLeast: 0.95 }),

@@ -1,13 +1,20 @@
 // One case: shapes, types, mask, layout and score program of what is measured; and what follows from them.
 import type { Dtype } from '../test/reference/half.js';
+import { seesOf, type Axis } from '../test/reference/neighborhood.js';
 import type { ScoreProgram } from './score-program.js';
 
-export type Mask = { kind: 'full' } | { kind: 'causal' } | { kind: 'window'; keys: number };
+export type Mask =
+  | { kind: 'full' }
+  | { kind: 'causal' }
+  | { kind: 'window'; keys: number }
+  /** On a grid whose cells are all queries and all keys; every query sees as many keys. */
+  | { kind: 'neighborhood'; axes: Axis[] };
 
 export const SUITES = [
   'prefill',
   'causal',
   'window',
+  'neighborhood',
   'small',
   'decode',
   'layers',
@@ -63,11 +70,25 @@ export function square(suite: Suite, rows: number, dim: number, other: Partial<C
   };
 }
 
-/** Keys that query row `row` of a sequence sees, as [first, end); positions are aligned at the end. */
+/**
+ * Keys that query row `row` of a sequence sees, as [first, end); positions are aligned at the end. Of a neighborhood they
+ * are no such range.
+ */
 export function visible(mask: Mask, row: number, queries: number, keys: number): [number, number] {
+  if (mask.kind === 'neighborhood') throw new Error('what a neighborhood sees is no range of keys');
   if (mask.kind === 'full') return [0, keys];
   const end = Math.max(0, Math.min(keys, row + keys - queries + 1));
   return [mask.kind === 'window' ? Math.max(0, end - mask.keys) : 0, end];
+}
+
+/** Whether query row `row` of a sequence sees a key. */
+export function seenKeys(mask: Mask, row: number, queries: number, keys: number): (column: number) => boolean {
+  if (mask.kind === 'neighborhood') {
+    const sees = seesOf({ axes: mask.axes, border: 'clamp', extra: 0 });
+    return (column) => sees(row, column);
+  }
+  const [first, end] = visible(mask, row, queries, keys);
+  return (column) => column >= first && column < end;
 }
 
 /** The sequences of a case: first row and number of rows on both sides, in the tensors' row counting. */
@@ -85,6 +106,10 @@ export function sequences(c: Case): { batch: number; rowQ: number; rowKv: number
 
 /** Useful floating-point operations: 2 for each multiply-add of a visible (query, key) pair, in QK and in PV. */
 export function flops(c: Case): number {
+  if (c.mask.kind === 'neighborhood') {
+    const seen = c.mask.axes.reduce((keys, { window }) => keys * window, 1);
+    return c.batch * c.queries * seen * c.headsQ * 4 * c.dim;
+  }
   let pairs = 0;
   for (const { queries, keys } of sequences(c)) {
     for (let row = 0; row < queries; row++) {

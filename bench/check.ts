@@ -6,7 +6,7 @@
 import { attendHead, type Head } from '../test/reference/attention.js';
 import { round } from '../test/reference/half.js';
 import { HalfRule, outputBound, rowContext } from '../test/reference/tolerance.js';
-import { sequences, visible, type Case } from './case.js';
+import { seenKeys, sequences, type Case } from './case.js';
 import type { Contestant } from './contestant.js';
 import type { Inputs, Operand } from './inputs.js';
 
@@ -31,9 +31,9 @@ function rows(from: Operand, batch: number, head: number, first: number, count: 
 function rowProblem(c: Case, inputs: Inputs, part: Part, head: number, row: number): Head {
   const { batch, rowQ, rowKv, keys } = part;
   const headKv = Math.floor((head * c.headsKv) / c.headsQ);
-  const [first, end] = visible(c.mask, row, part.queries, keys);
   const position = row + keys - part.queries;
   const { program } = c;
+  const sees = seenKeys(c.mask, row, part.queries, keys);
   return {
     queries: 1,
     keys,
@@ -44,7 +44,7 @@ function rowProblem(c: Case, inputs: Inputs, part: Part, head: number, row: numb
     value: rows(inputs.value, batch, headKv, rowKv, keys),
     scale: 1 / Math.sqrt(c.dim),
     softcap: 0,
-    allowed: (_row, column) => column >= first && column < end,
+    allowed: (_row, column) => sees(column),
     ...(program === undefined
       ? {}
       : {

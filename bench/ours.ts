@@ -1,6 +1,17 @@
 // Our library as a contestant, through its public interface and its built JavaScript, and ours again in other ways to
 // compare with. Loaded by import() only after FUSED_ATTENTION_ISA is set: the environment is read once, at import.
-import { alibi, attention, attentionSync, causal, devices, score, slidingWindow, Tensor } from '../dist/index.js';
+import type { Mask } from '../dist/index.js';
+import {
+  alibi,
+  attention,
+  attentionSync,
+  causal,
+  devices,
+  neighborhood,
+  score,
+  slidingWindow,
+  Tensor,
+} from '../dist/index.js';
 import { decode16 } from '../test/reference/half.js';
 import { flops, square, type Case } from './case.js';
 import type { Contestant } from './contestant.js';
@@ -10,10 +21,22 @@ function tensor({ stored, shape, dtype }: Operand): Tensor {
   return stored instanceof Uint16Array ? Tensor.from(stored, shape, { dtype }) : Tensor.from(stored, shape);
 }
 
+function patternOf({ mask }: Case): Mask | undefined {
+  if (mask.kind === 'causal') return causal();
+  if (mask.kind === 'window') return slidingWindow(mask.keys - 1, 0);
+  if (mask.kind === 'full') return undefined;
+  return neighborhood({
+    grid: mask.axes.map(({ length }) => length),
+    window: mask.axes.map(({ window }) => window),
+    stride: mask.axes.map(({ stride }) => stride),
+    dilation: mask.axes.map(({ dilation }) => dilation),
+  });
+}
+
 /** What a caller would write: nothing that is so by default. */
-function options({ mask, lengths, layout, program }: Case, threads: number) {
-  const pattern =
-    mask.kind === 'causal' ? causal() : mask.kind === 'window' ? slidingWindow(mask.keys - 1, 0) : undefined;
+function options(c: Case, threads: number) {
+  const { lengths, layout, program } = c;
+  const pattern = patternOf(c);
   const offsets = [0];
   for (const length of lengths ?? []) offsets.push(offsets.at(-1)! + length);
   return {
@@ -100,11 +123,17 @@ export function references(c: Case, inputs: Inputs, threads: number): Contestant
   if (c.suite === 'half') {
     return [{ ...fusedAttention(c, asFloat32(inputs), threads), ...reference, name: 'ours, float32' }];
   }
-  if (c.suite === 'window') {
+  if (c.suite === 'window' || c.suite === 'neighborhood') {
     // A dense call of 16384 rows would take as long as the whole suite: the rate hardly depends on length from 4096 on.
     const dense = square('prefill', Math.min(c.queries, 4096), c.dim);
     const whole = fusedAttention(dense, makeInputs(dense), threads);
-    return [{ ...whole, ...reference, name: 'ours, dense', otherWork: { flops: flops(dense) } }];
+    const list: Contestant[] = [{ ...whole, ...reference, name: 'ours, dense', otherWork: { flops: flops(dense) } }];
+    if (c.mask.kind === 'neighborhood' && c.mask.axes.some(({ dilation }) => dilation > 1)) {
+      const axes = c.mask.axes.map((axis) => ({ ...axis, dilation: 1 }));
+      const near = fusedAttention({ ...c, mask: { ...c.mask, axes } }, inputs, threads);
+      list.push({ ...near, ...reference, name: 'ours, undilated', otherResult: true });
+    }
+    return list;
   }
   if (threads > 1 && (c.suite === 'prefill' || c.suite === 'causal')) {
     return [{ ...fusedAttention(c, inputs, 1), ...reference, name: 'ours, 1 thread', threads: 1 }];

@@ -4,6 +4,7 @@ import { call } from './call.js';
 import { causal } from './causal.js';
 import { decode, layers } from './decode.js';
 import { half } from './half.js';
+import { neighborhood } from './neighborhood.js';
 import { prefill } from './prefill.js';
 import { programs } from './programs.js';
 import { ragged } from './ragged.js';
@@ -14,6 +15,7 @@ const BY_SUITE: Record<Suite, (seed: number) => Case[]> = {
   prefill,
   causal,
   window,
+  neighborhood,
   small,
   decode,
   layers,
