@@ -33,7 +33,8 @@ export class BoundProgram {
   readonly tables: readonly Parameter[];
   /** Mask tensors that it reads, in the order of its grids. */
   readonly grids: readonly TensorInput[];
-  readonly product: AxisProduct | undefined;
+  /** 'lost' where a part had one, or the program before some of its parameters changed. */
+  readonly product: AxisProduct | 'lost' | undefined;
   #handle: NativeProgram | null = null;
 
   constructor(
@@ -41,7 +42,7 @@ export class BoundProgram {
     numbers: readonly Parameter[],
     tables: readonly Parameter[],
     grids: readonly TensorInput[] = [],
-    product?: AxisProduct,
+    product?: AxisProduct | 'lost',
   ) {
     this.graph = graph;
     this.numbers = numbers;
@@ -64,6 +65,7 @@ export function joinPrograms(programs: readonly BoundProgram[], combine: (graphs
     programs.flatMap(({ numbers }) => numbers),
     programs.flatMap(({ tables }) => tables),
     programs.flatMap(({ grids }) => grids),
+    programs.some(({ product }) => product) ? 'lost' : undefined,
   );
 }
 
@@ -71,7 +73,7 @@ function makeHandle({ graph, numbers, tables, product }: BoundProgram): NativePr
   const encoded = encodeGraph(graph);
   for (const { number } of numbers) encoded.push(number);
   for (const { shape } of tables) encoded.push(...shape);
-  if (product) {
+  if (product && product !== 'lost') {
     const indexOf = (name: string): number => graph.tables.findIndex((table) => table.name === name);
     encoded.push(product.axes.length, product.origin);
     for (const { length, period, start, end } of product.axes) {
@@ -105,7 +107,7 @@ export function bindProgram(
   program: unknown,
   parameters: ReadonlyMap<string, Parameter>,
   grid: readonly number[] | undefined,
-  product?: AxisProduct,
+  product?: AxisProduct | 'lost',
 ): { bound: BoundProgram; source: ProgramSource } {
   const { graph, source } = language().compileProgram(kind, program, kindsOf(parameters), grid);
   return bindGraph(graph, { kind, source, parameters, grid, graph }, product);
@@ -114,7 +116,7 @@ export function bindProgram(
 function bindGraph(
   graph: Graph,
   source: ProgramSource,
-  product?: AxisProduct,
+  product?: AxisProduct | 'lost',
 ): { bound: BoundProgram; source: ProgramSource } {
   for (const { name, type } of graph.numbers) {
     // An integer that the program compares with reals becomes one.
@@ -124,8 +126,12 @@ function bindGraph(
   return { bound: new BoundProgram(graph, graph.numbers.map(values), graph.tables.map(values), [], product), source };
 }
 
-/** The same program with some parameters replaced. */
-export function rebind(old: ProgramSource, given: unknown): { bound: BoundProgram; source: ProgramSource } {
+/** The program of `before`, whose source is `old`, with some parameters replaced. */
+export function rebind(
+  before: BoundProgram,
+  old: ProgramSource,
+  given: unknown,
+): { bound: BoundProgram; source: ProgramSource } {
   const changes = readParameters('parameters', given, old.kind);
   for (const name of changes.keys()) {
     if (old.parameters.has(name)) continue;
@@ -134,12 +140,13 @@ export function rebind(old: ProgramSource, given: unknown): { bound: BoundProgra
     throw new AttentionError('ERR_INVALID_ARG_VALUE', `parameters.${name}`, expected, describe(name));
   }
   const parameters = new Map([...old.parameters, ...changes]);
+  const product = before.product && 'lost';
   for (const [name, { kind }] of changes) {
-    const before = old.parameters.get(name)!.kind;
-    if (before.type === kind.type && before.rank === kind.rank) continue;
-    return bindProgram(old.kind, old.source, parameters, old.grid);
+    const was = old.parameters.get(name)!.kind;
+    if (was.type === kind.type && was.rank === kind.rank) continue;
+    return bindProgram(old.kind, old.source, parameters, old.grid, product);
   }
-  return bindGraph(old.graph, { ...old, parameters });
+  return bindGraph(old.graph, { ...old, parameters }, product);
 }
 
 /** `{ kind, source, parameters, grid }`, which mask() and score() take back. */

@@ -61,10 +61,17 @@ export function explain(
     buffers[lengthSlots - 2] = lengthsQ;
     buffers[lengthSlots - 1] = lengthsKv;
     for (const [slot, list] of pageLists(call)) buffers[slot] = list;
-    const mask = call.visibility.program?.handle;
-    return new Account(ask({ numbers: encodeNumbers(call), buffers, mask, score: call.score?.handle }));
+    const { program } = call.visibility;
+    const numbers = encodeNumbers(call);
+    const account = ask({ numbers, buffers, mask: program?.handle, score: call.score?.handle });
+    return new Account(account, program?.product === 'lost' ? [gridLost] : []);
   });
 }
+
+const gridLost = {
+  path: 'grid',
+  reason: 'the mask of a grid is combined with others or has new parameters: it is a program like any other then',
+};
 
 /** lengthsQ and lengthsKv are the last of the fixed slots. */
 const lengthSlots = 13;
@@ -91,7 +98,7 @@ class Account implements Explanation {
   readonly workspaceBytes: number;
   readonly notTaken: Explanation['notTaken'];
 
-  constructor(native: NativeExplanation) {
+  constructor(native: NativeExplanation, more: Explanation['notTaken']) {
     this.device = native.device;
     this.kernel = native.kernel;
     this.tile = { queries: native.tileQueries, keys: native.tileKeys };
@@ -107,7 +114,7 @@ class Account implements Explanation {
     this.flops = native.flops;
     this.bytes = native.bytes;
     this.workspaceBytes = native.workspaceBytes;
-    this.notTaken = native.notTaken.map(({ path, reason }) => ({ path, reason }));
+    this.notTaken = [...native.notTaken.map(({ path, reason }) => ({ path, reason })), ...more];
   }
 
   toString(): string {

@@ -10,6 +10,7 @@ import { checkInteger, countOf } from './shape.js';
 import { readSnapshot } from './snapshot.js';
 import { readTensor } from './tensor.js';
 import type { TensorInput } from './tensor.js';
+import type { HostView } from './view.js';
 
 /** Options of {@link gridBias}. */
 export interface GridBiasOptions {
@@ -23,7 +24,8 @@ export interface GridBiasOptions {
 
 /**
  * A learned bias by relative place on a grid (the relative position bias of Swin and of NATTEN): s + bias(h, offset),
- * where the offset along each axis is that of the key from the query, in steps of the dilation.
+ * where the offset along each axis is that of the key from the query, in steps of the dilation: entry R + key − query, as
+ * in NATTEN. Swin's tables are [offsets, H] and count query − key: transposed and turned round they are these.
  *
  * @param bias [H, ...(2R + 1)], an axis of offsets −R … R for each axis of the grid: with R = window − 1 all that a
  *   {@link neighborhood} has. Offsets beyond R take the end's.
@@ -35,11 +37,19 @@ export function gridBias(bias: TensorInput, options: GridBiasOptions): Score {
   const grid = readGrid(given['grid']);
   const origin = checkInteger('options.extra', given['extra'] ?? 0, 0, 2 ** 30);
   const dilations = perAxis('options.dilation', given['dilation'] ?? 1, grid.length);
-  const view = readTensor(bias, 'bias');
+  return biasOnGrid('bias', readTensor(bias, 'bias'), { grid, origin, dilations });
+}
+
+/** What {@link gridBias} makes of a table, which errors call `argument`. */
+export function biasOnGrid(
+  argument: string,
+  view: HostView,
+  { grid, origin, dilations }: { grid: readonly number[]; origin: number; dilations: readonly unknown[] },
+): Score {
   const { shape } = view;
   if (shape.length !== grid.length + 1 || shape.slice(1).some((offsets) => offsets % 2 !== 1)) {
     const expected = `[H, ${grid.map(() => '2R + 1').join(', ')}], an odd number of offsets for each axis`;
-    throw shapeMismatch('bias', expected, formatShape(shape));
+    throw shapeMismatch(argument, expected, formatShape(shape));
   }
   const [queries, keys] = [places('i', grid, origin), places('j', grid, origin)];
   let index = '0';
@@ -54,7 +64,7 @@ export function gridBias(bias: TensorInput, options: GridBiasOptions): Score {
   const names = origin > 0 ? 'h, bias, extra' : 'h, bias';
   const first = origin > 0 ? 'i < extra || j < extra ? s : ' : '';
   const program = `(s, i, j, { ${names} }) => ${first}s + bias(h, ${index})`;
-  const table = { data: denseFloat32(view, 'bias'), shape: [shape[0]!, countOf(shape.slice(1))] };
+  const table = { data: denseFloat32(view, argument), shape: [shape[0]!, countOf(shape.slice(1))] };
   return builtInScore(`gridBias(bias, ${grid.join('×')})`, program, {
     bias: table,
     ...(origin > 0 && { extra: origin }),

@@ -4,11 +4,16 @@ import { attention, attentionSync } from './attention.js';
 import type { AttentionResult } from './attention.js';
 import { denseElements } from './dense.js';
 import { formatShape, invalidValue, shapeMismatch, unsupported } from './errors.js';
+import { perAxis } from './grid-axes.js';
+import { biasOnGrid } from './grid-bias.js';
+import type { Mask, MaskItem } from './masks.js';
 import { allocate } from './memory.js';
-import { neighborhood } from './neighborhood.js';
-import type { NeighborhoodOptions, NeighborhoodWindow } from './neighborhood.js';
+import { makeNeighborhood, readAxes, readBorder } from './neighborhood.js';
+import type { CheckedNeighborhood, NeighborhoodWindow } from './neighborhood.js';
 import type { AttentionOptions } from './options.js';
 import { guarded } from './prepare.js';
+import { compose, readScore } from './scores.js';
+import type { Score } from './scores.js';
 import { contiguousStrides, countOf, reshapedStrides } from './shape.js';
 import { readSnapshot } from './snapshot.js';
 import { readTensor, tensorOf } from './tensor.js';
@@ -20,6 +25,13 @@ export interface NeighborhoodAttentionOptions
   extends
     NeighborhoodWindow,
     Pick<AttentionOptions, 'scale' | 'score' | 'softcap' | 'sinks' | 'outputDtype' | 'threads' | 'device' | 'signal'> {
+  /**
+   * A bias for each head and relative place, [H, ...(2R + 1)], as {@link gridBias} takes it; added after `score`, and
+   * not where an extra key is seen. Copied by every call: of calls in a loop, `score: gridBias(…)` made once is faster.
+   */
+  readonly relativeBias?: TensorInput | undefined;
+  /** More masks, all of which must allow too; positions as scores see them. */
+  readonly mask?: MaskItem | readonly MaskItem[] | undefined;
   /** Keys of register or text tokens, [B, n, Hkv, D], which every query sees in the same softmax; with `extraValue`. */
   readonly extraKey?: TensorInput | undefined;
   /** Their values, [B, n, Hkv, Dv]. Together with the grid's they are copied, n + cells rows of each. */
@@ -38,7 +50,7 @@ export interface NeighborhoodAttentionResult {
 
 const windowNames = ['window', 'stride', 'dilation', 'causal', 'border'];
 const callNames = ['scale', 'score', 'softcap', 'sinks', 'outputDtype', 'threads', 'device', 'signal', 'lse'];
-const extraNames = ['extraKey', 'extraValue'];
+const gridNames = ['relativeBias', 'mask', 'extraKey', 'extraValue'];
 
 /**
  * Attention of each cell of a grid to its neighbours: {@link attention} with the mask {@link neighborhood}, on tensors
@@ -80,7 +92,7 @@ interface GridCall {
 }
 
 function prepare(q: unknown, k: unknown, v: unknown, given: unknown): GridCall {
-  const options = readSnapshot('options', given, [...windowNames, ...callNames, ...extraNames]);
+  const options = readSnapshot('options', given, [...windowNames, ...callNames, ...gridNames]);
   const query = readTensor(q, 'query');
   const rank = query.shape.length - 3;
   if (rank < 1 || rank > 3) {
@@ -96,16 +108,47 @@ function prepare(q: unknown, k: unknown, v: unknown, given: unknown): GridCall {
   }
   const before = extraKey === undefined ? undefined : readTensor(extraKey, 'options.extraKey');
   const extra = before?.shape[1] ?? 0;
-  const window = Object.fromEntries(windowNames.map((name) => [name, options[name]]));
-  const mask = neighborhood({ ...window, grid, extra } as unknown as NeighborhoodOptions);
+  const near = maskFor({ axes: readAxes(options, grid), clamped: readBorder(options['border']), origin: extra });
+  const more = options['mask'] as MaskItem | readonly MaskItem[] | undefined;
+  const mask = more === undefined ? near : [...(Array.isArray(more) ? (more as MaskItem[]) : [more as MaskItem]), near];
   const call = Object.fromEntries(callNames.map((name) => [name, options[name]]));
+  const score = scoreOf(options, { grid, origin: extra, heads: cells.shape[2]! });
   return {
     grid,
     query: tensorOf(cells),
     key: tensorOf(before ? joined(before, key, 'options.extraKey') : key),
     value: tensorOf(before ? joined(readTensor(extraValue, 'options.extraValue'), value, 'options.extraValue') : value),
-    options: { ...call, mask, layout: 'bshd' } as AttentionOptions,
+    options: { ...call, mask, score, layout: 'bshd' } as AttentionOptions,
   };
+}
+
+/** Masks of the latest calls, the latest last: a plan is kept for as long as its mask is the same one. */
+const masks = new Map<string, Mask>();
+const maxMasks = 16;
+
+function maskFor(wanted: CheckedNeighborhood): Mask {
+  const key = [wanted.clamped, wanted.origin, ...wanted.axes.flatMap((axis) => Object.values(axis))].join();
+  const found = masks.get(key) ?? makeNeighborhood(wanted);
+  masks.delete(key);
+  masks.set(key, found);
+  if (masks.size > maxMasks) masks.delete(masks.keys().next().value!);
+  return found;
+}
+
+/** The score of a call, with its relative bias. */
+function scoreOf(
+  options: Readonly<Record<string, unknown>>,
+  { grid, origin, heads }: { grid: readonly number[]; origin: number; heads: number },
+): Score | undefined {
+  const score = options['score'] as Score | undefined;
+  if (options['relativeBias'] === undefined) return score;
+  const argument = 'options.relativeBias';
+  const table = readTensor(options['relativeBias'], argument);
+  if (table.shape[0] !== heads)
+    throw shapeMismatch(argument, `[${heads}, …], a table a head`, formatShape(table.shape));
+  const dilations = perAxis('options.dilation', options['dilation'] ?? 1, grid.length);
+  const bias = biasOnGrid(argument, table, { grid, origin, dilations });
+  return readScore(score) === null ? bias : compose(score!, bias);
 }
 
 /** [B, ...grid, H, D] as [B, cells, H, D]. */

@@ -62,9 +62,18 @@ export function neighborhood(options: NeighborhoodOptions): Mask {
   const given = readSnapshot('options', options, ['grid', 'extra', ...windowNames]);
   const lengths = readGrid(given['grid']);
   const origin = checkInteger('options.extra', given['extra'] ?? 0, 0, 2 ** 30);
-  const axes = readAxes(given, lengths);
-  const clamped = readBorder(given['border']);
+  return makeNeighborhood({ axes: readAxes(given, lengths), clamped: readBorder(given['border']), origin });
+}
 
+/** A neighborhood whose options have been checked. */
+export interface CheckedNeighborhood {
+  readonly axes: readonly AxisWindow[];
+  readonly clamped: boolean;
+  readonly origin: number;
+}
+
+export function makeNeighborhood({ axes, clamped, origin }: CheckedNeighborhood): Mask {
+  const lengths = axes.map(({ length }) => length);
   const parameters: Record<string, unknown> = {};
   const conditions: string[] = [];
   const product = [];

@@ -60,7 +60,7 @@ export class Score {
   with(parameters: ProgramParameters): Score {
     const origin = this.#origin;
     if (origin.made === 'program') {
-      const { bound, source } = rebind(origin.source, parameters);
+      const { bound, source } = rebind(this.#bound, origin.source, parameters);
       return make(bound, { made: 'program', source, label: undefined });
     }
     const items = replaceInParts(

@@ -1,9 +1,9 @@
 // Random neighborhoods against their definition, query by query.
 
-import { and, attentionSync, mask, neighborhood, Tensor } from '../../lib/index.js';
+import { and, attentionSync, gridBias, mask, neighborhood, Tensor } from '../../lib/index.js';
 import type { NeighborhoodOptions } from '../../lib/index.js';
 import { attendHead } from './attention.js';
-import { cellsOf, seesOf, type Axis, type Neighborhood } from './neighborhood.js';
+import { biasEntry, cellsOf, seesOf, type Axis, type Neighborhood } from './neighborhood.js';
 import { Random } from './random.js';
 import { lseBound, outputBound, rowContext, within } from './tolerance.js';
 
@@ -70,7 +70,11 @@ export function wrongNeighborhood(seed: number): string | null {
   const near = neighborhood(options);
   // The same as a program among others: no grid is known to the schedule then.
   const item = random.chance(0.2) ? and(near, mask('() => true')) : near;
-  const { output, lse } = attentionSync(q, k, v, { mask: item, lse: true, threads: random.integer(1, 2) });
+  const threads = random.integer(1, 2);
+  const { grid, dilation, extra } = options;
+  const table = random.chance(0.3) ? normal(random, [heads, ...drawn.axes.map(({ window }) => 2 * window - 1)]) : null;
+  const score = table ? gridBias(table, { grid, dilation, extra }) : undefined;
+  const { output, lse } = attentionSync(q, k, v, { mask: item, score, lse: true, threads });
   const sees = seesOf(drawn);
   const start = keys - queries;
   for (let b = 0; b < batch; b += 1) {
@@ -87,6 +91,10 @@ export function wrongNeighborhood(seed: number): string | null {
         scale: 1 / Math.sqrt(dimQk),
         softcap: 0,
         allowed: (row, column) => sees(start + row, column),
+        bias: (row, column) => {
+          const [i, j] = [start + row - drawn.extra, column - drawn.extra];
+          return table && i >= 0 && j >= 0 ? numbers(table)[biasEntry(drawn, h, i, j)]! : 0;
+        },
       });
       for (let row = 0; row < queries; row += 1) {
         const context = rowContext(expected, row, dimQk, keys);

@@ -40,19 +40,36 @@ function placesSeen({ length, window, stride, dilation, causal }: Axis, border: 
   return seen;
 }
 
+/** Where a cell of a row-major grid is on each of its axes. */
+export function placesOf(lengths: readonly number[], cell: number): number[] {
+  const found: number[] = [];
+  for (const length of [...lengths].reverse()) {
+    found.unshift(cell % length);
+    cell = Math.floor(cell / length);
+  }
+  return found;
+}
+
+/**
+ * Entry of a table [head, ...(2·window − 1)] for a query's cell and a key's that it sees: offsets of the key from the
+ * query, in steps of the dilation. Throws where the table has none.
+ */
+export function biasEntry({ axes }: Neighborhood, head: number, query: number, key: number): number {
+  const lengths = axes.map(({ length }) => length);
+  const [from, to] = [placesOf(lengths, query), placesOf(lengths, key)];
+  return axes.reduce((entry, { window, dilation }, axis) => {
+    const steps = (to[axis]! - from[axis]!) / dilation;
+    if (!Number.isInteger(steps) || Math.abs(steps) >= window) throw new Error(`no entry for ${query}, ${key}`);
+    return entry * (2 * window - 1) + steps + window - 1;
+  }, head);
+}
+
 /** Whether the query at a position sees the key at another. */
 export function seesOf(neighborhood: Neighborhood): (i: number, j: number) => boolean {
   const { axes, border, extra } = neighborhood;
   const tables = axes.map((axis) => Array.from({ length: axis.length }, (_, at) => placesSeen(axis, border, at)));
-  const places = (cell: number): number[] => {
-    const found: number[] = [];
-    for (const { length } of [...axes].reverse()) {
-      found.unshift(cell % length);
-      cell = Math.floor(cell / length);
-    }
-    return found;
-  };
-  const of = Array.from({ length: cellsOf(neighborhood) }, (_, cell) => places(cell));
+  const lengths = axes.map(({ length }) => length);
+  const of = Array.from({ length: cellsOf(neighborhood) }, (_, cell) => placesOf(lengths, cell));
   return (i, j) => {
     if (i < extra || j < extra) return true;
     const [query, key] = [of[i - extra]!, of[j - extra]!];

@@ -14,9 +14,13 @@ import {
   devices,
   documents,
   explain,
+  gridBias,
   mask,
   mergePartials,
   mergePartialsSync,
+  neighborhood,
+  neighborhoodAttention,
+  neighborhoodAttentionSync,
   not,
   or,
   relativeBias,
@@ -33,6 +37,10 @@ import type {
   Explanation,
   Mask,
   MaskItem,
+  NeighborhoodAttentionOptions,
+  NeighborhoodAttentionResult,
+  NeighborhoodOptions,
+  PerAxis,
   ProgramParameters,
   Score,
   SoftmaxPartial,
@@ -224,6 +232,42 @@ mask((i, j, { reach }) => reach(i) === j, { reach: 2 });
 and(causal(), composed);
 // @ts-expect-error: the number of queries is needed
 blockMap(causal(), {});
+
+// --- grids
+
+const perAxis: PerAxis<number> = [3, 5];
+const nearby: NeighborhoodOptions = { grid: [4, 8], window: perAxis, stride: 1, causal: [true, false], extra: 2 };
+const cells: Mask = neighborhood({ ...nearby, dilation: [1, 1], border: 'mask' });
+const table: Score = gridBias(q, { grid: [4, 8], dilation: 1, extra: 2 });
+const everyGridOption: NeighborhoodAttentionOptions = {
+  window: 3,
+  stride: 1,
+  dilation: 1,
+  causal: false,
+  border: 'clamp',
+  relativeBias: q,
+  mask: [cells, q],
+  extraKey: foreign,
+  extraValue: q,
+  score: table,
+  scale: 1,
+  lse: true,
+};
+const around: Promise<NeighborhoodAttentionResult> = neighborhoodAttention(q, foreign, q, everyGridOption);
+same<Awaited<typeof around>['output'], Tensor>();
+same<Awaited<typeof around>['lse'], Tensor | undefined>();
+neighborhoodAttentionSync(q, q, q, { window: [3, 3] }).output.dispose();
+
+// @ts-expect-error: the grid is needed
+neighborhood({ window: 3 });
+// @ts-expect-error: so is the window
+neighborhood({ grid: [4, 8] });
+// @ts-expect-error: no such border
+neighborhood({ grid: [4, 8], window: 3, border: 'wrap' });
+// @ts-expect-error: the grid is that of the tensors
+neighborhoodAttentionSync(q, q, q, { window: 3, grid: [4, 8] });
+// @ts-expect-error: the window is needed
+neighborhoodAttentionSync(q, q, q, {});
 
 // --- caches
 
