@@ -189,9 +189,11 @@ test('a relative bias follows the score; more masks join', (t) => {
 test('explain says when the grid is not made use of', (t) => {
   const flat = (x: Tensor): Tensor => x.reshape([1, cells, heads, dim]);
   const near = neighborhood({ grid: [height, width], window: 3 });
-  const reason = (item: AttentionOptions['mask']): string | undefined =>
-    explain(flat(q), flat(k), flat(v), { mask: item, layout: 'bshd' }).notTaken.find(({ path }) => path === 'grid')
-      ?.reason;
+  const reason = (item: AttentionOptions['mask'], queries = cells): string | undefined =>
+    explain(flat(q).narrow(1, cells - queries, queries), flat(k), flat(v), {
+      mask: item,
+      layout: 'bshd',
+    }).notTaken.find(({ path }) => path === 'grid')?.reason;
   const padding = Tensor.from(new Uint8Array(cells).fill(1), [1, cells], { dtype: 'bool' });
   t.is(reason(near), undefined);
   t.is(reason(causal()), undefined);
@@ -199,6 +201,8 @@ test('explain says when the grid is not made use of', (t) => {
   t.regex(reason([near, causal()])!, /combined/);
   t.regex(reason(and(near, causal()))!, /combined/);
   t.regex(reason(near.with({ xEnd: new Int32Array(width).fill(width) }))!, /new parameters/);
+  t.regex(reason(near, 1)!, /few queries/);
+  t.regex(reason(near, 60)!, /not the cells/);
 });
 
 test('wrong options of a relative bias and of more masks are named', (t) => {

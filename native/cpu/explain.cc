@@ -55,6 +55,14 @@ Explanation CpuPlan::explain() const {
   }
   result.notTaken.emplace_back("cuda", "this build has no CUDA kernels");
   result.notTaken.emplace_back("metal", "this build has no Metal kernels");
+  if (p.mask && p.mask->product().axes > 0) {
+    const auto apart = std::find_if(sequences_.begin(), sequences_.end(), [](const auto& plan) { return !plan.order; });
+    if (apart != sequences_.end()) {
+      result.notTaken.emplace_back("grid", apart->few || apart->packed
+                                               ? "so few queries are taken as they come"
+                                               : "the rows of a sequence are not the cells of the mask's grid");
+    }
+  }
   if (!commonApart_.empty()) result.notTaken.emplace_back("shared pages", commonApart_);
   if (!p.masks.empty()) {
     result.notTaken.emplace_back("full tiles", "mask tensors are read at run time: what they touch counts as partial");
