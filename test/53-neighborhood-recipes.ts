@@ -201,8 +201,10 @@ test('explain says when the grid is not made use of', (t) => {
   t.regex(reason([near, causal()])!, /combined/);
   t.regex(reason(and(near, causal()))!, /combined/);
   t.regex(reason(near.with({ xEnd: new Int32Array(width).fill(width) }))!, /new parameters/);
-  t.regex(reason(near, 1)!, /few queries/);
-  t.regex(reason(near, 60)!, /not the cells/);
+  for (const queries of [1, 60]) t.regex(reason(near, queries)!, /not the cells/);
+  const few = [heads, 1, 1].map((own) => normal(new Random(own), [1, own, 8, dim])) as [Tensor, Tensor, Tensor];
+  const told = explain(...few, { mask: neighborhood({ grid: [8], window: 3 }) });
+  t.regex(told.notTaken.find(({ path }) => path === 'grid')!.reason, /few queries/);
 });
 
 test('wrong options of a relative bias and of more masks are named', (t) => {

@@ -58,7 +58,7 @@ Explanation CpuPlan::explain() const {
   if (p.mask && p.mask->product().axes > 0) {
     const auto apart = std::find_if(sequences_.begin(), sequences_.end(), [](const auto& plan) { return !plan.order; });
     if (apart != sequences_.end()) {
-      result.notTaken.emplace_back("grid", apart->few || apart->packed
+      result.notTaken.emplace_back("grid", GridKeys::fit(p, apart->sequence)
                                                ? "so few queries are taken as they come"
                                                : "the rows of a sequence are not the cells of the mask's grid");
     }
