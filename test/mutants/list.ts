@@ -312,14 +312,14 @@ export const mutants: Mutant[] = [
   {
     name: 'rows: ragged statistics go to the first sequence',
     file: 'native/cpu/query_block.h',
-    search: '* problem_.queries + sequence_.rowQ +',
-    replacement: '* problem_.queries +',
+    search: '* problem_.queries + at.row;',
+    replacement: '* problem_.queries + at.row - sequence_.rowQ;',
   },
   {
     name: 'rows: a group that sees less of a tile reads its first keys',
     file: forward,
-    search: 'const int64_t first = keys.begin - firstLoaded;',
-    replacement: 'const int64_t first = 0 * (keys.begin - firstLoaded);',
+    search: 'visible, keys.begin - firstLoaded, state, careful);',
+    replacement: 'visible, 0 * (keys.begin - firstLoaded), state, careful);',
   },
 
   // A few queries, with components across lanes.
