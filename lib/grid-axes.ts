@@ -6,13 +6,16 @@ import { checkInteger } from './shape.js';
 /** A value for every axis of a grid, or one for all of them. */
 export type PerAxis<Value> = Value | readonly Value[];
 
+/** An axis has tables with two entries a place, which are written when the mask is made. */
+const maxLength = 2 ** 22;
+
 /** Checks a grid: one to three lengths. */
 export function readGrid(value: unknown): readonly number[] {
   if (!Array.isArray(value)) throw invalidType('options.grid', 'an array of one to three lengths', value);
   if (value.length < 1 || value.length > 3) {
     throw invalidValue('options.grid', 'one to three lengths', `${value.length}`);
   }
-  const lengths = value.map((length, axis) => checkInteger(`options.grid[${axis}]`, length, 1, 2 ** 30));
+  const lengths = value.map((length, axis) => checkInteger(`options.grid[${axis}]`, length, 1, maxLength));
   const cells = lengths.reduce((product, length) => product * length, 1);
   if (cells > 2 ** 30) {
     throw new AttentionError('ERR_OUT_OF_RANGE', 'options.grid', 'at most 2^30 cells', describe(cells));

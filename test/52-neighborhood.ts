@@ -268,6 +268,7 @@ test('wrong options are named', (t) => {
   wrong({ grid: [4, 4, 4, 4], window: 3 }, 'ERR_INVALID_ARG_VALUE', 'options.grid');
   wrong({ grid: [4, NaN], window: 3 }, 'ERR_OUT_OF_RANGE', 'options.grid[1]');
   wrong({ grid: [2 ** 20, 2 ** 20], window: 3 }, 'ERR_OUT_OF_RANGE', 'options.grid');
+  wrong({ grid: [2 ** 30], window: 3 }, 'ERR_OUT_OF_RANGE', 'options.grid[0]');
   wrong({ grid: [8] }, 'ERR_INVALID_ARG_TYPE', 'options.window');
   wrong({ grid: [8], window: 1 }, 'ERR_OUT_OF_RANGE', 'options.window');
   wrong({ grid: [8, 4], window: [3, 5] }, 'ERR_OUT_OF_RANGE', 'options.window[1]');
