@@ -4,7 +4,7 @@
 // be the length of the memory.
 
 import type { Dtype } from './dtype.js';
-import { describe } from './errors.js';
+import { describe, invalidValue } from './errors.js';
 
 /**
  * A `Float16Array`, described structurally because the type libraries of supported compilers do not all have it.
@@ -31,6 +31,8 @@ const tag = getter(Symbol.toStringTag);
 const length = getter('length');
 const buffer = getter('buffer');
 const byteOffset = getter('byteOffset');
+/** Throws as every read of elements does; looks at none. */
+const validate = Function.prototype.call.bind(Int32Array.prototype.keys) as (array: unknown) => unknown;
 
 /** `'Float32Array'`, ... for real typed arrays, undefined for everything else. */
 export function typedArrayName(value: unknown): string | undefined {
@@ -76,6 +78,16 @@ export function describeArray(array: TensorData): string {
   const resizable = memory as { resizable?: boolean; growable?: boolean };
   if (resizable.resizable) return `a ${name} of length 0 or outside its resizable buffer of ${memory.byteLength} bytes`;
   return `a ${name} of length 0`;
+}
+
+/** Refuses an array whose buffer is detached, or was resized until the array was outside: its elements cannot be read. */
+export function checkReadable(argument: string, array: TensorData | ArrayBufferView): void {
+  if (lengthOf(array) > 0) return;
+  try {
+    validate(array);
+  } catch {
+    throw invalidValue(argument, 'an array that has its memory', describeArray(array as TensorData));
+  }
 }
 
 export function isDetached(memory: ArrayBufferLike): boolean {

@@ -2,7 +2,7 @@
 
 import { endianness } from 'node:os';
 
-import { bufferOf, byteOffsetOf, lengthOf, typedArrayName } from './arrays.js';
+import { bufferOf, byteOffsetOf, checkReadable, lengthOf, typedArrayName } from './arrays.js';
 import { AttentionError, describe, invalidType, outOfRange, shapeMismatch } from './errors.js';
 
 /** Lengths, or cumulative lengths, of sequences: integers in rows. */
@@ -18,8 +18,10 @@ export function snapshotLengths(value: unknown, argument: string): Float64Array 
   if (Array.isArray(value)) return fromNumbers(value, argument);
   switch (typedArrayName(value)) {
     case 'Int32Array':
+      checkReadable(argument, value as Int32Array);
       return new Float64Array(value as Int32Array);
     case 'BigInt64Array':
+      checkReadable(argument, value as BigInt64Array);
       return fromBigInts(value as BigInt64Array);
     default:
       throw invalidType(argument, kinds, value);

@@ -1,11 +1,12 @@
 // Keys and values in the pages of a pool: the `pages` option, and what a call over them is about.
 
-import { typedArrayName } from './arrays.js';
+import { checkReadable, lengthOf, typedArrayName } from './arrays.js';
 import { describe, formatShape, invalidType, invalidValue, outOfRange, shapeMismatch } from './errors.js';
 import { checkOperand, maxRows, shapeOf } from './geometry.js';
 import type { Geometry } from './geometry.js';
 import { checkPadded, readCumulative, snapshotLengths } from './lengths.js';
 import type { LengthsInput } from './lengths.js';
+import { checkMemory } from './memory.js';
 import type { CallOptions } from './options.js';
 import { checkInteger } from './shape.js';
 import { readProperty, readSnapshot } from './snapshot.js';
@@ -140,6 +141,7 @@ function readTable(value: unknown, batch: number): { table: Int32Array; columns:
   const argument = 'options.pages.table';
   if (Array.isArray(value)) return fromRows(value, batch, argument);
   if (typedArrayName(value) === 'Int32Array') {
+    checkReadable(argument, value as Int32Array);
     const table = new Int32Array(value as Int32Array);
     const columns = batch === 0 ? 0 : table.length / batch;
     if (!Number.isInteger(columns) || (batch === 0 && table.length > 0)) {
@@ -153,6 +155,7 @@ function readTable(value: unknown, batch: number): { table: Int32Array; columns:
   const shape = readProperty(argument, value, 'dims') ?? readProperty(argument, value, 'shape');
   if (!Array.isArray(shape)) throw invalidType(`${argument}.dims`, '[B, maxPages]', shape);
   const [rows, columns] = shape as unknown[];
+  checkReadable(`${argument}.data`, data as Int32Array);
   const table = new Int32Array(data as Int32Array);
   const fits = Number.isInteger(columns) && (columns as number) >= 0 && table.length === batch * (columns as number);
   if (shape.length !== 2 || rows !== batch || !fits) {
@@ -168,24 +171,21 @@ function readTable(value: unknown, batch: number): { table: Int32Array; columns:
 /** Rows that are shorter than others end in pages that there are not. */
 function fromRows(rows: readonly unknown[], batch: number, argument: string): { table: Int32Array; columns: number } {
   if (rows.length !== batch) throw shapeMismatch(argument, `${batch} rows, one a sequence`, `${rows.length}`);
-  let columns = 0;
-  const taken = rows.map((row, b) => {
-    if (!Array.isArray(row) && typedArrayName(row) !== 'Int32Array') {
-      throw invalidType(`${argument}[${b}]`, 'a number[] or Int32Array', row);
-    }
-    const entries = Array.from(row as ArrayLike<unknown>);
-    columns = Math.max(columns, entries.length);
-    return entries;
-  });
+  const lengths = rows.map((row, b) => lengthOfList(row, `${argument}[${b}]`));
+  const columns = lengths.reduce((a, b) => Math.max(a, b), 0);
   if (batch * columns > maxRows) throw outOfRange(argument, `at most ${maxRows} entries`, batch * columns);
-  const table = new Int32Array(batch * columns).fill(-1);
-  taken.forEach((entries, b) => {
-    entries.forEach((entry, n) => {
+  checkMemory('float32', batch * columns, argument);
+  const table = new Int32Array(batch * columns);
+  // Every entry that a row says it has is read before anything is written to the rest: a hole ends it at once.
+  rows.forEach((row, b) => {
+    for (let n = 0; n < lengths[b]!; n += 1) {
+      const entry = (row as ArrayLike<unknown>)[n];
       if (typeof entry !== 'number') throw invalidType(`${argument}[${b}][${n}]`, 'the number of a page', entry);
       // What no page can be called stays what it is: none.
       table[b * columns + n] = Number.isInteger(entry) && entry >= 0 && entry <= maxRows ? entry : -1;
-    });
+    }
   });
+  lengths.forEach((length, b) => table.fill(-1, b * columns + length, (b + 1) * columns));
   return { table, columns };
 }
 
@@ -211,7 +211,7 @@ function readPrefixes(
   const tokens = prefixes.map((prefix: unknown, n) => {
     const argument = `options.pages.prefixes[${n}]`;
     const read = readSnapshot(argument, prefix, ['sequences', 'tokens']);
-    const members = snapshotSequences(read['sequences'], `${argument}.sequences`);
+    const members = snapshotList(read['sequences'], batch, `${argument}.sequences`);
     let least = maxRows;
     members.forEach((member, i) => {
       const b = checkInteger(`${argument}.sequences[${i}]`, member, 0, batch - 1);
@@ -225,7 +225,17 @@ function readPrefixes(
   return { prefixes: tokens, prefixOf: tokens.length > 0 ? prefixOf : null };
 }
 
-function snapshotSequences(value: unknown, argument: string): readonly unknown[] {
-  if (Array.isArray(value) || typedArrayName(value) === 'Int32Array') return Array.from(value as ArrayLike<unknown>);
-  throw invalidType(argument, 'a number[] or Int32Array', value);
+/** How many elements a list of the user's has. An array may claim any length, whatever it holds. */
+function lengthOfList(value: unknown, argument: string): number {
+  if (Array.isArray(value)) return value.length;
+  if (typedArrayName(value) !== 'Int32Array') throw invalidType(argument, 'a number[] or Int32Array', value);
+  checkReadable(argument, value as Int32Array);
+  return lengthOf(value as Int32Array);
+}
+
+/** A copy of a list of at most `most` elements. */
+function snapshotList(value: unknown, most: number, argument: string): readonly unknown[] {
+  const length = lengthOfList(value, argument);
+  if (length > most) throw outOfRange(argument, `at most ${most} entries`, length);
+  return Array.from(value as ArrayLike<unknown>);
 }

@@ -1,6 +1,6 @@
 // The numbers and tables that a program is given: copied when given, and brought to the two types that programs know.
 
-import { bufferOf, byteOffsetOf, isDetached, lengthOf, typedArrayName } from './arrays.js';
+import { bufferOf, byteOffsetOf, checkReadable, lengthOf, typedArrayName } from './arrays.js';
 import { denseFloat32 } from './dense.js';
 import { AttentionError, describe, formatShape, invalidType, invalidValue, shapeMismatch } from './errors.js';
 import type { ParameterKind } from './program/compile.js';
@@ -201,8 +201,8 @@ function isFloatArray(value: unknown): boolean {
 /** The elements of a typed array, however it was made. */
 function arrayValues(argument: string, array: TableArray): ArrayLike<number> {
   const name = typedArrayName(array)!;
+  checkReadable(argument, array);
   const memory = bufferOf(array);
-  if (isDetached(memory)) throw invalidValue(argument, 'data that is not detached', `a detached ${name}`);
   const from = byteOffsetOf(array);
   const count = lengthOf(array);
   switch (name) {

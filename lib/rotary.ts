@@ -1,6 +1,6 @@
 // Rotary position embedding of a cache: which components turn, in which pairs, how fast.
 
-import { typedArrayName } from './arrays.js';
+import { checkReadable, typedArrayName } from './arrays.js';
 import { AttentionError, describe, invalidType, invalidValue, outOfRange, shapeMismatch } from './errors.js';
 import { choice } from './options.js';
 import { checkInteger } from './shape.js';
@@ -61,9 +61,10 @@ function readFrequencies(base: unknown, table: unknown, pairs: number): readonly
   if (name !== 'Float32Array' && name !== 'Float64Array' && !Array.isArray(table)) {
     throw invalidType(argument, 'an array of numbers', table);
   }
-  const values = Array.from(table as ArrayLike<unknown>);
+  if (name) checkReadable(argument, table as Float32Array);
+  const values = table as ArrayLike<unknown>;
   if (values.length !== pairs) throw shapeMismatch(argument, `[dim / 2] = [${pairs}]`, `[${values.length}]`);
-  return values.map((frequency, f) => {
+  return Array.from(values, (frequency, f) => {
     if (typeof frequency !== 'number') throw invalidType(`${argument}[${f}]`, 'a number', frequency);
     if (!Number.isFinite(frequency)) throw outOfRange(`${argument}[${f}]`, 'a finite number', frequency);
     return frequency;
@@ -88,6 +89,7 @@ export function readPositions(value: unknown, rows: number, batch: number, rope:
   }
   const typed = typedArrayName(value) === 'Int32Array';
   if (!typed && !Array.isArray(value)) throw invalidType(argument, 'an Int32Array or an array of integers', value);
+  if (typed) checkReadable(argument, value as Int32Array);
   const list = value as ArrayLike<unknown>;
   if (list.length !== rows && list.length !== batch * rows) {
     const expected = batch === 1 ? `[${rows}]` : `[${rows}] or [${batch}, ${rows}]`;

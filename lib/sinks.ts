@@ -1,6 +1,6 @@
 // Sink logits: one a query head, copied when the call is made.
 
-import { typedArrayName } from './arrays.js';
+import { checkReadable, typedArrayName } from './arrays.js';
 import { denseFloat32 } from './dense.js';
 import { floatDtypes } from './dtype.js';
 import { describe, formatShape, invalidType, invalidValue, oneOf, shapeMismatch } from './errors.js';
@@ -18,6 +18,7 @@ export function readSinks(sinks: unknown, heads: number): Float32Array | null {
     });
   }
   if (typedArrayName(sinks) === 'Float32Array') {
+    checkReadable(argument, sinks as Float32Array);
     checkShape([(sinks as Float32Array).length], heads);
     return new Float32Array(sinks as Float32Array);
   }

@@ -7,6 +7,7 @@ import {
   attentionSync,
   causal,
   explain,
+  KvCache,
   mergePartials,
   slidingWindow,
   Tensor,
@@ -152,6 +153,50 @@ test('buffers that changed since: refused by every call that uses them', async (
   const disposed = filled([2, 2, 5, 8]);
   disposed.dispose();
   refuses(t, () => call(q, kv, disposed), { code: 'ERR_DISPOSED', argument: 'value' });
+});
+
+test('small arrays whose memory is gone: detached, or outside of a buffer that was resized', (t) => {
+  const gone = (array: Int32Array | Float32Array | Float64Array | BigInt64Array): typeof array => {
+    structuredClone(array.buffer, { transfer: [array.buffer as ArrayBuffer] });
+    return array;
+  };
+  const outside = (): Int32Array => {
+    const buffer = resizable(16, 16);
+    const view = new Int32Array(buffer, 8, 2);
+    buffer.resize(4);
+    return view;
+  };
+  const [tokens, rows] = [filled([3, 4, 8]), filled([5, 2, 8])];
+  const pool = filled([5, 2, 4, 8]);
+  const pages = (more: object) => (): unknown =>
+    call(q, pool, pool, { pages: { table: new Int32Array(6), lengths: [1, 1], ...more } });
+  const cache = new KvCache({ heads: 1, dim: 8, rope: { pairing: 'halves' } });
+  const token = filled([1, 1, 0, 8]);
+  const calls: Record<string, [() => unknown, RegExp?]> = {
+    'options.lengthsQ': [() => call(q, kv, kv, { lengthsQ: gone(new Int32Array(2)) })],
+    'options.lengthsKv': [() => call(q, kv, kv, { lengthsKv: gone(new BigInt64Array(2)) })],
+    'options.cuSeqlensQ': [() => call(tokens, rows, rows, { cuSeqlensQ: outside(), cuSeqlensKv: [0] }), /outside/],
+    'options.sinks': [() => call(q, kv, kv, { sinks: gone(new Float32Array(4)) })],
+    'options.pages.table': [pages({ table: gone(new Int32Array(6)) })],
+    'options.pages.table.data': [pages({ table: { data: outside(), dims: [2, 3] } }), /outside/],
+    'options.pages.table[1]': [pages({ table: [[0], gone(new Int32Array(1))] })],
+    'options.pages.lengths': [pages({ lengths: gone(new Int32Array(2)) })],
+    'options.pages.prefixes[0].sequences': [pages({ prefixes: [{ sequences: gone(new Int32Array(2)), tokens: 1 }] })],
+    'options.rope.frequencies': [
+      () =>
+        new KvCache({
+          heads: 1,
+          dim: 8,
+          rope: { pairing: 'halves', frequencies: gone(new Float64Array(4)) as Float64Array },
+        }),
+    ],
+    'options.positions': [
+      () => cache.attendSync(token, { k: token, v: token, positions: gone(new Int32Array(2)) as Int32Array }),
+    ],
+  };
+  for (const [argument, [attempt, received]] of Object.entries(calls)) {
+    refuses(t, attempt, { code: 'ERR_INVALID_ARG_VALUE', argument, received: received ?? /detached/ });
+  }
 });
 
 test('options whose properties throw', (t) => {

@@ -206,6 +206,19 @@ test('what does not fit is named', (t) => {
     code: 'ERR_INVALID_ARG_VALUE',
     argument: 'options.lengthsKv',
   });
+  const endless = { length: 2 ** 31 };
+  refuses(t, call({ table: [[0], Object.assign([], endless)], lengths }), {
+    code: 'ERR_OUT_OF_RANGE',
+    argument: `${argument}.table`,
+  });
+  refuses(t, call({ table: [[], Object.assign([], { length: 2 ** 26 })], lengths }), {
+    code: 'ERR_INVALID_ARG_TYPE',
+    argument: `${argument}.table[1][0]`,
+  });
+  refuses(t, call({ table, lengths, prefixes: [{ sequences: Object.assign([], endless), tokens: 1 }] }), {
+    code: 'ERR_OUT_OF_RANGE',
+    argument: `${argument}.prefixes[0].sequences`,
+  });
   for (const wrong of [-1, 5, 2 ** 30, NaN, 0.5]) {
     const rows = [
       [0, 1, 2],
