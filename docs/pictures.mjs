@@ -8,6 +8,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const {
   and,
   blockMap,
+  blockSparse,
   causal,
   dilated,
   documents,
@@ -48,6 +49,12 @@ const grids = {
   'neighborhood-windowed': neighborhood({ grid: [16, 16], window: 4, stride: 4 }),
 };
 
+const blocks = Array.from({ length: 32 }, (_, row) =>
+  Array.from({ length: row + 1 }, (_none, block) => block).filter(
+    (block) => block < 2 || row - block < 3 || block % 4 === 3,
+  ),
+);
+
 mkdirSync(join(here, 'images'), { recursive: true });
 const draw = (name, pattern, options) => {
   const picture = blockMap(pattern, options).toSVG();
@@ -57,4 +64,5 @@ const draw = (name, pattern, options) => {
   );
 };
 for (const [name, pattern] of Object.entries(patterns)) draw(name, pattern, { nq: length, block: 64 });
+draw('block-sparse', and(blockSparse(blocks, { blockSize: 64 }), causal()), { nq: length, block: 32 });
 for (const [name, pattern] of Object.entries(grids)) draw(name, pattern, { nq: 256, block: 4 });

@@ -1,5 +1,6 @@
 // A graph with the values that it reads: what masks and scores are made of, and the addon's handle of it.
 
+import type { BlockLayout } from './block-layout.js';
 import { describe, AttentionError, fromNative, oneOf } from './errors.js';
 import { language } from './language.js';
 import { loadNative } from './native.cjs';
@@ -35,6 +36,8 @@ export class BoundProgram {
   readonly grids: readonly TensorInput[];
   /** 'lost' where a part had one, or the program before some of its parameters changed. */
   readonly product: AxisProduct | 'lost' | undefined;
+  /** Lists of blocks that must allow a pair, besides the graph. */
+  readonly lists: readonly BlockLayout[];
   #handle: NativeProgram | null = null;
 
   constructor(
@@ -43,12 +46,14 @@ export class BoundProgram {
     tables: readonly Parameter[],
     grids: readonly TensorInput[] = [],
     product?: AxisProduct | 'lost',
+    lists: readonly BlockLayout[] = [],
   ) {
     this.graph = graph;
     this.numbers = numbers;
     this.tables = tables;
     this.grids = grids;
     this.product = product;
+    this.lists = lists;
   }
 
   /** The addon's copy, made when first needed. */
@@ -57,7 +62,7 @@ export class BoundProgram {
   }
 }
 
-/** Several programs as one graph, which `combine` makes of theirs; their values follow each other. */
+/** Several programs as one graph, which `combine` makes of theirs; their values follow each other. Lists must all allow. */
 export function joinPrograms(programs: readonly BoundProgram[], combine: (graphs: Graph[]) => Graph): BoundProgram {
   const graph = combine(programs.map((program) => program.graph));
   return new BoundProgram(
@@ -66,25 +71,29 @@ export function joinPrograms(programs: readonly BoundProgram[], combine: (graphs
     programs.flatMap(({ tables }) => tables),
     programs.flatMap(({ grids }) => grids),
     programs.some(({ product }) => product) ? 'lost' : undefined,
+    programs.flatMap(({ lists }) => lists),
   );
 }
 
-function makeHandle({ graph, numbers, tables, product }: BoundProgram): NativeProgram {
+function makeHandle({ graph, numbers, tables, product, lists }: BoundProgram): NativeProgram {
   const encoded = encodeGraph(graph);
   for (const { number } of numbers) encoded.push(number);
   for (const { shape } of tables) encoded.push(...shape);
+  const buffers: (Int32Array | Float32Array)[] = tables.map(({ cells }) => cells!);
   if (product && product !== 'lost') {
     const indexOf = (name: string): number => graph.tables.findIndex((table) => table.name === name);
     encoded.push(product.axes.length, product.origin);
     for (const { length, period, start, end } of product.axes) {
       encoded.push(length, period, indexOf(start), indexOf(end));
     }
+  } else if (lists.length > 0) encoded.push(0);
+  if (lists.length > 0) encoded.push(lists.length);
+  for (const { sizeQ, sizeK, rows, columns, batches, heads, byRow, starts, blocks } of lists) {
+    encoded.push(sizeQ, sizeK, rows, columns, batches, heads, byRow ? 1 : 0);
+    buffers.push(starts, blocks);
   }
   try {
-    return loadNative().program(
-      new Float64Array(encoded),
-      tables.map(({ cells }) => cells!),
-    );
+    return loadNative().program(new Float64Array(encoded), buffers);
   } catch (error) {
     if (error instanceof AttentionError) throw error;
     throw fromNative(error as NativeError);

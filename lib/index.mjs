@@ -7,6 +7,7 @@ const library = createRequire(import.meta.url)('./index.js');
 export const {
   AttentionError,
   BlockMap,
+  BlockMask,
   KvCache,
   Mask,
   Score,
@@ -16,6 +17,7 @@ export const {
   attention,
   attentionSync,
   blockMap,
+  blockSparse,
   causal,
   compose,
   devices,

@@ -2,8 +2,11 @@
 
 export { attention, attentionSync } from './attention.js';
 export type { AttentionResult } from './attention.js';
+export type { BlockLayoutInput, CsrBlocks, IntegerList, ListedBlocks } from './block-lists.js';
 export { BlockMap, blockMap } from './block-map.js';
 export type { BlockMapOptions } from './block-map.js';
+export { BlockMask, blockSparse } from './block-mask.js';
+export type { BlockPlace, BlockSparseOptions } from './block-mask.js';
 export {
   alibi,
   causal,
@@ -33,7 +36,7 @@ export type { AppendOptions, AttendOptions, KvCacheOptions, PositionsInput } fro
 export type { RopeOptions } from './rotary.js';
 export type { LengthsInput } from './lengths.js';
 export { Mask, and, mask, not, or } from './masks.js';
-export type { MaskContext, MaskFunction, MaskItem, Position, ProgramContext } from './masks.js';
+export type { BlockMaskJson, MaskContext, MaskFunction, MaskItem, Position, ProgramContext } from './masks.js';
 export type {
   AbortSignalLike,
   Align,

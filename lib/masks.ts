@@ -1,5 +1,8 @@
 // Masks: programs that say which keys a query may see, with their parameters, and their combinations.
 
+import type { BlockLayout } from './block-layout.js';
+import { readLayout } from './block-lists.js';
+import { listedProgram, withoutLists } from './block-programs.js';
 import { BoundProgram, bindProgram, joinPrograms, rebind, sourceToJSON } from './bound-program.js';
 import type { AxisProduct, ProgramSource } from './bound-program.js';
 import { replaceInParts } from './combination.js';
@@ -9,6 +12,7 @@ import { readParameters } from './parameters.js';
 import type { ProgramParameters } from './parameters.js';
 import { readProgramOptions } from './program-options.js';
 import type { ProgramOptions } from './program-options.js';
+import { checkInteger } from './shape.js';
 import { readProperty } from './snapshot.js';
 import { readTensor } from './tensor.js';
 import type { TensorInput } from './tensor.js';
@@ -48,7 +52,27 @@ export type MaskItem = Mask | TensorInput;
 /** How a mask was made. */
 type Origin =
   | { readonly made: 'program'; readonly source: ProgramSource; readonly label: string | undefined }
+  | { readonly made: 'blocks'; readonly layout: BlockLayout; readonly label: string }
   | { readonly made: 'and' | 'or' | 'not'; readonly items: readonly (Mask | TensorInput)[] };
+
+/** What a mask is made from. @internal */
+export interface MaskParts {
+  readonly bound: BoundProgram;
+  readonly origin: Origin;
+}
+
+/** A mask of blocks as a plain object. */
+export interface BlockMaskJson {
+  readonly kind: 'mask';
+  readonly operation: 'blocks';
+  readonly blockSize: readonly [number, number];
+  readonly rows: 'position' | 'row';
+  readonly layout: {
+    readonly shape: readonly number[];
+    readonly indptr: readonly number[];
+    readonly indices: readonly number[];
+  };
+}
 
 let boundOf: (mask: Mask) => BoundProgram;
 let isMask: (value: unknown) => value is Mask;
@@ -68,12 +92,13 @@ export class Mask {
   static {
     isMask = (value): value is Mask => typeof value === 'object' && value !== null && #bound in value;
     boundOf = (item) => item.#bound;
-    make = (bound, origin) => new Mask(bound, origin);
+    make = (bound, origin) => new Mask({ bound, origin });
     const inspect = Symbol.for('nodejs.util.inspect.custom');
     Object.defineProperty(this.prototype, inspect, { value: this.prototype.toString, configurable: true });
   }
 
-  private constructor(bound: BoundProgram, origin: Origin) {
+  /** @internal */
+  protected constructor({ bound, origin }: MaskParts) {
     this.#bound = bound;
     this.#origin = origin;
   }
@@ -82,6 +107,7 @@ export class Mask {
   get source(): string {
     const origin = this.#origin;
     if (origin.made === 'program') return origin.source.source;
+    if (origin.made === 'blocks') return origin.label;
     return `${origin.made}(${origin.items.map((item) => (isMask(item) ? item.source : 'tensor')).join(', ')})`;
   }
 
@@ -97,6 +123,7 @@ export class Mask {
       const { bound, source } = rebind(this.#bound, origin.source, parameters);
       return make(bound, { made: 'program', source, label: undefined });
     }
+    if (origin.made === 'blocks') throw invalidValue('parameters', 'none: lists of blocks have no parameters', 'some');
     const items = replaceInParts(
       origin.items,
       parameters,
@@ -110,6 +137,7 @@ export class Mask {
   toJSON(): unknown {
     const origin = this.#origin;
     if (origin.made === 'program') return sourceToJSON(origin.source);
+    if (origin.made === 'blocks') return layoutToJSON(origin.layout);
     const items = origin.items.map((item) => {
       if (!isMask(item)) throw unsupported('mask', 'a mask of programs alone to turn into JSON', 'one with a tensor');
       return item.toJSON();
@@ -121,12 +149,14 @@ export class Mask {
   toString(): string {
     const origin = this.#origin;
     if (origin.made === 'program') return origin.label ?? `mask(${origin.source.source})`;
+    if (origin.made === 'blocks') return origin.label;
     return `${origin.made}(${origin.items.map((item) => (isMask(item) ? String(item) : 'tensor')).join(', ')})`;
   }
 
   #parameterCount(name: string): number {
     const origin = this.#origin;
     if (origin.made === 'program') return origin.source.parameters.has(name) ? 1 : 0;
+    if (origin.made === 'blocks') return 0;
     return origin.items.reduce((sum, item) => sum + (isMask(item) ? item.#parameterCount(name) : 0), 0);
   }
 }
@@ -164,6 +194,31 @@ export function builtInMask(
   return make(bound, { made: 'program', source, label });
 }
 
+/** What a mask of blocks is made from. */
+export function partsOfLayout(layout: BlockLayout, label: string): MaskParts {
+  return { bound: listedProgram(layout), origin: { made: 'blocks', layout, label } };
+}
+
+export function layoutToJSON(layout: BlockLayout): BlockMaskJson {
+  const { sizeQ, sizeK, byRow, batches, heads, rows, columns, starts, blocks } = layout;
+  const csr = { shape: [batches, heads, rows, columns], indptr: [...starts], indices: [...blocks] };
+  const form = { blockSize: [sizeQ, sizeK] as const, rows: byRow ? ('row' as const) : ('position' as const) };
+  return { kind: 'mask', operation: 'blocks', ...form, layout: csr };
+}
+
+function layoutFromJSON(argument: string, json: object): Mask {
+  const size = readProperty(argument, json, 'blockSize');
+  const [sizeQ, sizeK] = [0, 1].map((axis) => {
+    const given = Array.isArray(size) ? (size as readonly unknown[])[axis] : undefined;
+    return checkInteger(`${argument}.blockSize[${axis}]`, given, 1, 2 ** 31 - 1);
+  }) as [number, number];
+  const byRow = readProperty(argument, json, 'rows') === 'row';
+  const form = { sizeQ, sizeK, byRow, columns: undefined };
+  const layout = readLayout(readProperty(argument, json, 'layout'), form);
+  const { bound, origin } = partsOfLayout(layout, `blockSparse(blocks of ${sizeQ} x ${sizeK})`);
+  return make(bound, origin);
+}
+
 /** Keys that all items allow. Tensors are as in `mask` of the options. */
 export function and(...items: MaskItem[]): Mask {
   return combine('and', checkItems('and', items));
@@ -196,7 +251,10 @@ function checkItems(argument: string, items: readonly unknown[]): readonly MaskI
 
 function combine(made: 'and' | 'or' | 'not', items: readonly MaskItem[]): Mask {
   const { combineMasks, gridMask, negateMask } = language();
-  const parts = items.map((item) => (isMask(item) ? boundOf(item) : new BoundProgram(gridMask(), [], [], [item])));
+  const parts = items.map((item) => {
+    if (!isMask(item)) return new BoundProgram(gridMask(), [], [], [item]);
+    return made === 'and' ? boundOf(item) : withoutLists(boundOf(item));
+  });
   const bound = joinPrograms(parts, (graphs) => (made === 'not' ? negateMask(graphs[0]!) : combineMasks(made, graphs)));
   return make(bound, { made, items: [...items] });
 }
@@ -213,6 +271,7 @@ function maskFromJSON(argument: string, json: object): Mask {
       grid: grid as readonly number[] | undefined,
     });
   }
+  if (operation === 'blocks') return layoutFromJSON(argument, json);
   const items = readProperty(argument, json, 'items');
   if (operation !== 'and' && operation !== 'or' && operation !== 'not') {
     throw invalidValue(`${argument}.operation`, "'and', 'or' or 'not'", describe(operation));

@@ -13,6 +13,7 @@ namespace {
 
 /// Why no sequence of the problem can share its first keys; null where they can.
 const char* reasonAgainst(const Problem& p) {
+  if (ListedKeys::has(p)) return "lists of blocks are each sequence's own";
   if (p.score) return "a score program goes by each sequence's own positions";
   if (p.hasBias) return "a bias is each sequence's own";
   if (!p.masks.empty()) return "a mask tensor is each sequence's own";

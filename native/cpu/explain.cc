@@ -1,10 +1,43 @@
 // What a CpuPlan will do, counted from the runs that it will use.
 #include <algorithm>
+#include <bit>
 #include <string>
 
 #include "plan.h"
+#include "query_block.h"
 
 namespace fused_attention {
+
+namespace {
+
+/// Tiles and visible pairs where keys are listed: only asked for here, as all lists are gone through.
+std::pair<TileCounts, double> countListed(const Problem& problem, const SequencePlan& plan, const Kernels& kernels) {
+  TileCounts sum;
+  double pairs = 0;
+  ListedRuns own;
+  GroupLanes lanes;
+  for (int64_t unit = 0; unit < plan.units; ++unit) {
+    for (int64_t group = 0; group < plan.groups; ++group) {
+      lanes.fill(problem, plan, kernels, unit, group);
+      const MaskMap& map = *plan.programs->map;
+      plan.programs->listed->runs(lanes.lanes, map.runs(unit, group), map.words(), own);
+      for (const KeyRun& run : own.runs) {
+        if (run.full || run.words == KeyRun::kNotKept) {
+          pairs += double(run.count()) * double(lanes.lanes.count);
+        } else {
+          for (int64_t k = 0; k < run.count(); ++k) pairs += std::popcount(own.words[size_t(run.words + k)]);
+        }
+      }
+      const TileCounts counts = countTiles(own.runs, plan.sequence.keys);
+      sum.full += problem.masks.empty() ? counts.full : 0;
+      sum.partial += counts.partial + (problem.masks.empty() ? 0 : counts.full);
+      sum.skipped += counts.skipped;
+    }
+  }
+  return {sum, pairs};
+}
+
+}  // namespace
 
 Explanation CpuPlan::explain() const {
   const Problem& p = problem_;
@@ -23,10 +56,12 @@ Explanation CpuPlan::explain() const {
   for (const SequencePlan& plan : sequences_) {
     const Sequence& s = plan.sequence;
     result.chunk = std::max(result.chunk, plan.chunk);
-    pairs += plan.programs->map->pairs();
     queries += double(s.queries);
     keys += double(s.keys);
-    const TileCounts& tiles = plan.programs->map->counts();
+    const MaskMap& map = *plan.programs->map;
+    const auto [tiles, seen] =
+        plan.programs->listed ? countListed(p, plan, *kernels_) : std::pair(map.counts(), map.pairs());
+    pairs += seen;
     counts.full += tiles.full;
     counts.partial += tiles.partial;
     counts.skipped += tiles.skipped;

@@ -257,6 +257,7 @@ class Forward {
   void lookAhead(const BoundTask& bound) {
     addRows(bound.queries, problem_.query, pointers_.query, problem_.dimQk);
     const SequencePlan& cut = *bound.task.plan;
+    if (cut.programs->listed) return;  // which keys come first is only known when the task begins
     const std::span<const KeyRun> runs = cut.programs->map->runs(bound.task.unit, bound.queries.firstGroup());
     if (runs.empty()) return;
     const int64_t first =

@@ -17,7 +17,7 @@ constexpr int64_t kSliceGroups = 64;
 
 /// Tiles of a group of rows, as forward.cc cuts them: kTileKeys keys at a time from the start of the sequence.
 template <class Runs>
-TileCounts countTiles(const Runs& runs, int64_t keys) {
+TileCounts tilesOf(const Runs& runs, int64_t keys) {
   const int64_t all = (keys + kTileKeys - 1) / kTileKeys;
   int64_t seen = 0, full = 0, next = 0;  // next: first tile not counted as seen
   for (size_t i = 0; i < runs.size();) {
@@ -85,6 +85,8 @@ void append(std::vector<KeyRun>& runs, size_t first, const KeyRun& run) {
 
 }  // namespace
 
+TileCounts countTiles(std::span<const KeyRun> runs, int64_t keys) { return tilesOf(runs, keys); }
+
 /// What one thread found out about a slice of the groups.
 struct MaskMap::Slice {
   std::vector<int64_t> first;  // of each group
@@ -103,17 +105,18 @@ MaskMap::MaskMap(const Problem& problem, const SequencePlan& plan, const Kernels
                  std::shared_ptr<const TileProgram> program, std::atomic<int64_t>& budget)
     : groups_(plan.groups) {
   const Sequence& sequence = plan.sequence;
-  uniform_ = !problem.mask;
+  uniform_ = !problem.mask || problem.mask->showsAll();
   if (uniform_) {
     if (sequence.keys > 0) runs_.push_back({{0, sequence.keys}, true});
     first_ = {0, int64_t(runs_.size())};
-    add(counts_, countTiles(runs_, sequence.keys), groups_ * plan.units);
+    add(counts_, tilesOf(runs_, sequence.keys), groups_ * plan.units);
     pairs_ = double(plan.units) * double(plan.lanes) * double(sequence.keys);
-  } else if (plan.order) {
+  } else if (plan.order && !program) {
     buildGrid(problem, plan, kernels, budget);
   } else {
     build(problem, plan, kernels, program.get(), budget);
   }
+  gathered_ |= ListedKeys::has(problem);
   if (!problem.masks.empty()) {  // whatever they touch is only known at run time
     counts_.partial += counts_.full;
     counts_.full = 0;
@@ -187,8 +190,8 @@ void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernel
     slice.costs.together += costs.together;
     slice.costs.gathered += costs.gathered;
     for (const KeyRun& run : runs) slice.keys += double(run.end - run.begin);
-    TileCounts counts = countTiles(runs, sequence.keys);
-    counts.promoted = countTiles(found, sequence.keys).partial - counts.partial;
+    TileCounts counts = tilesOf(runs, sequence.keys);
+    counts.promoted = tilesOf(found, sequence.keys).partial - counts.partial;
     add(slice.counts, counts, 1);
   };
 
@@ -261,7 +264,7 @@ void MaskMap::buildGrid(const Problem& problem, const SequencePlan& plan, const 
     const SchedulingCosts own = costsOf(runs, plan.chunk);
     costs.together += own.together;
     costs.gathered += own.gathered;
-    add(counts_, countTiles(runs, plan.sequence.keys), plan.units);
+    add(counts_, tilesOf(runs, plan.sequence.keys), plan.units);
   }
   first_.push_back(int64_t(runs_.size()));
   budget.fetch_sub(int64_t(words_.size() * sizeof(uint64_t)), std::memory_order_relaxed);

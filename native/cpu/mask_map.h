@@ -33,6 +33,9 @@ struct TileCounts {
                          // pairs were looked at
 };
 
+/// Tiles of a group, by its runs of so many keys.
+TileCounts countTiles(std::span<const KeyRun> runs, int64_t keys);
+
 /// What groups spend on the keys of a sequence, in keys: those that they go over, and what tiles and chunks take
 /// besides. Together: all groups of a block go over the same tiles, from the first key to the last that each sees of a
 /// tile. Gathered: each goes over tiles of its own, made of its runs alone.
@@ -42,7 +45,8 @@ struct SchedulingCosts {
 
 class MaskMap {
  public:
-  /// `program` may be null, and is where the plan orders its queries: the mask's ranges tell all. `budget` is how many
+  /// `program` may be null, and is where the mask's ranges along axes tell all. Lists that go with the mask take more
+  /// away (listed_keys.h). `budget` is how many
   /// bytes of bits may still be kept; what is kept is taken off it.
   MaskMap(const Problem& problem, const SequencePlan& plan, const Kernels& kernels,
           std::shared_ptr<const TileProgram> program, std::atomic<int64_t>& budget);
@@ -52,6 +56,7 @@ class MaskMap {
     const size_t at = uniform_ ? 0 : size_t((perUnit_ ? unit * groups_ : 0) + group);
     return {runs_.data() + first_[at], runs_.data() + first_[at + 1]};
   }
+  const uint64_t* words() const { return words_.data(); }
   const uint64_t* words(const KeyRun& run) const { return words_.data() + run.words; }
 
   /// Whether groups do better with tiles of their own, gathered from their runs.

@@ -48,8 +48,11 @@ bool headsTogether(const Problem& p, const SequencePlan& plan) {
   return p.paging.numbered() && plan.few && plan.units > 1 && p.paging.rows * p.dimQk * sizeOf(p.key.dtype) <= bytes;
 }
 
-/// Components of a query below which dot products are summed with more care than the few... operations take.
-int64_t fewestComponents(const Kernels& kernels) { return std::max(17, kernels.width); }
+/// Whether components fill the lanes of the few... operations. Of fewer, dot products are summed with more care than
+/// those take.
+bool canBeFew(const Problem& p, const Kernels& kernels) {
+  return p.dimQk >= std::max(17, kernels.width) && p.dimV >= kernels.width;
+}
 
 int64_t lengthOf(const char* argument, double value, int64_t most) {
   if (!(value >= 0 && value <= double(most)) || value != std::floor(value)) {
@@ -150,9 +153,10 @@ void CpuPlan::addSequence(const Sequence& s) {
   plan.units = plan.packed ? p.headsKv : p.headsQ;
   plan.lanes = plan.packed ? p.groupSize() * s.queries : s.queries;
   // By the sequence's own rows, not by its lanes: a head has the same bits whatever heads stand beside it.
-  plan.few = s.queries <= kernels_->fewQueries && p.dimQk >= fewestComponents(*kernels_) && p.dimV >= kernels_->width;
+  plan.few = s.queries <= kernels_->fewQueries && canBeFew(p, *kernels_);
   plan.groupLanes = plan.few ? kernels_->width : kernels_->maxLanes();
   plan.order = orderOf(plan);
+  if (ListedKeys::has(p)) orderListed(plan);
   plan.groups = plan.order ? plan.order->groupCount() : ceilDiv(plan.lanes, plan.groupLanes);
   plan.blocks = ceilDiv(plan.groups, groups_);
   cutChunks(plan, chunkFor(s.keys));
@@ -171,11 +175,36 @@ std::shared_ptr<const QueryOrder> CpuPlan::orderOf(const SequencePlan& plan) {
   return order;
 }
 
+void CpuPlan::orderListed(SequencePlan& plan) {
+  const Sequence& s = plan.sequence;
+  const ListedKeys keys(problem_, s, int64_t(sequences_.size()));
+  if (plan.packed || plan.few || s.queries == 0) return;
+  if (!sequences_.empty() && !ListedKeys::perBatch(problem_)) {
+    const SequencePlan& before = sequences_.back();
+    if (before.sequence.queries == s.queries && before.sequence.keys == s.keys) {
+      plan.order = before.order;
+      plan.few = before.few;
+      plan.groupLanes = before.groupLanes;
+      return;
+    }
+  }
+  const ListedOrder best = orderOfListed(keys, s.queries, problem_.headsQ, *kernels_, canBeFew(problem_, *kernels_));
+  if (!best.order) return;
+  plan.order = best.order;
+  bytes_ += plan.order->bytes();
+  if (best.few) {
+    plan.few = true;
+    plan.groupLanes = kernels_->width;
+  }
+}
+
 void CpuPlan::bindPrograms() {
   constexpr int64_t kMostBits = 16 << 20;
   std::atomic<int64_t> budget{kMostBits};
   const Problem& p = problem_;
-  const bool perSequence = dependsOnBatch(p.mask.get()) || dependsOnBatch(p.score.get());
+  const bool listed = ListedKeys::has(p);
+  const bool perSequence =
+      dependsOnBatch(p.mask.get()) || dependsOnBatch(p.score.get()) || (listed && ListedKeys::perBatch(p));
   std::map<std::tuple<int64_t, int64_t, int64_t>, std::shared_ptr<const SequencePrograms>> known;
   for (size_t b = 0; b < sequences_.size(); ++b) {
     SequencePlan& plan = sequences_[b];
@@ -190,14 +219,17 @@ void CpuPlan::bindPrograms() {
         bytes_ += unary->bytes();
         return std::make_shared<const TileProgram>(unary, softcap);
       };
-      if (!plan.order) programs->mask = bound(p.mask, 0);
+      const bool tells = p.mask && !p.mask->showsAll() && (listed || !plan.order);
+      if (tells) programs->mask = bound(p.mask, 0);
+      if (listed) programs->listed = std::make_shared<const ListedKeys>(p, s, int64_t(b));
       programs->score = bound(p.score, p.softcap);
       programs->map = std::make_shared<const MaskMap>(p, plan, *kernels_, programs->mask, budget);
       bytes_ += programs->map->bytes();
       made = std::move(programs);
     }
     plan.programs = made;
-    if (made->map->gathered()) cutChunks(plan, widerChunk(s.keys, made->map->density()));
+    const double density = made->map->density() * (listed ? made->listed->density() : 1);
+    if (made->map->gathered()) cutChunks(plan, widerChunk(s.keys, density));
   }
   for (const Program* program : {p.mask.get(), p.score.get()}) {  // kept alive by the plan
     for (int t = 0; program && t < int(program->graph().tables.size()); ++t) {

@@ -9,6 +9,7 @@
 
 #include "../backend.h"
 #include "kernels.h"
+#include "listed_keys.h"
 #include "mask_map.h"
 #include "query_order.h"
 
@@ -20,6 +21,7 @@ inline int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 struct SequencePrograms {
   std::shared_ptr<const TileProgram> mask, score;  // null: none
   std::shared_ptr<const MaskMap> map;
+  std::shared_ptr<const ListedKeys> listed;  // null: the map tells all
 };
 
 /// A row of a tensor of queries; ragged: batch 0, and the row is counted over all sequences.
@@ -104,6 +106,7 @@ class CpuPlan : public Plan {
   void addSequence(const Sequence& sequence);
   void shareCommon(const PageLists& pages);
   std::shared_ptr<const QueryOrder> orderOf(const SequencePlan& plan);
+  void orderListed(SequencePlan& plan);
   void cutTasks();
   void bindPrograms();
   size_t measureTask() const;

@@ -46,21 +46,6 @@ Cut cutOf(const GridKeys& keys, const AxisProduct& grid, int a, int64_t longest)
   return cut;
 }
 
-/// Where the groups of a box of so many queries begin: whole vectors, shared out alike.
-std::vector<int64_t> groupsOf(int64_t queries, const Kernels& kernels) {
-  const int64_t vectors = ceilDiv(queries, kernels.width), groups = ceilDiv(vectors, kernels.vectors);
-  std::vector<int64_t> begins;
-  for (int64_t g = 0; g < groups; ++g) begins.push_back(g * vectors / groups * kernels.width);
-  return begins;
-}
-
-/// Time for a key and the groups of so many queries, in that for a group of the most vectors.
-double timeFor(int64_t queries, const Kernels& kernels) {
-  constexpr double each = 0.08;  // of a key in a group, whatever its vectors
-  const int64_t vectors = ceilDiv(queries, kernels.width), groups = ceilDiv(vectors, kernels.vectors);
-  return each * double(groups) + (1 - each) * double(vectors) / double(kernels.vectors);
-}
-
 struct BoxShape {
   int64_t longest[kAxes] = {1, 1, 1};
 };
@@ -97,6 +82,19 @@ BoxShape bestShape(const GridKeys& keys, const AxisProduct& grid, const Kernels&
 
 }  // namespace
 
+std::vector<int64_t> groupsOf(int64_t queries, const Kernels& kernels) {
+  const int64_t vectors = ceilDiv(queries, kernels.width), groups = ceilDiv(vectors, kernels.vectors);
+  std::vector<int64_t> begins;
+  for (int64_t g = 0; g < groups; ++g) begins.push_back(g * vectors / groups * kernels.width);
+  return begins;
+}
+
+double timeFor(int64_t queries, const Kernels& kernels) {
+  constexpr double each = 0.08;  // of a key in a group, whatever its vectors
+  const int64_t vectors = ceilDiv(queries, kernels.width), groups = ceilDiv(vectors, kernels.vectors);
+  return each * double(groups) + (1 - each) * double(vectors) / double(kernels.vectors);
+}
+
 std::shared_ptr<const QueryOrder> boxesOf(const GridKeys& keys, const AxisProduct& grid, int64_t rows,
                                           const Kernels& kernels) {
   auto order = std::make_shared<QueryOrder>();
@@ -116,7 +114,7 @@ std::shared_ptr<const QueryOrder> boxesOf(const GridKeys& keys, const AxisProduc
     const int64_t first = int64_t(order->rows.size());
     GridKeys::Place place;
     const auto fill = [&](const auto& self, int a) -> void {
-      if (a == grid.axes) return order->rows.push_back(keys.rowOf(place));
+      if (a == std::min(grid.axes, kAxes)) return order->rows.push_back(keys.rowOf(place));
       for (int64_t at = part[a].begin; at < part[a].end; ++at) {
         place.at[a] = residue[a] + at * grid.axis[a].period;
         self(self, a + 1);

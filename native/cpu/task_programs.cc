@@ -46,6 +46,14 @@ TaskPrograms::TaskPrograms(const CpuPlan& plan, const Task& task, const QueryBlo
   scoreLanes_ = arena.take<float>(sizes.scoreFloats * size_t(plan.groups()));
   scoreCopy_ = sizes.copyFloats > 0 ? arena.take<float>(sizes.copyFloats) : nullptr;
   scratch_ = arena.take<char>(sizes.scratch);
+  if (!programs_.listed) return;
+  thread_local ListedRuns listed[QueryBlock::kMaxGroups];  // of the one task that a thread is at
+  for (int64_t g = 0; g < queries.groups(); ++g) {
+    const MaskMap& map = *programs_.map;
+    const std::span<const KeyRun> base = map.runs(task.unit, queries.firstGroup() + g);
+    programs_.listed->runs(queries.lanes(g), base, map.words(), listed[g]);
+  }
+  listed_ = listed;
 }
 
 Seen TaskPrograms::visible(int64_t group, std::span<const KeyRun> runs, Range keys, uint64_t* words) {
@@ -60,7 +68,7 @@ Seen TaskPrograms::visible(int64_t group, std::span<const KeyRun> runs, Range ke
     if (run.full) {
       std::fill_n(out, part.end - part.begin, everyLane(lanes));
     } else if (run.words != KeyRun::kNotKept) {
-      std::copy_n(programs_.map->words(run) + (part.begin - run.begin), part.end - part.begin, out);
+      std::copy_n(wordsOf(group, run) + (part.begin - run.begin), part.end - part.begin, out);
     } else {
       VisibleBits::Group bound{lanes, queries_.padded()[group], maskLanes_ + size_t(group) * maskFloats_,
                                bool(maskClamped_ >> group & 1)};
@@ -70,6 +78,7 @@ Seen TaskPrograms::visible(int64_t group, std::span<const KeyRun> runs, Range ke
         maskClamped_ |= uint64_t{bound.clamped} << group;
       }
       bits_.program(bound, part, scratch_, out);
+      if (listed_) programs_.listed->restrict(lanes, part, out);
     }
   }
   std::fill(words + (next - keys.begin), words + (keys.end - keys.begin), uint64_t{0});
@@ -85,7 +94,7 @@ Seen TaskPrograms::visible(int64_t group, const KeyRun& run, const Columns& piec
       std::fill_n(words, count, everyLane(lanes));
       return Seen::all;
     }
-    std::copy_n(programs_.map->words(run) + (piece.begin - run.begin) / run.step, count, words);
+    std::copy_n(wordsOf(group, run) + (piece.begin - run.begin) / run.step, count, words);
     return seenBy(lanes, words, count);
   }
   if (piece.step == 1) return visible(group, std::span(&run, 1), piece, words);

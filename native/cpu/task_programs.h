@@ -16,6 +16,7 @@ class TaskPrograms {
 
   /// Runs of the keys that a group sees, over the whole sequence.
   std::span<const KeyRun> runs(int64_t group) const {
+    if (listed_) return listed_[group].runs;
     return programs_.map->runs(task_.unit, queries_.firstGroup() + group);
   }
 
@@ -33,6 +34,10 @@ class TaskPrograms {
   void score(int64_t group, Range keys, const uint64_t* words, float* scores);
 
  private:
+  const uint64_t* wordsOf(int64_t group, const KeyRun& run) const {
+    return listed_ ? listed_[group].words.data() + run.words : programs_.map->words(run);
+  }
+
   const CpuPlan& plan_;
   const Task& task_;
   const QueryBlock& queries_;
@@ -46,6 +51,7 @@ class TaskPrograms {
   size_t maskFloats_ = 0, scoreFloats_ = 0;  // of a group
   uint64_t maskBound_ = 0, scoreBound_ = 0;  // bits of groups
   uint64_t maskClamped_ = 0, scoreClamped_ = 0;
+  const ListedRuns* listed_ = nullptr;  // of each group, where keys are listed
 };
 
 }  // namespace fused_attention

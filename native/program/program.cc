@@ -71,7 +71,8 @@ Table readTable(NumberReader& numbers, const TableShape& shape, const Buffer& bu
 AxisProduct readProduct(NumberReader& numbers, const std::vector<Table>& tables) {
   const char* name = "program.product";
   AxisProduct product;
-  product.axes = int(numbers.integer(name, 1, AxisProduct::kMostAxes));
+  product.axes = int(numbers.integer(name, 0, AxisProduct::kMostAxes));
+  if (product.axes == 0) return product;
   product.origin = numbers.integer(name, 0, INT32_MAX);
   for (int a = 0; a < product.axes; ++a) {
     AxisProduct::Axis& axis = product.axis[a];
@@ -92,11 +93,13 @@ AxisProduct readProduct(NumberReader& numbers, const std::vector<Table>& tables)
 
 }  // namespace
 
-Program::Program(Graph graph, std::vector<Cell> numbers, std::vector<Table> tables, const AxisProduct& product)
+Program::Program(Graph graph, std::vector<Cell> numbers, std::vector<Table> tables, const AxisProduct& product,
+                 std::vector<BlockLists> lists)
     : graph_(std::move(graph)),
       numbers_(std::move(numbers)),
       tables_(std::move(tables)),
       product_(product),
+      lists_(std::move(lists)),
       id_(nextId()) {}
 
 std::shared_ptr<const Program> decodeProgram(const double* data, size_t count, const std::vector<Buffer>& buffers) {
@@ -108,16 +111,25 @@ std::shared_ptr<const Program> decodeProgram(const double* data, size_t count, c
                                       ? double(numbers.integer("program.numbers", INT32_MIN, INT32_MAX))
                                       : numbers.number()));
   }
-  if (buffers.size() != graph.tables.size()) {
+  if (buffers.size() < graph.tables.size()) {
     throw CodedError("ERR_INVALID_ARG_VALUE", "program.tables", std::to_string(graph.tables.size()) + " buffers",
                      std::to_string(buffers.size()));
   }
   std::vector<Table> tables;
-  for (size_t k = 0; k < buffers.size(); ++k) tables.push_back(readTable(numbers, graph.tables[k], buffers[k], k));
+  for (size_t k = 0; k < graph.tables.size(); ++k) tables.push_back(readTable(numbers, graph.tables[k], buffers[k], k));
   AxisProduct product;
   if (graph.kind == ProgramKind::mask && !numbers.atEnd()) product = readProduct(numbers, tables);
+  const std::span<const Buffer> rest = std::span(buffers).subspan(tables.size());
+  std::vector<BlockLists> lists;
+  if (graph.kind == ProgramKind::mask && !numbers.atEnd()) {
+    lists = readBlockLists(numbers, rest);
+  } else if (!rest.empty()) {
+    throw CodedError("ERR_INVALID_ARG_VALUE", "program.tables", std::to_string(tables.size()) + " buffers",
+                     std::to_string(buffers.size()));
+  }
   numbers.finish();
-  return std::make_shared<const Program>(std::move(graph), std::move(values), std::move(tables), product);
+  return std::make_shared<const Program>(std::move(graph), std::move(values), std::move(tables), product,
+                                         std::move(lists));
 }
 
 }  // namespace fused_attention

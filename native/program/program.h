@@ -7,6 +7,7 @@
 
 #include "../problem_codec.h"
 #include "axis_product.h"
+#include "block_lists.h"
 #include "graph.h"
 
 namespace fused_attention {
@@ -29,7 +30,8 @@ struct Table {
 
 class Program {
  public:
-  Program(Graph graph, std::vector<Cell> numbers, std::vector<Table> tables, const AxisProduct& product = {});
+  Program(Graph graph, std::vector<Cell> numbers, std::vector<Table> tables, const AxisProduct& product = {},
+          std::vector<BlockLists> lists = {});
 
   const Graph& graph() const { return graph_; }
   ProgramKind kind() const { return graph_.kind; }
@@ -41,6 +43,10 @@ class Program {
   const Table& table(int index) const { return tables_[size_t(index)]; }
   /// The mask as a product of ranges, where it was given with that form.
   const AxisProduct& product() const { return product_; }
+  /// What else has to hold for a pair to be visible, besides what the graph says.
+  const std::vector<BlockLists>& lists() const { return lists_; }
+  /// Whether the graph of a mask hides nothing.
+  bool showsAll() const { return node(result()).op == Op::constant && node(result()).value != 0; }
   /// Tells programs apart while the process runs: plans are kept under it.
   uint64_t id() const { return id_; }
 
@@ -49,12 +55,14 @@ class Program {
   std::vector<Cell> numbers_;
   std::vector<Table> tables_;
   AxisProduct product_;
+  std::vector<BlockLists> lists_;
   uint64_t id_;
 };
 
 /// The numbers of graph.h, then for each number parameter its value, then for each table its sizes, one an axis; then,
-/// where a mask has that form, those of an AxisProduct: axes, origin, and for each axis its length, its period and the
-/// tables of its starts and ends. The buffers are the tables': Int32Array for integers, Float32Array for reals.
+/// where a mask has more, those of an AxisProduct: axes (0: it has none), and with axes its origin and for each its
+/// length, its period and the tables of its starts and ends; and then, if there is still more, those of block lists
+/// (block_lists.h). The buffers are the tables', Int32Array for integers, Float32Array for reals, and the lists'.
 /// Everything is copied. Throws CodedError.
 std::shared_ptr<const Program> decodeProgram(const double* numbers, size_t count, const std::vector<Buffer>& buffers);
 

@@ -146,6 +146,41 @@ class Mapper {
   std::vector<TileState> states_;
 };
 
+/// What lists of blocks say of tiles: of each as many pairs as they list.
+std::vector<TileState> listedTiles(const BlockLists& list, const Place& place, int64_t head, int64_t tileQueries,
+                                   int64_t tileKeys) {
+  const int64_t across = (place.keys + tileKeys - 1) / tileKeys;
+  const int64_t down = (place.queries + tileQueries - 1) / tileQueries;
+  std::vector<TileState> states(size_t(down * across), TileState::none);
+  std::vector<int64_t> seen(static_cast<size_t>(across));
+  for (int64_t tile = 0; tile < down; ++tile) {
+    std::fill(seen.begin(), seen.end(), 0);
+    const Range rows{tile * tileQueries, std::min((tile + 1) * tileQueries, place.queries)};
+    for (int64_t row = rows.begin; row < rows.end;) {
+      const int64_t start = list.byRow ? 0 : place.queryStart;
+      const int64_t block = row + start < 0 ? -1 : (row + start) / list.sizeQ;
+      const int64_t end = std::min(rows.end, (block + 1) * list.sizeQ - start);
+      if (block >= 0 && block < list.rows) {
+        for (const int32_t column : list.line(list.lineOf(place.batch, head, block))) {
+          const Range keys{column * list.sizeK, std::min((column + 1) * list.sizeK, place.keys)};
+          for (int64_t at = keys.begin; at < keys.end;) {
+            const int64_t stop = std::min(keys.end, (at / tileKeys + 1) * tileKeys);
+            seen[size_t(at / tileKeys)] += (stop - at) * (end - row);
+            at = stop;
+          }
+        }
+      }
+      row = end;
+    }
+    for (int64_t t = 0; t < across; ++t) {
+      const int64_t all = (rows.end - rows.begin) * (std::min((t + 1) * tileKeys, place.keys) - t * tileKeys);
+      TileState& state = states[size_t(tile * across + t)];
+      state = seen[size_t(t)] == all ? TileState::full : seen[size_t(t)] > 0 ? TileState::partial : TileState::none;
+    }
+  }
+  return states;
+}
+
 void requireBetween(const char* argument, int64_t value, int64_t least, int64_t most) {
   if (value >= least && value <= most) return;
   throw CodedError("ERR_OUT_OF_RANGE", argument,
@@ -171,8 +206,18 @@ std::vector<TileState> blockMap(const Problem& problem, int64_t batch, int64_t h
   if (problem.mask) {
     const Place place{batch,          sequence.queries,    sequence.keys, queryStart(problem, sequence),
                       problem.headsQ, problem.groupSize(), problem.gap};
+    for (const BlockLists& list : problem.mask->lists()) {
+      if ((list.heads > 1 && head >= list.heads) || (list.batches > 1 && batch >= list.batches)) {
+        throw CodedError("ERR_OUT_OF_RANGE", head >= list.heads ? "options.h" : "options.b",
+                         "a head and a sequence of the block layout", std::to_string(std::max(head, batch)));
+      }
+    }
     const UnaryValues values(problem.mask, place);
     states = Mapper(values.bounds(), head, place, tileQueries, tileKeys).map(values.bounds().onlyDistance());
+    for (const BlockLists& list : problem.mask->lists()) {
+      const std::vector<TileState> listed = listedTiles(list, place, head, tileQueries, tileKeys);
+      for (size_t n = 0; n < states.size(); ++n) states[n] = std::min(states[n], listed[n]);
+    }
   }
   if (tensors) {
     for (TileState& state : states) state = std::min(state, TileState::partial);

@@ -14,7 +14,7 @@ uint64_t everyOf(int64_t lanes) { return lanes == 64 ? ~uint64_t{0} : (uint64_t{
 }  // namespace
 
 bool GridKeys::fit(const Problem& problem, const Sequence& sequence) {
-  if (!problem.mask || problem.mask->product().axes == 0) return false;
+  if (!problem.mask || problem.mask->product().axes == 0 || !problem.mask->lists().empty()) return false;
   const AxisProduct& product = problem.mask->product();
   const int64_t positions = product.origin + product.cells(), start = queryStart(problem, sequence);
   return problem.gap.positions == 0 && sequence.keys == positions && (start == 0 || start == product.origin) &&

@@ -61,6 +61,14 @@ class GraphBuilder {
     product_ = std::move(form);
     return mask(result);
   }
+  /// The same with lists of blocks: the numbers of block_lists.h from their number on, and starts and blocks of each.
+  std::shared_ptr<const Program> listed(int result, std::vector<double> form,
+                                        std::vector<std::vector<int32_t>> buffers) {
+    product_ = {0};
+    product_.insert(product_.end(), form.begin(), form.end());
+    lists_ = std::move(buffers);
+    return mask(result);
+  }
   std::shared_ptr<const Program> score(int result) { return decode(ProgramKind::score, result, 0); }
 
  private:
@@ -95,13 +103,14 @@ class GraphBuilder {
       }
     }
     numbers.insert(numbers.end(), product_.begin(), product_.end());
+    for (auto& list : lists_) buffers.push_back({list.data(), list.size() * 4});
     return decodeProgram(numbers.data(), numbers.size(), buffers);
   }
 
   std::vector<double> nodes_, numberTypes_, numbers_, product_;
   std::vector<Type> types_, tableTypes_;
   std::vector<std::vector<int64_t>> tableShapes_;
-  std::vector<std::vector<int32_t>> integers_;
+  std::vector<std::vector<int32_t>> integers_, lists_;
   std::vector<std::vector<float>> reals_;
 };
 

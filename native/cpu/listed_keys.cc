@@ -1,0 +1,187 @@
+#include "listed_keys.h"
+
+#include <algorithm>
+#include <bit>
+#include <string>
+
+#include "../error.h"
+
+namespace fused_attention {
+
+namespace {
+
+void requireMany(const char* what, int64_t needed, int64_t has) {
+  if (needed <= has) return;
+  throw CodedError("ERR_SHAPE_MISMATCH", "options.mask", "a block layout for " + std::to_string(needed) + " " + what,
+                   "one for " + std::to_string(has));
+}
+
+void requireOneEach(const char* what, int64_t count, int64_t has) {
+  if (has == 1 || has == count) return;
+  throw CodedError("ERR_SHAPE_MISMATCH", "options.mask",
+                   "a block layout for 1 or " + std::to_string(count) + " " + what, "one for " + std::to_string(has));
+}
+
+}  // namespace
+
+ListedKeys::ListedKeys(const Problem& problem, const Sequence& sequence, int64_t batch)
+    : mask_(problem.mask),
+      gap_(problem.gap),
+      batch_(batch),
+      queries_(sequence.queries),
+      keys_(sequence.keys),
+      headsQ_(problem.headsQ),
+      start_(queryStart(problem, sequence)) {
+  for (const BlockLists& list : mask_->lists()) {
+    requireOneEach("query heads", headsQ_, list.heads);
+    requireOneEach("sequences", problem.batch, list.batches);
+    if (queries_ == 0 || keys_ == 0) continue;
+    if (!list.byRow && start_ < 0) {
+      throw CodedError("ERR_OUT_OF_RANGE", "options.mask", "queries at positions of the block layout, from 0 on",
+                       "one at " + std::to_string(start_));
+    }
+    requireMany("queries", queries_ + (list.byRow ? 0 : start_), list.rows * list.sizeQ);
+    requireMany("keys", gap_.positionOf(keys_ - 1) + 1, list.columns * list.sizeK);
+  }
+}
+
+bool ListedKeys::perHead() const {
+  return std::any_of(mask_->lists().begin(), mask_->lists().end(), [](const auto& list) { return list.heads > 1; });
+}
+
+bool ListedKeys::perBatch(const Problem& problem) {
+  const std::vector<BlockLists>& lists = problem.mask->lists();
+  return std::any_of(lists.begin(), lists.end(), [](const auto& list) { return list.batches > 1; });
+}
+
+int64_t ListedKeys::sameUntil(int64_t row) const {
+  int64_t end = queries_;
+  for (const BlockLists& list : mask_->lists()) {
+    end = std::min(end, (rowOf(list, row) + 1) * list.sizeQ - (list.byRow ? 0 : start_));
+  }
+  return end;
+}
+
+double ListedKeys::density() const {
+  double density = 1;
+  for (const BlockLists& list : mask_->lists()) {
+    const double all = double(list.lines()) * double(list.columns);
+    if (all > 0) density *= double(list.blocks.size()) / all;
+  }
+  return density;
+}
+
+void ListedKeys::add(const BlockLists& list, int64_t block, uint64_t lanes, std::vector<Stretch>& out) const {
+  const auto append = [&](int64_t begin, int64_t end) {
+    end = std::min(end, keys_);
+    if (begin >= end) return;
+    if (!out.empty() && out.back().end == begin && out.back().lanes == lanes) {
+      out.back().end = end;
+    } else {
+      out.push_back({{begin, end}, lanes});
+    }
+  };
+  const int64_t begin = block * list.sizeK, end = begin + list.sizeK;
+  if (gap_.positions == 0) return append(begin, end);
+  append(begin, std::min(end, gap_.begin));
+  append(std::max(begin - gap_.positions, gap_.begin), end - gap_.positions);
+}
+
+void ListedKeys::stretches(const BlockLists& list, const Lanes& lanes, std::vector<Stretch>& out) const {
+  out.clear();
+  int64_t line[64];
+  uint64_t own[64];
+  int count = 0;
+  for (int t = 0; t < lanes.count; ++t) {
+    const int64_t is = list.lineOf(batch_, lanes.head[t], rowOf(list, lanes.row[t]));
+    int at = count - 1;
+    while (at >= 0 && line[at] != is) --at;
+    if (at < 0) {
+      at = count++;
+      line[at] = is;
+      own[at] = 0;
+    }
+    own[at] |= uint64_t{1} << t;
+  }
+  if (count == 1) {
+    for (const int32_t block : list.line(line[0])) add(list, block, own[0], out);
+    return;
+  }
+  thread_local std::vector<std::pair<int32_t, uint64_t>> seen;
+  seen.clear();
+  for (int n = 0; n < count; ++n) {
+    for (const int32_t block : list.line(line[n])) seen.emplace_back(block, own[n]);
+  }
+  std::sort(seen.begin(), seen.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (size_t at = 0; at < seen.size();) {
+    const int32_t block = seen[at].first;
+    uint64_t all = 0;
+    for (; at < seen.size() && seen[at].first == block; ++at) all |= seen[at].second;
+    add(list, block, all, out);
+  }
+}
+
+std::vector<ListedKeys::Stretch>& ListedKeys::stretches(const Lanes& lanes) const {
+  thread_local std::vector<Stretch> all, others, both;
+  const std::vector<BlockLists>& lists = mask_->lists();
+  stretches(lists[0], lanes, all);
+  for (size_t n = 1; n < lists.size(); ++n) {
+    stretches(lists[n], lanes, others);
+    both.clear();
+    for (size_t a = 0, b = 0; a < all.size() && b < others.size();) {
+      const Range part{std::max(all[a].begin, others[b].begin), std::min(all[a].end, others[b].end)};
+      const uint64_t seeing = all[a].lanes & others[b].lanes;
+      if (!part.empty() && seeing != 0) both.push_back({part, seeing});
+      all[a].end <= others[b].end ? ++a : ++b;
+    }
+    std::swap(all, both);
+  }
+  return all;
+}
+
+double ListedKeys::keysOf(const Lanes& lanes) const {
+  double keys = 0;
+  for (const Stretch& stretch : stretches(lanes)) keys += double(stretch.end - stretch.begin);
+  return keys;
+}
+
+void ListedKeys::runs(const Lanes& lanes, std::span<const KeyRun> base, const uint64_t* baseWords,
+                      ListedRuns& out) const {
+  out.runs.clear();
+  out.words.clear();
+  const uint64_t every = everyLane(lanes);
+  const std::vector<Stretch>& listed = stretches(lanes);
+  const auto append = [&](Range part, bool full, int64_t words) {
+    if (full && !out.runs.empty() && out.runs.back().full && out.runs.back().end == part.begin) {
+      out.runs.back().end = part.end;
+    } else {
+      out.runs.push_back({part, full, words});
+    }
+  };
+  const auto appendPart = [&](Range part, uint64_t seeing, const KeyRun& run) {
+    if (run.full && seeing == every) return append(part, true, KeyRun::kNotKept);
+    if (!run.full && run.words == KeyRun::kNotKept) return append(part, false, KeyRun::kNotKept);
+    const int64_t words = int64_t(out.words.size());
+    const uint64_t* const from = run.full ? nullptr : baseWords + run.words + (part.begin - run.begin);
+    for (int64_t k = 0; k < part.end - part.begin; ++k) out.words.push_back(from ? from[k] & seeing : seeing);
+    append(part, false, words);
+  };
+  auto run = base.begin();
+  for (const Stretch& stretch : listed) {
+    while (run != base.end() && run->end <= stretch.begin) ++run;
+    for (auto at = run; at != base.end() && at->begin < stretch.end; ++at) {
+      appendPart({std::max(at->begin, stretch.begin), std::min(at->end, stretch.end)}, stretch.lanes, *at);
+    }
+  }
+}
+
+void ListedKeys::restrict(const Lanes& lanes, Range keys, uint64_t* words) const {
+  const std::vector<Stretch>& listed = stretches(lanes);
+  auto at = std::partition_point(listed.begin(), listed.end(), [&](const auto& s) { return s.end <= keys.begin; });
+  for (int64_t key = keys.begin; key < keys.end; ++key) {
+    while (at != listed.end() && at->end <= key) ++at;
+    words[key - keys.begin] &= at != listed.end() && at->begin <= key ? at->lanes : 0;
+  }
+}
+
+}  // namespace fused_attention
