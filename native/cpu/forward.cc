@@ -163,21 +163,24 @@ class Forward {
   /// A group goes over tiles of its own, of the keys that it sees.
   void attendGathered(int64_t g, Range chunk, const BlockState& state, bool careful) {
     GatheredTiles tiles(runs_[g], chunk);
-    GatheredTile memory[2];
-    GatheredTile *tile = &memory[0], *following = &memory[1];
+    GatheredTile *tile = &gathered_[0], *following = &gathered_[1];
     for (bool more = tiles.next(*tile); more; std::swap(tile, following)) {
       if (cancel_.raised()) throw Cancelled();
       more = tiles.next(*following);
       gatherRows(keys_, *tile, keyScratch_, keyRows_);
       if (!sharedRows_) gatherRows(values_, *tile, valueScratch_, valueRows_);
       ahead_ = RowsAhead(rows_ + 2 * kTileKeys, plan_.rowsAhead());
-      if (more) {
+      if (more || (g + 1 < queries_.groups() && GatheredTiles(runs_[g + 1], chunk).next(*following))) {
         for (const Columns& piece : following->columns()) addKeys(piece);
       } else if (g + 1 == queries_.groups()) {
         lookBehindTask();
       }
       ahead_.share(2);
 
+      if (tile->full && !programs_.mayHide()) {
+        attendKeys(g, tile->columns(), 0, nullptr, 0, state, careful);
+        continue;
+      }
       uint64_t words[kTileKeys];
       int64_t at = 0;
       bool some = false, hidden = false;
@@ -193,11 +196,7 @@ class Forward {
 
   /// Rows of a gathered tile, as the group's kernels take them.
   void gatherRows(const Segment& segment, const GatheredTile& tile, float* scratch, const void** rows) {
-    int64_t at = 0;
-    for (const Columns& piece : tile.columns()) {
-      storedRows(segment, piece, rows + at);
-      at += piece.count();
-    }
+    const int64_t at = storedRows(segment, tile.columns(), rows);
     if (!queries_.few() && segment.dtype != Dtype::float32) floatRows(kernels_, segment, at, scratch, rows);
   }
 
@@ -428,6 +427,7 @@ class Forward {
   const void** rows_ = nullptr;
   const void **keyRows_ = nullptr, **valueRows_ = nullptr;
   RowsAhead ahead_;
+  GatheredTile gathered_[2];  // under way, and what follows
   BlockState states_[ChunkTree::kMaxDepth];
   std::span<const KeyRun> runs_[QueryBlock::kMaxGroups];  // that reach into the chunk under way
 };

@@ -13,6 +13,7 @@ namespace fused_attention {
 struct GatheredTile {
   int64_t keys = 0;
   int count = 0;
+  bool full = true;  // by its runs
   Columns pieces[kTileKeys];
   const KeyRun* runs[kTileKeys];  // of each piece
 
@@ -28,16 +29,18 @@ class GatheredTiles {
   bool next(GatheredTile& tile) {
     tile.keys = 0;
     tile.count = 0;
+    tile.full = true;
     while (!rest_.empty() && rest_.front().begin < within_.end && tile.keys < kTileKeys) {
       const KeyRun& run = rest_.front();
       Columns piece(run.begin, run.end, run.step);
-      if (column_ > piece.begin) piece.begin += (column_ - piece.begin + run.step - 1) / run.step * run.step;
+      if (column_ > piece.begin) piece.begin += Columns(piece.begin, column_, run.step).count() * run.step;
       const int64_t stop = std::min(run.end, within_.end);
       piece.end = std::min(stop, piece.begin + (kTileKeys - tile.keys) * run.step);
       if (piece.begin < piece.end) {
         tile.pieces[tile.count] = piece;
         tile.runs[tile.count++] = &run;
         tile.keys += piece.count();
+        tile.full &= run.full;
         column_ = piece.end;
       }
       if (piece.end < stop) break;  // the tile is full

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <span>
 
 #include "../tiles/visibility.h"
 #include "kernels.h"
@@ -64,6 +65,9 @@ struct Segment {
     return pages ? rowInPage(index).row : base + index * rowBytes;
   }
 
+  /// Whether all rows lie at one stride.
+  bool affine() const { return !numbers && !pages; }
+
   /// Whether there is anything between rows.
   bool scattered() const { return rowBytes != dim * sizeOf(dtype); }
 
@@ -123,6 +127,24 @@ inline void storedRows(const Segment& segment, Range range, const void** rows) {
 inline void storedRows(const Segment& segment, const Columns& columns, const void** rows) {
   if (columns.step == 1) return storedRows(segment, static_cast<const Range&>(columns), rows);
   for (int64_t n = 0; n < columns.count(); ++n) rows[n] = segment.row(columns.begin + n * columns.step);
+}
+
+/// The same for all pieces of a tile, one after the other; returns their number of keys.
+inline int64_t storedRows(const Segment& segment, std::span<const Columns> pieces, const void** rows) {
+  int64_t at = 0;
+  if (!segment.affine()) {
+    for (const Columns& piece : pieces) {
+      storedRows(segment, piece, rows + at);
+      at += piece.count();
+    }
+    return at;
+  }
+  for (const Columns& piece : pieces) {
+    for (int64_t key = piece.begin; key < piece.end; key += piece.step) {
+      rows[at++] = segment.base + key * segment.rowBytes;
+    }
+  }
+  return at;
 }
 
 /// Floats from one row of a scratch tile to the next: an odd number of cache lines, so that a column of rows does not

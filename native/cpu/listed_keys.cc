@@ -93,7 +93,7 @@ void ListedKeys::stretches(const BlockLists& list, const Lanes& lanes, std::vect
   uint64_t own[64];
   int count = 0;
   for (int t = 0; t < lanes.count; ++t) {
-    const int64_t is = list.lineOf(batch_, lanes.head[t], rowOf(list, lanes.row[t]));
+    const int64_t is = lineOf(list, lanes, t);
     int at = count - 1;
     while (at >= 0 && line[at] != is) --at;
     if (at < 0) {
@@ -145,11 +145,31 @@ double ListedKeys::keysOf(const Lanes& lanes) const {
   return keys;
 }
 
+void ListedKeys::appendLine(const BlockLists& list, int64_t line, std::vector<KeyRun>& out) const {
+  const std::span<const int32_t> blocks = list.line(line);
+  for (size_t at = 0; at < blocks.size();) {
+    size_t end = at + 1;
+    while (end < blocks.size() && blocks[end] == blocks[end - 1] + 1) ++end;
+    const Range keys{blocks[at] * list.sizeK, std::min((blocks[end - 1] + 1) * list.sizeK, keys_)};
+    if (keys.empty()) break;
+    out.push_back({keys, true, KeyRun::kNotKept});
+    at = end;
+  }
+}
+
 void ListedKeys::runs(const Lanes& lanes, std::span<const KeyRun> base, const uint64_t* baseWords,
                       ListedRuns& out) const {
   out.runs.clear();
   out.words.clear();
   const uint64_t every = everyLane(lanes);
+  const BlockLists& list = mask_->lists().front();
+  const bool alone = mask_->lists().size() == 1 && gap_.positions == 0;
+  if (alone && base.size() == 1 && base[0].full && base[0].begin == 0 && base[0].end == keys_) {
+    const int64_t line = lineOf(list, lanes, 0);
+    bool same = true;
+    for (int t = 1; t < lanes.count; ++t) same &= lineOf(list, lanes, t) == line;
+    if (same) return appendLine(list, line, out.runs);
+  }
   const std::vector<Stretch>& listed = stretches(lanes);
   const auto append = [&](Range part, bool full, int64_t words) {
     if (full && !out.runs.empty() && out.runs.back().full && out.runs.back().end == part.begin) {
