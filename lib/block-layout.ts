@@ -1,6 +1,8 @@
 // Lists of blocks: for each block of queries, of each head and sequence, the blocks of keys that it sees. What can be
 // done with them without a mask; lib/block-lists.ts reads what users give.
 
+import { outOfRange } from './errors.js';
+
 /**
  * Lines of ascending block numbers. Line ((b·heads + h)·rows + r) stands in `blocks` from starts[line] to
  * starts[line + 1]; with one batch, or one head, it serves all of them.
@@ -151,4 +153,30 @@ export function denseBlocks(layout: BlockLayout): Uint8Array {
     for (const block of blocksOf(layout, line)) cells[line * columns + block] = 1;
   }
   return cells;
+}
+
+/** A layout from what `lines` adds to each line, ascending. */
+export function layoutOfLines(
+  form: Omit<BlockLayout, 'starts' | 'blocks'>,
+  lines: (line: number, add: (block: number) => void) => void,
+): BlockLayout {
+  const count = form.batches * form.heads * form.rows;
+  if (count > mostBlocks) throw outOfRange('layout', `at most ${mostBlocks} lines`, count);
+  const starts = new Int32Array(count + 1);
+  let blocks = new Int32Array(1024);
+  let end = 0;
+  const add = (block: number): void => {
+    if (end === blocks.length) {
+      if (end === mostBlocks) throw outOfRange('layout', `at most ${mostBlocks} blocks`, 'more');
+      const more = new Int32Array(Math.min(2 * end, mostBlocks));
+      more.set(blocks);
+      blocks = more;
+    }
+    blocks[end++] = block;
+  };
+  for (let line = 0; line < count; line += 1) {
+    lines(line, add);
+    starts[line + 1] = end;
+  }
+  return { ...form, starts, blocks: blocks.slice(0, end) };
 }

@@ -210,7 +210,8 @@ function fromJson({ layout, blockSize, rows }: BlockMaskJson): BlockMask {
   return blockSparse(layout, { blockSize, rows });
 }
 
-function readBlockSize(value: unknown): readonly [number, number] {
+/** [queries, keys] of a block. */
+export function readBlockSize(value: unknown): readonly [number, number] {
   const name = 'options.blockSize';
   if (!Array.isArray(value)) {
     const size = checkInteger(name, value, 1, 2 ** 31 - 1);

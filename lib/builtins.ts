@@ -112,6 +112,34 @@ export function sharedPrefix(prefix: number, length: number): Mask {
   return builtInMask(`sharedPrefix(${shared}, ${piece})`, program, { prefix: shared, length: piece });
 }
 
+/** Options of {@link shiftedGroups}. */
+export interface ShiftedGroupsOptions {
+  /** Tokens of a group. */
+  readonly group: number;
+  /** Query heads; the second half of them have shifted groups. */
+  readonly heads: number;
+  /** By how much. Default: half a group. */
+  readonly shift?: number | undefined;
+  /** First tokens that all see (SinkLoRA). Default 0. */
+  readonly sinks?: number | undefined;
+}
+
+/**
+ * Groups of tokens that see each other, shifted in half of the heads (the shifted sparse attention of LongLoRA, Chen et
+ * al. 2024), without its wrap-around: the first and the last shifted group are shorter. With `causal()` for decoders.
+ */
+export function shiftedGroups(options: ShiftedGroupsOptions): Mask {
+  const given = readSnapshot('options', options, ['group', 'heads', 'shift', 'sinks']);
+  const group = checkInteger('options.group', given['group'], 1, 2 ** 30);
+  const heads = checkInteger('options.heads', given['heads'], 1, farthest);
+  const shift = checkInteger('options.shift', given['shift'] ?? Math.floor(group / 2), 0, group);
+  const sinks = checkInteger('options.sinks', given['sinks'] ?? 0, 0, farthest);
+  const program = `(i, j, { h, group, half, shift, sinks }) => j < sinks
+    || Math.floor((i + (h < half ? 0 : shift)) / group) === Math.floor((j + (h < half ? 0 : shift)) / group)`;
+  const parameters = { group, half: Math.ceil(heads / 2), shift, sinks };
+  return builtInMask(`shiftedGroups(${group}, shift ${shift})`, program, parameters);
+}
+
 /**
  * Kinds of tokens, and which kind sees which: allowed(ids(i), ids(j)).
  *
@@ -215,6 +243,12 @@ function readTable(argument: string, value: unknown, kind: 'mask' | 'score'): Pa
 function rank(argument: string, parameter: Parameter, axes: number): void {
   if (parameter.kind.rank === axes) return;
   throw shapeMismatch(argument, `a table of ${axes === 1 ? '1 axis' : `${axes} axes`}`, `${parameter.kind.rank}`);
+}
+
+/** The integers of a table with one axis. */
+export function integerCells(argument: string, value: unknown): Int32Array {
+  integers(argument, value, 1);
+  return readTable(argument, value, 'mask').cells as Int32Array;
 }
 
 /** A table that has to be of integers; returned as given. */

@@ -5,8 +5,12 @@ export type { AttentionResult } from './attention.js';
 export type { BlockLayoutInput, CsrBlocks, IntegerList, ListedBlocks } from './block-lists.js';
 export { BlockMap, blockMap } from './block-map.js';
 export type { BlockMapOptions } from './block-map.js';
+export { chooseBlocks, pooledScores } from './block-choice.js';
+export type { ChooseBlocksOptions, PooledScoresOptions, Pooling } from './block-choice.js';
 export { BlockMask, blockSparse } from './block-mask.js';
 export type { BlockPlace, BlockSparseOptions } from './block-mask.js';
+export { localGlobal, shardedStrides, verticalSlash } from './block-patterns.js';
+export type { LocalGlobalOptions, ShardedStridesOptions, VerticalSlashOptions } from './block-patterns.js';
 export {
   alibi,
   causal,
@@ -17,11 +21,12 @@ export {
   relativeBias,
   segments,
   sharedPrefix,
+  shiftedGroups,
   slidingWindow,
   strided,
   temperature,
 } from './builtins.js';
-export type { Grid2, RelativeBuckets, Row } from './builtins.js';
+export type { Grid2, RelativeBuckets, Row, ShiftedGroupsOptions } from './builtins.js';
 export type { Float16ArrayLike, TensorData } from './arrays.js';
 export { devices } from './devices.js';
 export type { Device } from './devices.js';
@@ -60,5 +65,6 @@ export { neighborhoodAttention, neighborhoodAttentionSync } from './neighborhood
 export type { NeighborhoodAttentionOptions, NeighborhoodAttentionResult } from './neighborhood-attention.js';
 export { mergePartials, mergePartialsSync } from './partials.js';
 export type { MergeOptions, MergeResult, PartialInput, SoftmaxPartial } from './partials.js';
+export { branches, draftTree } from './tree-patterns.js';
 export { Tensor } from './tensor.js';
 export type { TensorInput, TensorLike, TensorOptions } from './tensor.js';

@@ -1,0 +1,190 @@
+// Layouts of published patterns: which blocks of keys each block of queries sees, by a rule.
+
+import { BlockMask, readBlockSize } from './block-mask.js';
+import { layoutOfLines, mostBlocks } from './block-layout.js';
+import { describe, invalidType, shapeMismatch } from './errors.js';
+import { checkInteger } from './shape.js';
+import { readSnapshot } from './snapshot.js';
+
+const farthest = 2 ** 31 - 1;
+
+export interface LocalGlobalOptions {
+  /** Positions that the layout covers. */
+  readonly length: number;
+  /** Tokens of a block, on both sides. */
+  readonly blockSize: number;
+  /** Blocks before and after its own that a block sees. */
+  readonly before: number;
+  readonly after: number;
+  /** The first blocks, which all see and which see all (global tokens). Default 0. */
+  readonly first?: number | undefined;
+  /** Also every so many-th block, counted from its own. Default: none. */
+  readonly every?: number | undefined;
+  /** Also so many others, drawn for each block of queries and each head. Default 0. */
+  readonly random?: number | undefined;
+  /** What they are drawn by: the same seed gives the same blocks. Default 0. */
+  readonly seed?: number | undefined;
+  /** Heads that draw blocks of their own. Default 1: all alike. */
+  readonly heads?: number | undefined;
+  /** No blocks after the own one. Inside it, `and` with `causal()`. Default false. */
+  readonly causal?: boolean | undefined;
+}
+
+/**
+ * Local blocks with global, strided and random ones: the block forms of Sparse Transformers (Child et al. 2019: `every`
+ * with `causal`), Longformer (Beltagy et al. 2020: `first`), BigBird (Zaheer et al. 2020: `first` and `random`), and,
+ * with `causal`, the A-shape of MInference (Jiang et al. 2024) and StreamingLLM (Xiao et al. 2024).
+ *
+ * @throws AttentionError `ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE`, `ERR_UNKNOWN_OPTION`.
+ */
+export function localGlobal(options: LocalGlobalOptions): BlockMask {
+  const names = ['length', 'blockSize', 'before', 'after', 'first', 'every', 'random', 'seed', 'heads', 'causal'];
+  const given = readSnapshot('options', options, names);
+  const count = (name: string, value: unknown): number => checkInteger(`options.${name}`, value, 0, farthest);
+  const { size, blocks } = readCover(given);
+  const [before, after] = [count('before', given['before']), count('after', given['after'])];
+  const first = count('first', given['first'] ?? 0);
+  const every = given['every'] === undefined ? 0 : checkInteger('options.every', given['every'], 1, farthest);
+  const random = count('random', given['random'] ?? 0);
+  const seed = count('seed', given['seed'] ?? 0);
+  const heads = checkInteger('options.heads', given['heads'] ?? 1, 1, mostBlocks);
+  const causal = given['causal'] ?? false;
+  if (typeof causal !== 'boolean') throw invalidType('options.causal', 'a boolean', causal);
+  const seen = new Uint8Array(blocks);
+  return blockMaskOf(size, size, blocks, blocks, heads, (h, r, add) => {
+    const end = causal ? r + 1 : blocks;
+    if (r < first) return addRange(0, end, add);
+    seen.fill(0);
+    seen.fill(1, 0, Math.min(first, end));
+    seen.fill(1, Math.max(0, r - before), Math.min(end, r + after + 1));
+    if (every > 0) for (let c = r % every; c < end; c += every) seen[c] = 1;
+    if (random > 0) drawMore(seen.subarray(0, end), random, generator(seed, h, r));
+    for (let c = 0; c < end; c += 1) if (seen[c] === 1) add(c);
+  });
+}
+
+export interface ShardedStridesOptions {
+  /** Positions that the layout covers. */
+  readonly length: number;
+  /** Tokens of a block, on both sides. */
+  readonly blockSize: number;
+  readonly heads: number;
+  /** Blocks of the local band, the own one among them. */
+  readonly local: number;
+  /** Of the blocks before, every so many-th: other ones for other heads. */
+  readonly stride: number;
+  /** Blocks from one head's to the next one's. Default: max(1, ⌊stride / heads⌋); with `heads >= stride` all heads together see everything. */
+  readonly step?: number | undefined;
+}
+
+/**
+ * S2-Attention (Lin et al. 2024; Phi-3-small): each head sees a local band and a shard of the context of its own. Blocks
+ * c <= r with r - c < local, or (c + h·step + 1) mod stride = 0.
+ *
+ * @throws AttentionError `ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE`, `ERR_UNKNOWN_OPTION`.
+ */
+export function shardedStrides(options: ShardedStridesOptions): BlockMask {
+  const given = readSnapshot('options', options, ['length', 'blockSize', 'heads', 'local', 'stride', 'step']);
+  const { size, blocks } = readCover(given);
+  const heads = checkInteger('options.heads', given['heads'], 1, mostBlocks);
+  const local = checkInteger('options.local', given['local'], 0, farthest);
+  const stride = checkInteger('options.stride', given['stride'], 1, farthest);
+  const spread = Math.max(1, Math.floor(stride / heads));
+  const step = checkInteger('options.step', given['step'] ?? spread, 0, farthest);
+  return blockMaskOf(size, size, blocks, blocks, heads, (h, r, add) => {
+    for (let c = 0; c <= r; c += 1) if (r - c < local || (c + h * step + 1) % stride === 0) add(c);
+  });
+}
+
+export interface VerticalSlashOptions {
+  /** Positions that the layout covers. */
+  readonly length: number;
+  /** Queries of a block; keys are listed one by one. */
+  readonly blockSize: number;
+  /** Keys that all later queries see: a list, or one for each head. */
+  readonly vertical: readonly number[] | readonly (readonly number[])[];
+  /** Distances i - j >= 0 of the diagonals: a list, or one for each head. */
+  readonly slash: readonly number[] | readonly (readonly number[])[];
+}
+
+/**
+ * The vertical-slash pattern of MInference (Jiang et al. 2024): a block of queries sees the keys `vertical`, and those
+ * that one of its queries has at a distance of `slash`, none of them after its last query. Use it with `causal()`.
+ *
+ * @throws AttentionError `ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE`, `ERR_SHAPE_MISMATCH`, `ERR_UNKNOWN_OPTION`.
+ */
+export function verticalSlash(options: VerticalSlashOptions): BlockMask {
+  const given = readSnapshot('options', options, ['length', 'blockSize', 'vertical', 'slash']);
+  const { size, blocks, length } = readCover(given);
+  const vertical = readPerHead('options.vertical', given['vertical'], length);
+  const slash = readPerHead('options.slash', given['slash'], length);
+  const heads = Math.max(vertical.length, slash.length);
+  for (const [name, lists] of [['vertical', vertical] as const, ['slash', slash] as const]) {
+    if (lists.length === 1 || lists.length === heads) continue;
+    throw shapeMismatch(`options.${name}`, `a list for each of ${heads} heads`, `${lists.length} lists`);
+  }
+  const seen = new Uint8Array(length);
+  return blockMaskOf(size, 1, blocks, length, heads, (h, r, add) => {
+    const end = Math.min((r + 1) * size, length);
+    seen.fill(0, 0, end);
+    for (const key of vertical[h % vertical.length]!) if (key < end) seen[key] = 1;
+    for (const distance of slash[h % slash.length]!) {
+      seen.fill(1, Math.max(0, r * size - distance), Math.max(0, end - distance));
+    }
+    for (let key = 0; key < end; key += 1) if (seen[key] === 1) add(key);
+  });
+}
+
+type Lines = (head: number, row: number, add: (block: number) => void) => void;
+
+function blockMaskOf(sizeQ: number, sizeK: number, rows: number, columns: number, heads: number, lines: Lines) {
+  const form = { sizeQ, sizeK, rows, columns, batches: 1, heads, byRow: false };
+  return new BlockMask(layoutOfLines(form, (line, add) => lines(Math.floor(line / rows), line % rows, add)));
+}
+
+function addRange(from: number, end: number, add: (block: number) => void): void {
+  for (let block = from; block < end; block += 1) add(block);
+}
+
+function readCover(given: Readonly<Record<string, unknown>>): { size: number; blocks: number; length: number } {
+  const length = checkInteger('options.length', given['length'], 1, farthest);
+  const [size] = readBlockSize(checkInteger('options.blockSize', given['blockSize'], 1, farthest));
+  return { size, blocks: Math.ceil(length / size), length };
+}
+
+function readPerHead(name: string, value: unknown, length: number): readonly (readonly number[])[] {
+  if (!Array.isArray(value)) throw invalidType(name, 'a list of integers, or one for each head', value);
+  const perHead: readonly unknown[] = Array.isArray(value[0]) ? value : [value];
+  return perHead.map((list, h) => {
+    const which = perHead === value ? `${name}[${h}]` : name;
+    if (!Array.isArray(list)) throw invalidType(which, 'a list of integers', describe(list));
+    return list.map((key, n) => checkInteger(`${which}[${n}]`, key, 0, length - 1));
+  });
+}
+
+/** Marks `more` of those that are not marked yet, or all. */
+function drawMore(seen: Uint8Array, more: number, next: () => number): void {
+  let left = seen.length;
+  for (const mark of seen) left -= mark;
+  let wanted = Math.min(more, left);
+  // Each of the rest is taken with the chance of wanted / left (Knuth's selection sampling).
+  for (let block = 0; block < seen.length && wanted > 0; block += 1) {
+    if (seen[block] === 1) continue;
+    if (next() * left < wanted) {
+      seen[block] = 1;
+      wanted -= 1;
+    }
+    left -= 1;
+  }
+}
+
+/** Numbers in [0, 1) by the seed, the head and the row: a Weyl sequence whose bits are mixed. */
+function generator(seed: number, head: number, row: number): () => number {
+  let state = (Math.imul(seed, 0x9e3779b1) ^ Math.imul(head + 1, 0x85ebca6b) ^ Math.imul(row + 1, 0xc2b2ae35)) >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let bits = Math.imul(state ^ (state >>> 15), state | 1);
+    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
+    return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
