@@ -29,7 +29,8 @@ export type AttentionResult<Lse extends Flag = Flag, Entropy extends Flag = Flag
   Flagged<'rowMax', RowMax>;
 
 /**
- * softmax(mask(softcap(scale · q kᵀ) + bias)) v, computed off the event loop.
+ * softmax(mask(softcap(scale · q kᵀ) + bias)) v, computed off the event loop; another function in softmax's place with
+ * `normalizer`.
  *
  * The arrays of the arguments must not be written before the promise settles; results are complete only then.
  *

@@ -32,6 +32,7 @@ const attendNames = [
   'bias',
   'softcap',
   'sinks',
+  'normalizer',
   'outputDtype',
   'threads',
   'out',

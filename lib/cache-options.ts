@@ -53,7 +53,18 @@ export interface AttendOptions<
   RowMax extends boolean | undefined = boolean | undefined,
 > extends Pick<
   AttentionBaseOptions,
-  'scale' | 'mask' | 'score' | 'bias' | 'softcap' | 'sinks' | 'outputDtype' | 'threads' | 'out' | 'device' | 'signal'
+  | 'scale'
+  | 'mask'
+  | 'score'
+  | 'bias'
+  | 'softcap'
+  | 'sinks'
+  | 'normalizer'
+  | 'outputDtype'
+  | 'threads'
+  | 'out'
+  | 'device'
+  | 'signal'
 > {
   /** Keys to append first, as in {@link KvCache.append}. */
   readonly k?: TensorInput | undefined;

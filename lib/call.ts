@@ -14,7 +14,16 @@ import type { HostView } from './view.js';
 
 const codecVersion = 1;
 
-const flagBits = { lse: 1, entropy: 2, rowMax: 4, partial: 8, sinks: 16, bias: 32, pages: 64 } as const;
+const flagBits = {
+  lse: 1,
+  entropy: 2,
+  rowMax: 4,
+  partial: 8,
+  sinks: 16,
+  bias: 32,
+  pages: 64,
+  normalizer: 128,
+} as const;
 
 /** Slots of the results among the buffers. */
 const slotOf: Readonly<Record<ResultName, number>> = { output: 3, lse: 4, entropy: 5, rowMax: 6, o: 3, m: 7, l: 8 };
@@ -37,6 +46,7 @@ const rowNumbers = 5;
 const gridNumbers = 6;
 /** Of pages, before what is shared. */
 const pageNumbers = 4;
+const normalizerNumbers = 3;
 
 /** Memory for the numbers of calls, by how many grids they have. */
 const scratch: Float64Array[] = [];
@@ -52,12 +62,12 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
     (options.partial ? flagBits.partial : 0) |
     (sinks ? flagBits.sinks : 0) |
     (bias ? flagBits.bias : 0) |
-    (pages ? flagBits.pages : 0);
+    (pages ? flagBits.pages : 0) |
+    (options.normalizer ? flagBits.normalizer : 0);
   const grids = (bias ? 1 : 0) + visibility.grids.length;
   const count = headNumbers + 4 * rowNumbers + gridNumbers * grids + 1;
-  const numbers = pages
-    ? new Float64Array(count + pageNumbers + pages.prefixes.length)
-    : (scratch[grids] ??= new Float64Array(count));
+  const more = (pages ? pageNumbers + pages.prefixes.length : 0) + (options.normalizer ? normalizerNumbers : 0);
+  const numbers = more > 0 ? new Float64Array(count + more) : (scratch[grids] ??= new Float64Array(count));
   numbers[0] = codecVersion;
   numbers[1] = options.environment.isaId;
   numbers[2] = options.threads;
@@ -83,6 +93,10 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
   at += 1;
   for (const grid of visibility.grids) at = putGrid(numbers, at, grid);
   if (pages) numbers.set([pages.pageSize, pages.count, pages.columns, pages.prefixes.length, ...pages.prefixes], at);
+  if (options.normalizer) {
+    const { kind, byKeys, number } = options.normalizer;
+    numbers.set([kind, byKeys ? 1 : 0, number], numbers.length - normalizerNumbers);
+  }
   return numbers;
 }
 

@@ -53,6 +53,7 @@ export type {
 } from './options.js';
 export type { PagesOptions, PageTableInput, PageTableTensor, SharedPrefix } from './pages.js';
 export type { NestedNumbers, ProgramParameter, ProgramParameters, TableArray } from './parameters.js';
+export type { Normalizer, NormalizerName, ReluNormalizer, SigmoidNormalizer } from './normalizers.js';
 export type { ProgramOptions } from './program-options.js';
 export { Score, compose, score } from './scores.js';
 export type { ScoreFunction } from './scores.js';

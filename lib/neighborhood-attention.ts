@@ -24,7 +24,10 @@ import type { HostView } from './view.js';
 export interface NeighborhoodAttentionOptions
   extends
     NeighborhoodWindow,
-    Pick<AttentionOptions, 'scale' | 'score' | 'softcap' | 'sinks' | 'outputDtype' | 'threads' | 'device' | 'signal'> {
+    Pick<
+      AttentionOptions,
+      'scale' | 'score' | 'softcap' | 'sinks' | 'normalizer' | 'outputDtype' | 'threads' | 'device' | 'signal'
+    > {
   /**
    * A bias for each head and relative place, [H, ...(2R + 1)], as {@link gridBias} takes it; added after `score`, and
    * not where an extra key is seen. Copied by every call: of calls in a loop, `score: gridBias(…)` made once is faster.
@@ -49,7 +52,18 @@ export interface NeighborhoodAttentionResult {
 }
 
 const windowNames = ['window', 'stride', 'dilation', 'causal', 'border'];
-const callNames = ['scale', 'score', 'softcap', 'sinks', 'outputDtype', 'threads', 'device', 'signal', 'lse'];
+const callNames = [
+  'scale',
+  'score',
+  'softcap',
+  'sinks',
+  'normalizer',
+  'outputDtype',
+  'threads',
+  'device',
+  'signal',
+  'lse',
+];
 const gridNames = ['relativeBias', 'mask', 'extraKey', 'extraValue'];
 
 /**

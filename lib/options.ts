@@ -18,6 +18,8 @@ import {
 import type { LengthsInput } from './lengths.js';
 import type { MaskItem } from './masks.js';
 import type { Score } from './scores.js';
+import { readNormalizer } from './normalizers.js';
+import type { Normalizer, NormalizerNumbers } from './normalizers.js';
 import { checkInteger } from './shape.js';
 import type { PagesOptions } from './pages.js';
 import { readProperty, readSnapshot } from './snapshot.js';
@@ -103,8 +105,8 @@ export interface AttentionBaseOptions {
   device?: DeviceName | undefined;
   /** Aborts the call. Of a synchronous call it is only looked at before it starts. */
   signal?: AbortSignalLike | undefined;
-  /** How scores become weights; only 'softmax' so far. */
-  normalizer?: 'softmax' | undefined;
+  /** How scores become weights. Default 'softmax'; only that one goes with sinks, statistics and `partial`. */
+  normalizer?: Normalizer | undefined;
 }
 
 /** Options of {@link attention}. The flags decide which tensors the result has. */
@@ -146,6 +148,8 @@ export interface CallOptions {
   readonly partial: boolean;
   readonly threads: number;
   readonly signal: AbortSignalLike | undefined;
+  /** null: softmax. */
+  readonly normalizer: NormalizerNumbers | null;
   readonly environment: Environment;
   readonly given: Readonly<Record<string, unknown>>;
 }
@@ -191,11 +195,6 @@ const later = ['statistics'];
 export function readOptions(options: unknown, known: readonly string[] = names): CallOptions {
   const given = readSnapshot('options', options, known, later, { ...nothing });
   const signal = checkSignal(given['signal']);
-  const { normalizer } = given;
-  if (normalizer !== undefined && normalizer !== 'softmax') {
-    if (typeof normalizer !== 'string') throw invalidType('options.normalizer', "'softmax'", normalizer);
-    throw unsupported('options.normalizer', "'softmax'", describe(normalizer));
-  }
   const settings = environment();
   checkDevice(given['device'], settings);
   const { threads } = given;
@@ -215,10 +214,12 @@ export function readOptions(options: unknown, known: readonly string[] = names):
       settings.threads,
     ),
     signal,
+    normalizer: given['normalizer'] === undefined ? null : readNormalizer(given['normalizer']),
     environment: settings,
     given,
   };
   if (checked.partial) checkPartial(checked);
+  if (checked.normalizer) checkSumOfWeights(checked);
   return checked;
 }
 
@@ -236,6 +237,16 @@ function checkPartial({ lse, entropy, rowMax, outputDtype, given }: CallOptions)
   }
   if (outputDtype !== undefined && outputDtype !== 'float32') {
     throw invalidValue('options.outputDtype', "'float32' with options.partial", describe(outputDtype));
+  }
+}
+
+/** Weights that each go by their own score have no denominator, and nothing that is made of one. */
+function checkSumOfWeights({ lse, entropy, rowMax, partial, given }: CallOptions): void {
+  if (given['sinks'] !== undefined) {
+    throw unsupported('options.sinks', "none without the normalizer 'softmax'", describe(given['sinks']));
+  }
+  for (const [name, set] of Object.entries({ lse, entropy, rowMax, partial })) {
+    if (set) throw unsupported(`options.${name}`, "false without the normalizer 'softmax'", 'true');
   }
 }
 

@@ -80,6 +80,16 @@ class Program;
 enum class Align : uint8_t { bottomRight = 0, topLeft = 1 };
 enum class Lengths : uint8_t { none = 0, padded = 1, cumulative = 2 };
 
+/// How the scores of a row become weights. Softmax has a denominator; of the others each weight is its own score's:
+/// sigmoid(s + shift), max(s, 0) / divisor, max(s, 0)^2 / divisor.
+struct Normalizer {
+  enum class Kind : uint8_t { softmax = 0, sigmoid = 1, relu = 2, squaredRelu = 3 } kind = Kind::softmax;
+  bool byKeys = false;  // the number goes by a sequence's keys: shift -ln(keys), divisor keys
+  double number = 0;    // else: sigmoid's shift, the others' divisor
+
+  bool softmax() const { return kind == Kind::softmax; }
+};
+
 struct Problem {
   Isa isa = Isa::automatic;
   int32_t threads = 1;  // upper bound; the pool may have fewer
@@ -103,6 +113,7 @@ struct Problem {
   std::vector<GridLayout> masks;
   bool hasBias = false;
   GridLayout bias;
+  Normalizer normalizer;  // other than softmax: without sinks, statistics and partials
   bool hasSinks = false;  // one float32 logit a query head
 
   // What to write besides the output. lse, entropy, rowMax: [B, Hq, Nq], ragged [Hq, total].
@@ -111,6 +122,11 @@ struct Problem {
 
   int64_t groupSize() const { return headsQ / headsKv; }
 };
+
+/// Positions of a sequence's keys, those of the gap included.
+inline int64_t keyPositions(const Problem& problem, const Sequence& sequence) {
+  return sequence.keys + problem.gap.positions;
+}
 
 /// Where a sequence's query row 0 lies on the position axis; key column c lies at gap.positionOf(c).
 inline int64_t queryStart(const Problem& problem, const Sequence& sequence) {

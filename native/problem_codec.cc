@@ -34,7 +34,16 @@ enum Slot {
   masks
 };
 
-enum Flag { withLse = 1, withEntropy = 2, withRowMax = 4, asPartial = 8, withSinks = 16, withBias = 32, inPages = 64 };
+enum Flag {
+  withLse = 1,
+  withEntropy = 2,
+  withRowMax = 4,
+  asPartial = 8,
+  withSinks = 16,
+  withBias = 32,
+  inPages = 64,
+  withNormalizer = 128
+};
 
 Dtype readDtype(NumberReader& numbers, int slot) {
   return static_cast<Dtype>(numbers.integer(ArgumentName::buffer(slot, ".dtype"), 0, 2));
@@ -76,6 +85,19 @@ Paging readPaging(NumberReader& numbers) {
   return paging;
 }
 
+Normalizer readNormalizer(NumberReader& numbers) {
+  const char* const argument = "options.normalizer";
+  Normalizer normalizer;
+  normalizer.kind = static_cast<Normalizer::Kind>(numbers.integer(argument, 1, 3));
+  normalizer.byKeys = numbers.integer(argument, 0, 1) == 1;
+  normalizer.number = numbers.finite(argument);
+  const bool divides = normalizer.kind != Normalizer::Kind::sigmoid && !normalizer.byKeys;
+  if (divides && !(normalizer.number > 0)) {
+    throw CodedError("ERR_OUT_OF_RANGE", argument, "a divisor > 0", textOf(normalizer.number));
+  }
+  return normalizer;
+}
+
 void requireVersion(NumberReader& numbers) { numbers.integer("call.version", kCodecVersion, kCodecVersion); }
 
 void requirePrograms(const Problem& problem) {
@@ -92,9 +114,23 @@ void requirePrograms(const Problem& problem) {
   }
 }
 
+/// What goes by softmax's denominator.
+void requireSoftmax(const Problem& problem) {
+  if (problem.normalizer.softmax()) return;
+  const auto refuse = [](bool present, const char* argument) {
+    if (present) throw CodedError("ERR_UNSUPPORTED", argument, "none without softmax", "some");
+  };
+  refuse(problem.hasSinks, "options.sinks");
+  refuse(problem.lse, "options.lse");
+  refuse(problem.entropy, "options.entropy");
+  refuse(problem.rowMax, "options.rowMax");
+  refuse(problem.partial, "options.partial");
+}
+
 /// What does not fit together although every number is fine by itself.
 void requireConsistent(const Problem& problem) {
   requirePrograms(problem);
+  requireSoftmax(problem);
   if (problem.headsQ % problem.headsKv != 0) {
     throw CodedError("ERR_SHAPE_MISMATCH", "query", "a multiple of " + std::to_string(problem.headsKv) + " heads",
                      std::to_string(problem.headsQ));
@@ -148,7 +184,7 @@ Problem readProblem(const double* data, size_t count, const Programs& programs) 
   if (p.softcap < 0) throw CodedError("ERR_OUT_OF_RANGE", "options.softcap", "0 or more", textOf(p.softcap));
   p.align = static_cast<Align>(numbers.integer("options.align", 0, 1));
   p.lengths = static_cast<Lengths>(numbers.integer("options.lengths", 0, 2));
-  const int64_t flags = numbers.integer("call.flags", 0, 127);
+  const int64_t flags = numbers.integer("call.flags", 0, 255);
   p.lse = flags & withLse;
   p.entropy = flags & withEntropy;
   p.rowMax = flags & withRowMax;
@@ -165,6 +201,7 @@ Problem readProblem(const double* data, size_t count, const Programs& programs) 
     p.masks.push_back(readGrid(numbers, masks + int(i), true));
   }
   if (flags & inPages) p.paging = readPaging(numbers);
+  if (flags & withNormalizer) p.normalizer = readNormalizer(numbers);
   numbers.finish();
   p.mask = programs.mask;
   p.score = programs.score;

@@ -3,12 +3,14 @@
 //
 // A call is one Float64Array and a list of buffers. The numbers, in order:
 //   version (1), isa, threads, batch, headsQ, headsKv, queries, keys, dimQk, dimV, scale, softcap, align, lengths,
-//   flags (1 lse, 2 entropy, 4 rowMax, 8 partial, 16 sinks, 32 bias, 64 pages),
+//   flags (1 lse, 2 entropy, 4 rowMax, 8 partial, 16 sinks, 32 bias, 64 pages, 128 normalizer),
 //   query, key, value, output: each dtype, offset, batch, head, row                      (strides in elements)
 //   bias, only with its flag: dtype, offset, batch, head, row, column
 //   number of masks; each: dtype (3), offset, batch, head, row, column - those of the mask program first
 //   pages, only with their flag: rows of a page, pages of the pool, pages of a sequence in the table, number of shared
 //   prefixes, tokens of each. Key and value are the pool then, and their batch stride is that from page to page
+//   normalizer, only with its flag, else softmax: kind (1 sigmoid, 2 relu, 3 squared relu), whether its number goes by
+//   the keys of a sequence (0 or 1), its number (0 where it does)
 // The buffers, in order (null where the call has none):
 //   query, key, value, output, lse, entropy, rowMax, partialMax, partialSum, sinks, bias, lengthsQ, lengthsKv,
 //   masks..., with pages: table, Int32Array [batch, pages of a sequence], and prefixOf, Int32Array [batch], which

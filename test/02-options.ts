@@ -381,7 +381,7 @@ test('devices that are not there, and what later versions will have', (t) => {
   for (const device of ['cuda', 'metal']) {
     refuses(t, rawOptions({ device }), { code: 'ERR_NO_DEVICE', argument: 'options.device', expected: /cpu/ });
   }
-  refuses(t, rawOptions({ normalizer: 'sigmoid' }), { code: 'ERR_UNSUPPORTED', argument: 'options.normalizer' });
+  refuses(t, rawOptions({ normalizer: 'entmax' }), { code: 'ERR_INVALID_ARG_VALUE', argument: 'options.normalizer' });
   for (const name of ['statistics']) {
     refuses(t, rawOptions({ [name]: [] }), {
       code: 'ERR_UNSUPPORTED',

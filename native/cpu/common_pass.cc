@@ -18,6 +18,9 @@ const char* reasonAgainst(const Problem& p) {
   if (p.hasBias) return "a bias is each sequence's own";
   if (!p.masks.empty()) return "a mask tensor is each sequence's own";
   if (p.entropy || p.rowMax) return "partials carry neither entropy nor rowMax";
+  if (p.normalizer.kind == Normalizer::Kind::sigmoid && p.normalizer.byKeys) {
+    return "a shift by the number of keys is each sequence's own";
+  }
   return nullptr;
 }
 
@@ -110,6 +113,8 @@ Problem commonProblem(const Problem& problem) {
   p.mask = nullptr;
   p.hasSinks = p.lse = false;
   p.partial = true;
+  if (p.normalizer.kind != Normalizer::Kind::sigmoid)
+    p.normalizer = {p.normalizer.kind, false, 1};               // divided at the end
   if (p.lengths == Lengths::padded) p.lengths = Lengths::none;  // rows of padding are filled in by the call itself
   p.paging.shared.clear();
   p.output = {Dtype::float32, 0, p.headsQ * p.queries * p.dimV, p.queries * p.dimV, p.dimV};

@@ -1,6 +1,7 @@
 #include "forward.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numbers>
 #include <optional>
 
@@ -29,6 +30,13 @@ ChunkTree treeOf(const CpuPlan& plan, const QueryBlock& queries, BlockState* sta
                    few ? queries.counts() : queries.padded(), queries.groups(), plan.problem().dimV);
 }
 
+/// What sigmoid adds to scores, in base-2 units.
+float shiftOf(const Problem& problem, const Sequence& sequence) {
+  const Normalizer& n = problem.normalizer;
+  const double shift = n.byKeys ? -std::log(double(keyPositions(problem, sequence))) : n.number;
+  return float(shift * std::numbers::log2e);
+}
+
 /// A task, and the queries that it is about.
 struct BoundTask {
   BoundTask(const CpuPlan& plan, int64_t index) : task(plan.task(index)), queries(plan, task) {}
@@ -55,6 +63,7 @@ class Forward {
         programs_(plan, task_, queries_, pointers, arena_),
         keys_(keysOf(bound)),
         values_(valuesOf(bound)),
+        shift_(shiftOf(problem_, bound.task.plan->sequence)),
         sharedRows_(keys_.sameRows(values_) && keys_.dim >= values_.dim) {
     takeScratch();
     packQueries();
@@ -369,7 +378,11 @@ class Forward {
     tile.bias = bias_;
     tile.softcap = programs_.hasScore() ? 0 : float(problem_.softcap * std::numbers::log2e);
     tile.moment = problem_.entropy;
-    kernels_.softmax(tile, padded, state.softmax(g), rescale_);
+    if (problem_.normalizer.softmax()) {
+      kernels_.softmax(tile, padded, state.softmax(g), rescale_);
+    } else {
+      kernels_.weights(tile, padded, problem_.normalizer.kind, shift_, state.softmax(g), rescale_);
+    }
     if (queries_.few()) {
       kernels_.fewAccumulate(state.output(g), lanes.count, problem_.dimV, rescale_, scores_, valueRows_ + first,
                              problem_.value.dtype, count, careful, ahead_.next());
@@ -414,6 +427,7 @@ class Forward {
   Arena& arena_;
   TaskPrograms programs_;
   Segment keys_, values_;
+  float shift_;      // sigmoid's, in base-2 units
   bool sharedRows_;  // values are the first components of keys
 
   float* panels_ = nullptr;

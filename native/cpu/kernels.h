@@ -66,6 +66,11 @@ struct Kernels {
                     int64_t keys, const Ahead& ahead);
   /// Turns scores into weights, advances the state, and leaves the factor for what was accumulated before in `rescale`.
   void (*softmax)(const ScoreTile& tile, int lanes, const SoftmaxState& state, float* rescale);
+  /// The same where each weight goes by its own score alone: `kind` is not softmax, `shift` sigmoid's. Weights of relu
+  /// are in the scores' base-2 units, those of its square in their square. `rescale` becomes 1 and the state one of
+  /// reference 0 with some sum, so that outputs merge by plain addition.
+  void (*weights)(const ScoreTile& tile, int lanes, Normalizer::Kind kind, float shift, const SoftmaxState& state,
+                  float* rescale);
   /// output = output * rescale + weights^T values. `careful` skips pairs of weight 0, whose values may be anything.
   void (*accumulate)(float* output, int lanes, int64_t dim, const float* rescale, const float* weights,
                      const float* const* valueRows, int64_t keys, bool careful, const Ahead& ahead);

@@ -14,15 +14,16 @@
 #include "kernels/shapes.inl"
 #include "kernels/softcap.inl"
 #include "kernels/softmax.inl"
+#include "kernels/weights.inl"
 #include "simd.h"
 
 namespace fused_attention {
 namespace {
 
 constexpr Kernels tableFor(Isa isa) {
-  return Kernels{isa,        kWidth, kVectors,  kFewQueries, packQueries, packFewQueries,
-                 convertRow, scores, fewScores, softmax,     accumulate,  fewAccumulate,
-                 hasNaN,     merge,  fewMerge,  finish,      fewFinish,   runTile};
+  return Kernels{isa,    kWidth,    kVectors, kFewQueries, packQueries, packFewQueries, convertRow,
+                 scores, fewScores, softmax,  weights,     accumulate,  fewAccumulate,  hasNaN,
+                 merge,  fewMerge,  finish,   fewFinish,   runTile};
 }
 
 }  // namespace

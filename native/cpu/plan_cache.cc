@@ -33,6 +33,8 @@ PlanCache::Key PlanCache::keyOf(const Problem& p) {
   for (const GridLayout& mask : p.masks) grid(mask);
   add(p.hasBias);
   if (p.hasBias) grid(p.bias);
+  add(p.normalizer.kind, p.normalizer.byKeys);
+  real(p.normalizer.number);
   add(p.hasSinks, p.lse, p.entropy, p.rowMax, p.partial);
   return key;
 }

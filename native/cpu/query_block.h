@@ -37,6 +37,7 @@ class QueryBlock {
   /// Whether groups are done by the few... operations.
   bool few() const { return few_; }
   int64_t kvHead() const { return kvHead_; }
+  const Sequence& sequence() const { return sequence_; }
   /// Real lanes of a group, the same padded to whole vectors, and their number.
   const Lanes& lanes(int64_t group) const { return group_[group].lanes; }
   const int* padded() const { return padded_; }

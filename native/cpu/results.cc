@@ -30,8 +30,24 @@ Denominator denominatorOf(float reference, float sum, const float* sink, bool ls
   return result;
 }
 
+namespace {
+
+/// What weights that go by their own scores are to be divided by: what was asked for, and the base-2 units of relu.
+float divisorOf(const Problem& problem, const Sequence& sequence) {
+  const Normalizer& n = problem.normalizer;
+  const double divisor = n.byKeys ? double(keyPositions(problem, sequence)) : n.number;
+  switch (n.kind) {
+    case Normalizer::Kind::relu: return float(divisor * std::numbers::log2e);
+    case Normalizer::Kind::squaredRelu: return float(divisor * std::numbers::log2e * std::numbers::log2e);
+    default: return 1;
+  }
+}
+
+}  // namespace
+
 void writeResults(const CpuPlan& plan, const QueryBlock& queries, const BlockState& state, const Pointers& pointers) {
   const Problem& problem = plan.problem();
+  const float divisor = problem.normalizer.softmax() ? 0 : divisorOf(problem, queries.sequence());
   for (int64_t g = 0; g < queries.groups(); ++g) {
     const Lanes& lanes = queries.lanes(g);
     const SoftmaxState softmax = state.softmax(g);
@@ -45,6 +61,9 @@ void writeResults(const CpuPlan& plan, const QueryBlock& queries, const BlockSta
         factors[t] = denominators[t] = 1;
         pointers.partialMax[index] = sum == 0 ? -float(kInfinity) : reference;
         pointers.partialSum[index] = sum;
+      } else if (!problem.normalizer.softmax()) {
+        factors[t] = 1;
+        denominators[t] = divisor;
       } else {
         const Denominator d = denominatorOf(reference, sum, problem.hasSinks ? pointers.sinks + lanes.head[t] : nullptr,
                                             problem.lse || problem.entropy);

@@ -317,7 +317,7 @@ export class CallMaker {
       () => (options['out'] = random.pick([args[at], { output: args[at], lse: args[at] }, { lse: junk(random) }])),
       () => this.#spoilLengths(options),
       () => (options['device'] = random.pick(['cuda', 'metal'])),
-      () => (options['normalizer'] = 'relu'),
+      () => (options['normalizer'] = random.pick(['relu', 'sigmoid', 'softmin', { kind: 'relu', divide: 0 }])),
       () => (options['signal'] = AbortSignal.abort(junk(random))),
       () => (call.options = junk(random) as Record<string, unknown>),
     ])();

@@ -15,6 +15,7 @@ const program = 'native/cpu/kernels/program.inl';
 const tiles = 'native/cpu/tile_program.cc';
 const scores = 'native/cpu/kernels/scores.inl';
 const softmax = 'native/cpu/kernels/softmax.inl';
+const weights = 'native/cpu/kernels/weights.inl';
 const softcap = 'native/cpu/kernels/softcap.inl';
 const accumulate = 'native/cpu/kernels/accumulate.inl';
 const convert = 'native/cpu/kernels/convert.inl';
@@ -358,6 +359,32 @@ export const mutants: Mutant[] = [
     file: 'native/cpu/merge.cc',
     search: 'empty ? 0 : o[d] * factor',
     replacement: 'empty ? 0 : o[d] + 0 * factor',
+  },
+
+  // Weights that go by their own scores.
+  {
+    name: 'weights: a negative score has that of its magnitude',
+    file: weights,
+    search: 'select(x[i] < Float{}, powers[i].value, one)',
+    replacement: 'select(x[i] < Float{}, one, one)',
+  },
+  {
+    name: 'weights: hidden keys beside seen ones are seen',
+    file: weights,
+    search: 'key + Count > tile.hiddenFrom && key < tile.hiddenEnd',
+    replacement: 'key > tile.hiddenFrom && key + Count < tile.hiddenEnd',
+  },
+  {
+    name: 'weights: a state without a reference, whose chunks replace one another',
+    file: weights,
+    search: 'store(state.reference + lane, Float{});',
+    replacement: '',
+  },
+  {
+    name: 'weights: squares are divided by the unit of their root',
+    file: results,
+    search: 'float(divisor * std::numbers::log2e * std::numbers::log2e)',
+    replacement: 'float(divisor * std::numbers::log2e)',
   },
 
   // Grids: tiles gathered from runs, ranges along axes, boxes of queries.

@@ -240,7 +240,7 @@ TEST(codec_numbers_out_of_range) {
   CHECK_EQ(with(dimV, 1025), "ERR_OUT_OF_RANGE value");
   CHECK_EQ(with(scale, std::nan("")), "ERR_OUT_OF_RANGE options.scale");
   CHECK_EQ(with(softcap, -1), "ERR_OUT_OF_RANGE options.softcap");
-  CHECK_EQ(with(flags, 128), "ERR_OUT_OF_RANGE call.flags");
+  CHECK_EQ(with(flags, 256), "ERR_OUT_OF_RANGE call.flags");
   CHECK_EQ(with(flags, 64), "ERR_INVALID_ARG_VALUE call");
   CHECK_EQ(with(flags, 1), "ERR_SHAPE_MISMATCH buffers[4]");
   CHECK_EQ(with(flags, 8 + 16), "ERR_UNSUPPORTED options.sinks");
@@ -254,6 +254,39 @@ TEST(codec_numbers_out_of_range) {
   CHECK_EQ(refusal({}, {}), "ERR_SHAPE_MISMATCH buffers[0]");  // buffers past the end are null
   std::vector<Buffer> many(40);
   CHECK_EQ(refusal({}, many), "ERR_INVALID_ARG_VALUE call.buffers");
+}
+
+TEST(codec_normalizer) {
+  const Memory memory;
+  const auto with = [&](int64_t bits, std::vector<double> normalizer) {
+    Numbers numbers;
+    numbers.head[flags] = double(128 + bits);
+    std::vector<double> flat = numbers.flat();
+    flat.insert(flat.end(), normalizer.begin(), normalizer.end());
+    return codeOf([&] { decodeCall(flat.data(), flat.size(), memory.buffers); });
+  };
+  const double nan = std::nan(""), infinity = INFINITY;
+  CHECK_EQ(with(0, {1, 0, -3.5}), "none");
+  CHECK_EQ(with(0, {2, 1, 0}), "none");
+  CHECK_EQ(with(0, {3, 0, 0.25}), "none");
+  CHECK_EQ(with(0, {}), "ERR_INVALID_ARG_VALUE call");
+  CHECK_EQ(with(0, {1, 0}), "ERR_INVALID_ARG_VALUE call");
+  CHECK_EQ(with(0, {1, 0, 0, 0}), "ERR_INVALID_ARG_VALUE call");
+  for (const double kind : {0.0, 4.0, -1.0, 1.5, nan}) {
+    CHECK_EQ(with(0, {kind, 0, 1}), "ERR_OUT_OF_RANGE options.normalizer");
+  }
+  for (const double byKeys : {2.0, -1.0, nan}) {
+    CHECK_EQ(with(0, {1, byKeys, 1}), "ERR_OUT_OF_RANGE options.normalizer");
+  }
+  for (const double divisor : {0.0, -1.0, nan, infinity}) {
+    CHECK_EQ(with(0, {2, 0, divisor}), "ERR_OUT_OF_RANGE options.normalizer");
+  }
+  CHECK_EQ(with(0, {1, 0, infinity}), "ERR_OUT_OF_RANGE options.normalizer");
+  CHECK_EQ(with(1, {2, 0, 1}), "ERR_UNSUPPORTED options.lse");
+  CHECK_EQ(with(2, {2, 0, 1}), "ERR_UNSUPPORTED options.entropy");
+  CHECK_EQ(with(4, {2, 0, 1}), "ERR_UNSUPPORTED options.rowMax");
+  CHECK_EQ(with(8, {2, 0, 1}), "ERR_UNSUPPORTED options.partial");
+  CHECK_EQ(with(16, {2, 0, 1}), "ERR_UNSUPPORTED options.sinks");
 }
 
 TEST(codec_alignment) {

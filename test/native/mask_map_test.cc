@@ -187,6 +187,9 @@ TEST(plan_cache_finds_what_is_alike_and_nothing_else) {
   differs([](Problem& x) { x.mask = nullptr; });
   differs([](Problem& x) { x.scale = 0.5; });
   differs([](Problem& x) { x.softcap = 3; });
+  differs([](Problem& x) { x.normalizer = {Normalizer::Kind::relu, false, 1}; });
+  differs([](Problem& x) { x.normalizer = {Normalizer::Kind::relu, true, 1}; });
+  differs([](Problem& x) { x.normalizer = {Normalizer::Kind::relu, false, 2}; });
   differs([](Problem& x) { x.threads = 2; });
   differs([](Problem& x) { x.align = Align::topLeft; });
   differs([](Problem& x) { x.isa = Isa::portable; });
