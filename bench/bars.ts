@@ -86,6 +86,10 @@ const neighborhood =
   (label: string): Where =>
   (c) =>
     c.suite === 'neighborhood' && c.label === label;
+const blocks =
+  (what: string): Where =>
+  (c) =>
+    c.suite === 'blocks' && c.label.includes(what);
 const call: Where = (c) => c.suite === 'call' && c.queries === 16;
 
 const ONE = [1];
@@ -178,6 +182,15 @@ export const BARS: readonly Bar[] = [
     (c) => c.suite === 'neighborhood' && c.label.includes('dilation'),
     over('ours, undilated'),
     { atLeast: 0.87 },
+  ),
+  ...(
+    [
+      ['64×64', 0.8],
+      ['16×16', 0.7],
+      ['keys a query', 0.25],
+    ] as const
+  ).map(([what, atLeast]) =>
+    bar(`random blocks, ${what}: of the dense rate`, ONE, blocks(what), over('ours, dense'), { atLeast }),
   ),
   bar('float16: of the speed in float32', ONE, half('float16'), over('ours, float32'), { atLeast: 0.95 }),
   bar('bfloat16: of the speed in float32', ONE, half('bfloat16'), over('ours, float32'), { atLeast: 0.95 }),

@@ -1,6 +1,7 @@
 // One case: shapes, types, mask, layout and score program of what is measured; and what follows from them.
 import type { Dtype } from '../test/reference/half.js';
 import { seesOf, type Axis } from '../test/reference/neighborhood.js';
+import { listsOf, type DrawnBlocks } from './drawn-blocks.js';
 import type { ScoreProgram } from './score-program.js';
 
 export type Mask =
@@ -8,13 +9,16 @@ export type Mask =
   | { kind: 'causal' }
   | { kind: 'window'; keys: number }
   /** On a grid whose cells are all queries and all keys; every query sees as many keys. */
-  | { kind: 'neighborhood'; axes: Axis[] };
+  | { kind: 'neighborhood'; axes: Axis[] }
+  /** The same blocks on both sides; rows are a multiple of their size. */
+  | DrawnBlocks;
 
 export const SUITES = [
   'prefill',
   'causal',
   'window',
   'neighborhood',
+  'blocks',
   'small',
   'decode',
   'layers',
@@ -71,18 +75,29 @@ export function square(suite: Suite, rows: number, dim: number, other: Partial<C
 }
 
 /**
- * Keys that query row `row` of a sequence sees, as [first, end); positions are aligned at the end. Of a neighborhood they
- * are no such range.
+ * Keys that query row `row` of a sequence sees, as [first, end); positions are aligned at the end. Of neighborhoods and
+ * blocks they are no such range.
  */
 export function visible(mask: Mask, row: number, queries: number, keys: number): [number, number] {
-  if (mask.kind === 'neighborhood') throw new Error('what a neighborhood sees is no range of keys');
+  if (mask.kind === 'neighborhood' || mask.kind === 'blocks') throw new Error('what is seen is no range of keys');
   if (mask.kind === 'full') return [0, keys];
   const end = Math.max(0, Math.min(keys, row + keys - queries + 1));
   return [mask.kind === 'window' ? Math.max(0, end - mask.keys) : 0, end];
 }
 
-/** Whether query row `row` of a sequence sees a key. */
-export function seenKeys(mask: Mask, row: number, queries: number, keys: number): (column: number) => boolean {
+/** Whether query row `row` of a sequence and a head sees a key. */
+export function seenKeys(
+  c: Case,
+  head: number,
+  row: number,
+  queries: number,
+  keys: number,
+): (column: number) => boolean {
+  const { mask } = c;
+  if (mask.kind === 'blocks') {
+    const list = listsOf(mask, c.headsQ, c.queries)[head]![Math.floor(row / mask.size)]!;
+    return (column) => list.includes(Math.floor(column / mask.size));
+  }
   if (mask.kind === 'neighborhood') {
     const sees = seesOf({ axes: mask.axes, border: 'clamp', extra: 0 });
     return (column) => sees(row, column);
@@ -109,6 +124,9 @@ export function flops(c: Case): number {
   if (c.mask.kind === 'neighborhood') {
     const seen = c.mask.axes.reduce((keys, { window }) => keys * window, 1);
     return c.batch * c.queries * seen * c.headsQ * 4 * c.dim;
+  }
+  if (c.mask.kind === 'blocks') {
+    return c.batch * c.queries * c.mask.each * c.mask.size * c.headsQ * 4 * c.dim;
   }
   let pairs = 0;
   for (const { queries, keys } of sequences(c)) {

@@ -33,7 +33,7 @@ function rowProblem(c: Case, inputs: Inputs, part: Part, head: number, row: numb
   const headKv = Math.floor((head * c.headsKv) / c.headsQ);
   const position = row + keys - part.queries;
   const { program } = c;
-  const sees = seenKeys(c.mask, row, part.queries, keys);
+  const sees = seenKeys(c, head, row, part.queries, keys);
   return {
     queries: 1,
     keys,

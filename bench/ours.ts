@@ -5,6 +5,7 @@ import {
   alibi,
   attention,
   attentionSync,
+  blockSparse,
   causal,
   devices,
   neighborhood,
@@ -15,16 +16,18 @@ import {
 import { decode16 } from '../test/reference/half.js';
 import { flops, square, type Case } from './case.js';
 import type { Contestant } from './contestant.js';
+import { listsOf } from './drawn-blocks.js';
 import { asFloat32, makeInputs, operand, type Inputs, type Operand } from './inputs.js';
 
 function tensor({ stored, shape, dtype }: Operand): Tensor {
   return stored instanceof Uint16Array ? Tensor.from(stored, shape, { dtype }) : Tensor.from(stored, shape);
 }
 
-function patternOf({ mask }: Case): Mask | undefined {
+function patternOf({ mask, headsQ, queries }: Case): Mask | undefined {
   if (mask.kind === 'causal') return causal();
   if (mask.kind === 'window') return slidingWindow(mask.keys - 1, 0);
   if (mask.kind === 'full') return undefined;
+  if (mask.kind === 'blocks') return blockSparse(listsOf(mask, headsQ, queries), { blockSize: mask.size });
   return neighborhood({
     grid: mask.axes.map(({ length }) => length),
     window: mask.axes.map(({ window }) => window),
@@ -123,7 +126,7 @@ export function references(c: Case, inputs: Inputs, threads: number): Contestant
   if (c.suite === 'half') {
     return [{ ...fusedAttention(c, asFloat32(inputs), threads), ...reference, name: 'ours, float32' }];
   }
-  if (c.suite === 'window' || c.suite === 'neighborhood') {
+  if (c.suite === 'window' || c.suite === 'neighborhood' || c.suite === 'blocks') {
     // A dense call of 16384 rows would take as long as the whole suite: the rate hardly depends on length from 4096 on.
     const dense = square('prefill', Math.min(c.queries, 4096), c.dim);
     const whole = fusedAttention(dense, makeInputs(dense), threads);

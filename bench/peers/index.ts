@@ -32,6 +32,7 @@ export async function peersOf(
   barsOnly: boolean,
 ): Promise<(Contestant | Absent)[]> {
   // onnxruntime and tfjs take no such mask but as a bias for all pairs; NATTEN has no binding for Node.
+  if (c.mask.kind === 'blocks') return [{ name: 'peers', absent: 'none has lists of blocks' }];
   if (c.mask.kind === 'neighborhood') return [{ name: 'peers', absent: 'none has neighborhoods' }];
   const list: (Contestant | Absent)[] = [];
   for (const { name, join, bars } of PEERS) {

@@ -1,5 +1,6 @@
 // The cases of every suite.
 import { SUITES, type Case, type Suite } from '../case.js';
+import { blocks } from './blocks.js';
 import { call } from './call.js';
 import { causal } from './causal.js';
 import { decode, layers } from './decode.js';
@@ -16,6 +17,7 @@ const BY_SUITE: Record<Suite, (seed: number) => Case[]> = {
   causal,
   window,
   neighborhood,
+  blocks,
   small,
   decode,
   layers,
