@@ -164,13 +164,25 @@ class Forward {
       if (groups >> g & 1) state.clear(g, queries_.few() ? kernels_.maxLanes() : queries_.padded()[g]);
     }
     if (!task_.plan->programs->map->gathered()) return attendTogether(chunk, state, groups, careful);
-    for (int64_t g = 0; g < queries_.groups(); ++g) {
-      if (groups >> g & 1) attendGathered(g, chunk, state, careful);
+    for (int64_t g = 0, end = 0; g < queries_.groups(); g = end) {
+      end = g + 1;
+      if (!(groups >> g & 1)) continue;
+      while (end < queries_.groups() && (groups >> end & 1) && seeSame(g, end)) ++end;
+      attendGathered(g, end, chunk, state, careful);
     }
   }
 
-  /// A group goes over tiles of its own, of the keys that it sees.
-  void attendGathered(int64_t g, Range chunk, const BlockState& state, bool careful) {
+  /// Whether two groups see the same keys, and all of them.
+  bool seeSame(int64_t g, int64_t other) const {
+    const auto same = [](const KeyRun& a, const KeyRun& b) {
+      return a.full && b.full && a.begin == b.begin && a.end == b.end && a.step == b.step;
+    };
+    return !programs_.mayHide() &&
+           std::equal(runs_[g].begin(), runs_[g].end(), runs_[other].begin(), runs_[other].end(), same);
+  }
+
+  /// Groups that see the same, or a single one, go over tiles of their own, made of the keys that they see.
+  void attendGathered(int64_t g, int64_t end, Range chunk, const BlockState& state, bool careful) {
     GatheredTiles tiles(runs_[g], chunk);
     GatheredTile *tile = &gathered_[0], *following = &gathered_[1];
     for (bool more = tiles.next(*tile); more; std::swap(tile, following)) {
@@ -179,15 +191,15 @@ class Forward {
       gatherRows(keys_, *tile, keyScratch_, keyRows_);
       if (!sharedRows_) gatherRows(values_, *tile, valueScratch_, valueRows_);
       ahead_ = RowsAhead(rows_ + 2 * kTileKeys, plan_.rowsAhead());
-      if (more || (g + 1 < queries_.groups() && GatheredTiles(runs_[g + 1], chunk).next(*following))) {
+      if (more || (end < queries_.groups() && GatheredTiles(runs_[end], chunk).next(*following))) {
         for (const Columns& piece : following->columns()) addKeys(piece);
-      } else if (g + 1 == queries_.groups()) {
+      } else if (end == queries_.groups()) {
         lookBehindTask();
       }
-      ahead_.share(2);
+      ahead_.share(2 * (end - g));
 
       if (tile->full && !programs_.mayHide()) {
-        attendKeys(g, tile->columns(), 0, nullptr, 0, state, careful);
+        for (int64_t own = g; own < end; ++own) attendKeys(own, tile->columns(), 0, nullptr, 0, state, careful);
         continue;
       }
       uint64_t words[kTileKeys];
@@ -203,7 +215,7 @@ class Forward {
     }
   }
 
-  /// Rows of a gathered tile, as the group's kernels take them.
+  /// Rows of a gathered tile, as the groups' kernels take them.
   void gatherRows(const Segment& segment, const GatheredTile& tile, float* scratch, const void** rows) {
     const int64_t at = storedRows(segment, tile.columns(), rows);
     if (!queries_.few() && segment.dtype != Dtype::float32) floatRows(kernels_, segment, at, scratch, rows);
