@@ -4,7 +4,7 @@
 
 import './helpers/seven-threads.js';
 import test from 'ava';
-import { and, attentionSync, mask, neighborhood, Tensor } from '../lib/index.js';
+import { alibi, and, attentionSync, mask, neighborhood, Tensor } from '../lib/index.js';
 import type { Mask } from '../lib/index.js';
 import { normal, optionsOf } from './reference/neighborhood-case.js';
 import { cellsOf, seesOf, type Axis, type Neighborhood } from './reference/neighborhood.js';
@@ -125,4 +125,64 @@ test('a grid and another mask at once are seen where both see', (t) => {
     wrongRow(thinned, (i, j) => sees(i, j) && (i * 3 + j) % 5 !== 0, cellsOf(one)),
     null,
   );
+});
+
+test('a dilated grid beside a mask tensor: runs of every second key meet its bits', (t) => {
+  const one: Neighborhood = {
+    axes: [axis(31, 7, { dilation: 2 }), axis(40, 9, { dilation: 3 })],
+    border: 'clamp',
+    extra: 0,
+  };
+  const count = cellsOf(one);
+  const sees = seesOf(one);
+  const shown = (i: number, j: number): boolean => (i * 5 + j * 7) % 3 !== 0;
+  const fill = (says: (i: number, j: number) => boolean): Tensor =>
+    Tensor.from(
+      Uint8Array.from({ length: count * count }, (_, p) => Number(says(Math.floor(p / count), p % count))),
+      [1, 1, count, count],
+      { dtype: 'bool' },
+    );
+  const random = new Random(52);
+  const [q, k, v] = [0, 1, 2].map(() => normal(random, [1, 2, count, 16])) as [Tensor, Tensor, Tensor];
+  const [both, whole] = [fill(shown), fill((i, j) => sees(i, j) && shown(i, j))];
+  const got = attentionSync(q, k, v, { mask: [neighborhood(optionsOf(one)), both] }).output.toFloat32();
+  const expected = attentionSync(q, k, v, { mask: whole }).output.toFloat32();
+  t.true(got.every((value, n) => Math.abs(value - expected[n]!) < 1e-5));
+});
+
+test('masks of other programs with holes: prefill and a few queries, grouped heads, half types, bias and score', (t) => {
+  const holes = mask('(i, j) => j <= i && (i - j < 40 || (j >> 3) % 16 === (i >> 3) % 16)');
+  const keys = 2100;
+  const random = new Random(53);
+  for (const queries of [1, 3, 5, 130]) {
+    const q = normal(random, [1, 4, queries, 32]);
+    const floats = [0, 1].map(() => normal(random, [1, 2, keys, 32])) as [Tensor, Tensor];
+    const halves = floats.map((tensor) => {
+      const bits = new Uint32Array((tensor.data as Float32Array).buffer);
+      return Tensor.from(
+        Uint16Array.from(bits, (word) => word >> 16),
+        tensor.shape,
+        { dtype: 'bfloat16' },
+      );
+    }) as [Tensor, Tensor];
+    const cells = Uint8Array.from({ length: queries * keys }, (_, p) => {
+      const [i, j] = [Math.floor(p / keys) + keys - queries, p % keys];
+      return Number(j <= i && (i - j < 40 || (j >> 3) % 16 === (i >> 3) % 16));
+    });
+    const whole = Tensor.from(cells, [1, 1, queries, keys], { dtype: 'bool' });
+    const bias = normal(random, [1, 4, 1, keys]);
+    for (const [k, v] of [floats, halves]) {
+      for (const more of [{}, { bias }, { score: alibi(4) }]) {
+        const options = { ...more, lse: true, outputDtype: 'float32' } as const;
+        const [got, expected] = [holes, whole].map((item) => attentionSync(q, k, v, { ...options, mask: item }));
+        for (const name of ['output', 'lse'] as const) {
+          const [x, y] = [got![name].toFloat32(), expected![name].toFloat32()];
+          t.true(
+            x.every((value, n) => Math.abs(value - y[n]!) < 2e-5),
+            `${queries} queries, ${k.dtype}, ${Object.keys(more).join()} ${name}`,
+          );
+        }
+      }
+    }
+  }
 });

@@ -54,6 +54,14 @@ bool ListedKeys::perBatch(const Problem& problem) {
   return std::any_of(lists.begin(), lists.end(), [](const auto& list) { return list.batches > 1; });
 }
 
+int64_t ListedKeys::rowOf(const BlockLists& list, int64_t row) const {
+  return (row + (list.byRow ? 0 : start_)) / list.sizeQ;
+}
+
+int64_t ListedKeys::lineOf(const BlockLists& list, const Lanes& lanes, int lane) const {
+  return list.lineOf(batch_, lanes.head[lane], rowOf(list, lanes.row[lane]));
+}
+
 int64_t ListedKeys::sameUntil(int64_t row) const {
   int64_t end = queries_;
   for (const BlockLists& list : mask_->lists()) {

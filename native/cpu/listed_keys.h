@@ -48,10 +48,8 @@ class ListedKeys {
   void add(const BlockLists& list, int64_t block, uint64_t lanes, std::vector<Stretch>& out) const;
   /// The runs of a line that all lanes have, where the program hides nothing.
   void appendLine(const BlockLists& list, int64_t line, std::vector<KeyRun>& out) const;
-  int64_t lineOf(const BlockLists& list, const Lanes& lanes, int lane) const {
-    return list.lineOf(batch_, lanes.head[lane], rowOf(list, lanes.row[lane]));
-  }
-  int64_t rowOf(const BlockLists& list, int64_t row) const { return (row + (list.byRow ? 0 : start_)) / list.sizeQ; }
+  int64_t lineOf(const BlockLists& list, const Lanes& lanes, int lane) const;
+  int64_t rowOf(const BlockLists& list, int64_t row) const;
 
   std::shared_ptr<const Program> mask_;
   Gap gap_;

@@ -29,6 +29,7 @@ const results = 'native/cpu/results.cc';
 const gathered = 'native/cpu/gathered_tiles.h';
 const cells = 'native/tiles/grid_keys.cc';
 const order = 'native/cpu/query_order.cc';
+const listed = 'native/cpu/listed_keys.cc';
 
 export const mutants: Mutant[] = [
   // Pages of a pool, and prefixes that sequences share.
@@ -411,5 +412,43 @@ export const mutants: Mutant[] = [
     file: order,
     search: 'place.at[a] = residue[a] + at * grid.axis[a].period;',
     replacement: 'place.at[a] = at * grid.axis[a].period;',
+  },
+
+  // Lists of blocks.
+  {
+    name: 'lists: every head has those of the first',
+    file: listed,
+    search: 'list.lineOf(batch_, lanes.head[lane],',
+    replacement: 'list.lineOf(batch_, 0,',
+  },
+  {
+    name: 'lists: a stretch of blocks is a key longer',
+    file: listed,
+    search: 'std::min((blocks[end - 1] + 1) * list.sizeK, keys_)',
+    replacement: 'std::min((blocks[end - 1] + 1) * list.sizeK + 1, keys_)',
+  },
+  {
+    name: 'lists: lanes see what others of their group have in their lists',
+    file: listed,
+    search: 'from ? from[k] & seeing : seeing',
+    replacement: 'from ? from[k] : every',
+  },
+  {
+    name: 'lists: positions are rows',
+    file: listed,
+    search: '(row + (list.byRow ? 0 : start_))',
+    replacement: '(row + (list.byRow ? 0 : 0 * start_))',
+  },
+  {
+    name: 'lists: bits of programs that are made as a call runs are not restricted',
+    file: 'native/cpu/task_programs.cc',
+    search: 'if (listed_) programs_.listed->restrict(lanes, part, out);',
+    replacement: '',
+  },
+  {
+    name: 'gathered: groups whose keys end elsewhere go over one tile',
+    file: forward,
+    search: 'a.begin == b.begin && a.end == b.end',
+    replacement: 'a.begin == b.begin',
   },
 ];
