@@ -189,8 +189,16 @@ export class CallMaker {
       options['partial'] = true;
       return;
     }
-    for (const name of ['lse', 'entropy', 'rowMax']) maybe(name, 0.25, () => random.chance(0.8));
-    maybe('sinks', 0.15, () => Array.from(random.normals(headsQ)));
+    if (random.chance(0.15)) {
+      options['normalizer'] = random.pick<unknown>([
+        'sigmoid',
+        { kind: 'sigmoid', shift: random.pick<unknown>(['keys', -3, 3e38]) },
+        { kind: random.pick(['relu', 'squared-relu']), divide: random.pick<unknown>(['keys', 1, 1e-30, 3e38]) },
+      ]);
+    } else {
+      for (const name of ['lse', 'entropy', 'rowMax']) maybe(name, 0.25, () => random.chance(0.8));
+      maybe('sinks', 0.15, () => Array.from(random.normals(headsQ)));
+    }
     if (random.chance(0.2)) options['out'] = this.tensor(shape, random.pick(floats), false);
     else maybe('outputDtype', 0.2, () => random.pick(floats));
   }

@@ -376,10 +376,10 @@ export const mutants: Mutant[] = [
     replacement: 'key > tile.hiddenFrom && key + Count < tile.hiddenEnd',
   },
   {
-    name: 'weights: a state without a reference, whose chunks replace one another',
+    name: 'weights: a tile replaces what came before',
     file: weights,
-    search: 'store(state.reference + lane, Float{});',
-    replacement: '',
+    search: 'store(rescale + lane, broadcast(1.0f));',
+    replacement: 'store(rescale + lane, Float{});',
   },
   {
     name: 'weights: squares are divided by the unit of their root',

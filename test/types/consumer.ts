@@ -120,6 +120,7 @@ const everyOption: AttentionOptions = {
   mask: [causal(), slidingWindow(128, 0), Tensor.from(new Uint8Array(8), [1, 8], { dtype: 'bool' })],
   bias: q,
   softcap: 30,
+  normalizer: { kind: 'softmax' },
   sinks: new Array<number>(8).fill(0),
   align: 'top-left',
   layout: 'bshd',
@@ -147,6 +148,9 @@ export const aborting = (signal: Signal) => attention(q, q, q, { signal });
 
 // @ts-expect-error: a misspelt option
 attentionSync(q, q, q, { sofcap: 30 });
+attentionSync(q, q, q, { normalizer: { kind: 'relu', divide: 'keys' } });
+// @ts-expect-error: a shift is sigmoid's
+attentionSync(q, q, q, { normalizer: { kind: 'relu', shift: 1 } });
 // @ts-expect-error: no such layout
 attentionSync(q, q, q, { layout: 'sbhd' });
 // @ts-expect-error: a number is no mask
