@@ -7,6 +7,7 @@ module.exports = {
     '!test/package/**',
     '!test/reference/**',
     '!test/helpers/**',
+    '!test/methods/**',
     '!test/mutants/**',
     '!test/toolchain/**',
     '!test/fuzz/**',
