@@ -15,6 +15,8 @@ import type { TensorInput } from './tensor.js';
 /** How the vectors of a block become one, component by component. */
 export type Pooling = 'mean' | 'max';
 
+const mostScores = 2 ** 31;
+
 export interface PooledScoresOptions {
   /** Queries and keys of a block, or one number for both. Queries in blocks of 1 are themselves. */
   readonly blockSize: number | readonly [number, number];
@@ -55,7 +57,11 @@ export function pooledScores(q: TensorInput, k: TensorInput, options: PooledScor
   const pooledK = pool(key, sizeK, choice('options.keys', given['keys'], poolings));
   const [rows, columns] = [Math.ceil(query.rows / sizeQ), Math.ceil(key.rows / sizeK)];
   const { batch, heads, dim } = query;
-  const scores = allocate('float32', batch * heads * rows * columns, 'output') as Float32Array;
+  const count = batch * heads * rows * columns;
+  if (count > mostScores) {
+    throw outOfRange('options.blockSize', `blocks so large that there are at most ${mostScores} scores`, count);
+  }
+  const scores = allocate('float32', count, 'output') as Float32Array;
   let at = 0;
   for (let b = 0; b < batch; b += 1) {
     for (let h = 0; h < heads; h += 1) {

@@ -1,7 +1,8 @@
 // Lists of blocks: for each block of queries, of each head and sequence, the blocks of keys that it sees. What can be
 // done with them without a mask; lib/block-lists.ts reads what users give.
 
-import { outOfRange } from './errors.js';
+import { outOfMemory, outOfRange } from './errors.js';
+import { allocate, checkMemory } from './memory.js';
 
 /**
  * Lines of ascending block numbers. Line ((b·heads + h)·rows + r) stands in `blocks` from starts[line] to
@@ -24,6 +25,17 @@ export interface BlockLayout {
 
 /** More lists, or blocks in them, than an index of 32 bits can count. */
 export const mostBlocks = 2 ** 31 - 2;
+
+/** Memory for so many indices of lines or blocks. */
+export function integers(count: number): Int32Array {
+  if (count > mostBlocks + 1) throw outOfRange('layout', `at most ${mostBlocks} lines, and blocks in them`, count);
+  checkMemory('float32', count, 'layout');
+  try {
+    return new Int32Array(count);
+  } catch (cause) {
+    throw outOfMemory('layout', 4 * count, cause);
+  }
+}
 
 export function lineCount({ batches, heads, rows }: BlockLayout): number {
   return batches * heads * rows;
@@ -63,8 +75,8 @@ function merged(a: BlockLayout, b: BlockLayout, most: (a: number, b: number) => 
   pairs((_, inA, inB) => {
     room += most(a.starts[inA + 1]! - a.starts[inA]!, b.starts[inB + 1]! - b.starts[inB]!);
   });
-  const starts = new Int32Array(lines + 1);
-  const blocks = new Int32Array(room);
+  const starts = integers(lines + 1);
+  const blocks = integers(room);
   pairs((line, inA, inB) => {
     starts[line + 1] = merge(blocksOf(a, inA), blocksOf(b, inB), blocks, starts[line]!);
   });
@@ -108,8 +120,8 @@ export function union(a: BlockLayout, b: BlockLayout): BlockLayout {
 /** Blocks that it does not list: as many as the layout has, less these. */
 export function complement(layout: BlockLayout): BlockLayout {
   const lines = lineCount(layout);
-  const starts = new Int32Array(lines + 1);
-  const blocks = new Int32Array(lines * layout.columns - layout.blocks.length);
+  const starts = integers(lines + 1);
+  const blocks = integers(lines * layout.columns - layout.blocks.length);
   let end = 0;
   for (let line = 0; line < lines; line += 1) {
     const listed = blocksOf(layout, line);
@@ -125,8 +137,8 @@ export function complement(layout: BlockLayout): BlockLayout {
 /** Which blocks of queries see a block of keys, as a layout with the roles exchanged. */
 export function transposed(layout: BlockLayout): BlockLayout {
   const { batches, heads, rows, columns, blocks } = layout;
-  const starts = new Int32Array(batches * heads * columns + 1);
-  const result = new Int32Array(blocks.length);
+  const starts = integers(batches * heads * columns + 1);
+  const result = integers(blocks.length);
   let base = 0;
   for (let matrix = 0; matrix < batches * heads; matrix += 1) {
     const first = matrix * columns;
@@ -148,27 +160,35 @@ export function transposed(layout: BlockLayout): BlockLayout {
 /** 1 where a block is listed, [batches, heads, rows, columns]. */
 export function denseBlocks(layout: BlockLayout): Uint8Array {
   const { columns } = layout;
-  const cells = new Uint8Array(lineCount(layout) * columns);
+  const cells = allocate('bool', lineCount(layout) * columns, 'output').fill(0) as Uint8Array;
   for (let line = 0; line < lineCount(layout); line += 1) {
     for (const block of blocksOf(layout, line)) cells[line * columns + block] = 1;
   }
   return cells;
 }
 
-/** A layout from what `lines` adds to each line, ascending. */
+/** Blocks that a rule is asked about, one after the other: what takes a second or two. */
+const mostAsked = 2 ** 31;
+
+/** A layout from what `lines` adds to each line, ascending, having looked at all blocks. */
 export function layoutOfLines(
   form: Omit<BlockLayout, 'starts' | 'blocks'>,
   lines: (line: number, add: (block: number) => void) => void,
 ): BlockLayout {
   const count = form.batches * form.heads * form.rows;
-  if (count > mostBlocks) throw outOfRange('layout', `at most ${mostBlocks} lines`, count);
-  const starts = new Int32Array(count + 1);
-  let blocks = new Int32Array(1024);
+  if (count * form.columns > mostAsked) {
+    throw outOfRange(
+      'options.blockSize',
+      `blocks so large that there are at most ${mostAsked} pairs`,
+      count * form.columns,
+    );
+  }
+  const starts = integers(count + 1);
+  let blocks: Int32Array = new Int32Array(1024);
   let end = 0;
   const add = (block: number): void => {
     if (end === blocks.length) {
-      if (end === mostBlocks) throw outOfRange('layout', `at most ${mostBlocks} blocks`, 'more');
-      const more = new Int32Array(Math.min(2 * end, mostBlocks));
+      const more = integers(2 * end);
       more.set(blocks);
       blocks = more;
     }

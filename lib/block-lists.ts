@@ -2,7 +2,7 @@
 
 import { checkReadable, lengthOf, typedArrayName } from './arrays.js';
 import type { BlockLayout } from './block-layout.js';
-import { mostBlocks } from './block-layout.js';
+import { integers, mostBlocks } from './block-layout.js';
 import { denseElements } from './dense.js';
 import {
   AttentionError,
@@ -13,7 +13,6 @@ import {
   outOfRange,
   shapeMismatch,
 } from './errors.js';
-import { checkMemory } from './memory.js';
 import { checkInteger } from './shape.js';
 import { readProperty } from './snapshot.js';
 import { readTensor } from './tensor.js';
@@ -245,11 +244,6 @@ function sortLine(line: Int32Array, name: (block: number) => string): void {
   for (let at = 1; at < line.length; at += 1) {
     if (line[at] === line[at - 1]) throw invalidValue(name(line[at]!), 'each block once in a line', 'twice');
   }
-}
-
-function integers(count: number): Int32Array {
-  checkMemory('float32', count, argument);
-  return new Int32Array(count);
 }
 
 function isBlock(value: unknown, columns: number): value is number {

@@ -94,7 +94,6 @@ export class BlockMask extends Mask {
     const { batches, heads, rows, columns, sizeQ, sizeK } = this.#layout;
     if (pairs === undefined) {
       const shape = [batches, heads, rows, columns];
-      allocate('bool', batches * heads * rows * columns, 'output');
       return Tensor.from(denseBlocks(this.#layout), shape, { dtype: 'bool' });
     }
     const given = readSnapshot('pairs', pairs, ['nq', 'nkv']);
@@ -136,7 +135,7 @@ export class BlockMask extends Mask {
   map(place?: BlockPlace): BlockMap {
     const { rows, columns, sizeQ, sizeK } = this.#layout;
     const { b, h } = this.#place(place);
-    const states = new Uint8Array(rows * columns);
+    const states = allocate('bool', rows * columns, 'output').fill(0) as Uint8Array;
     for (let row = 0; row < rows; row += 1) {
       for (const block of blocksOf(this.#layout, lineOf(this.#layout, b, h, row))) states[row * columns + block] = 2;
     }

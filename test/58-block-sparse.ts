@@ -349,6 +349,8 @@ test('what does not fit is named', (t) => {
   wrong(csr([0, 1, 1], [2], [2, 2]), size, 'ERR_OUT_OF_RANGE', 'layout.indices[0]');
   wrong(csr([0, 2, 2], [1, 1], [2, 2]), size, 'ERR_INVALID_ARG_VALUE', 'layout.indices: block 1 of line 0');
 
+  const wide = blockSparse({ indptr: [0, 1, 1, 1], indices: [0], shape: [3, 2 ** 31 - 3] }, { blockSize: 1 });
+  refuses(t, () => wide.not(), { code: 'ERR_OUT_OF_RANGE', argument: 'layout' });
   const own = blockSparse([[0], [0, 1]], size);
   refuses(t, () => own.and(causal() as never), { code: 'ERR_INVALID_ARG_TYPE', argument: 'other' });
   refuses(t, () => own.or(blockSparse([[0], [0, 1]], { blockSize: 5 })), {
