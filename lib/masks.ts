@@ -55,7 +55,7 @@ type Origin =
   | { readonly made: 'blocks'; readonly layout: BlockLayout; readonly label: string }
   | { readonly made: 'and' | 'or' | 'not'; readonly items: readonly (Mask | TensorInput)[] };
 
-/** What a mask is made from. @internal */
+/** What a mask is made from. @hidden */
 export interface MaskParts {
   readonly bound: BoundProgram;
   readonly origin: Origin;
@@ -97,7 +97,7 @@ export class Mask {
     Object.defineProperty(this.prototype, inspect, { value: this.prototype.toString, configurable: true });
   }
 
-  /** @internal */
+  /** @hidden */
   protected constructor({ bound, origin }: MaskParts) {
     this.#bound = bound;
     this.#origin = origin;

@@ -2,14 +2,20 @@
 import {
   AttentionError,
   BlockMap,
+  BlockMask,
   KvCache,
+  Mask,
   Tensor,
   alibi,
   and,
   attention,
   attentionSync,
   blockMap,
+  blockSparse,
   causal,
+  chooseBlocks,
+  localGlobal,
+  pooledScores,
   compose,
   devices,
   documents,
@@ -31,11 +37,11 @@ import {
 import type {
   AttentionOptions,
   AttentionResult,
+  BlockLayoutInput,
   Device,
   Dtype,
   ErrorCode,
   Explanation,
-  Mask,
   MaskItem,
   NeighborhoodAttentionOptions,
   NeighborhoodAttentionResult,
@@ -240,6 +246,24 @@ blockMap(causal(), {});
 // --- grids
 
 const perAxis: PerAxis<number> = [3, 5];
+const blocks: BlockMask = blockSparse([[0], new Int32Array([0, 1])], { blockSize: [4, 8] });
+const layouts: BlockLayoutInput[] = [q, { indptr: [0, 1], indices: [0], shape: [1, 1] }, [[[0]], [[0]]], [[[[0]]]]];
+const chosen: BlockMask = chooseBlocks(pooledScores(q, q, { blockSize: 4, keys: 'max' }), { blockSize: 4, topK: 2 });
+attentionSync(q, q, q, {
+  mask: [blocks.or(chosen).not(), and(blocks, causal()), localGlobal({ length: 8, blockSize: 4, before: 1, after: 0 })],
+});
+same<typeof blocks.density, number>();
+const restored: BlockMask = blockSparse(blocks.toJSON());
+// @ts-expect-error: made by blockSparse
+new BlockMask();
+// @ts-expect-error: made by mask
+new Mask();
+// @ts-expect-error: of blocks alone
+blocks.and(causal());
+// @ts-expect-error: no size
+blockSparse([[0]], {});
+void [layouts, restored];
+
 const nearby: NeighborhoodOptions = { grid: [4, 8], window: perAxis, stride: 1, causal: [true, false], extra: 2 };
 const cells: Mask = neighborhood({ ...nearby, dilation: [1, 1], border: 'mask' });
 const table: Score = gridBias(q, { grid: [4, 8], dilation: 1, extra: 2 });
