@@ -12,6 +12,7 @@ import {
   blockMap,
   blockSparse,
   causal,
+  explain,
   mask,
 } from '../lib/index.js';
 import type { BlockLayoutInput, BlockSparseOptions, ErrorCode, MaskItem } from '../lib/index.js';
@@ -144,6 +145,41 @@ test('ragged, padded and paged sequences, each with lists of its own', (t) => {
   lengths.forEach((length, b) => {
     t.true(difference(paged.output.narrow(0, b, 1).narrow(2, 0, length), expected[b]!) < 1e-5);
   });
+});
+
+test('a sequence without keys, or without queries, in a batch with others', (t) => {
+  const random = new Random(7350);
+  const own = blockSparse([[0], [0, 1]], { blockSize: 4 });
+  for (const [H, Hkv] of [
+    [2, 2],
+    [4, 1],
+  ] as const) {
+    for (const queries of [1, 3, 8]) {
+      for (const given of [own, and(own, causal())]) {
+        const q = randomTensor(random, [2, H, queries, 32]);
+        const [k, v] = [randomTensor(random, [2, Hkv, 8, 32]), randomTensor(random, [2, Hkv, 8, 32])];
+        const empty = { mask: given, lse: true, lengthsKv: [0, 8], lengthsQ: [queries, queries] } as const;
+        const { output, lse } = attentionSync(q, k, v, empty);
+        const last = (tensor: Tensor): Tensor => tensor.narrow(0, 1, 1);
+        const alone = attentionSync(last(q), last(k), last(v), { mask: given, lse: true });
+        t.true(
+          output
+            .narrow(0, 0, 1)
+            .toFloat32()
+            .every((value) => value === 0),
+        );
+        t.true(
+          lse
+            .narrow(0, 0, 1)
+            .toFloat32()
+            .every((value) => value === -Infinity),
+        );
+        t.deepEqual(last(output).toFloat32(), alone.output.toFloat32());
+        t.notThrows(() => explain(q, k, v, empty));
+        t.notThrows(() => attentionSync(q, k, v, { mask: given, lengthsQ: [0, queries], lengthsKv: [8, 8] }));
+      }
+    }
+  }
 });
 
 test('NaN in a key or value reaches none of the queries that do not see its block', (t) => {

@@ -131,6 +131,8 @@ void ListedKeys::stretches(const BlockLists& list, const Lanes& lanes, std::vect
 
 std::vector<ListedKeys::Stretch>& ListedKeys::stretches(const Lanes& lanes) const {
   thread_local std::vector<Stretch> all, others, both;
+  all.clear();
+  if (keys_ == 0) return all;  // then the layout need not reach to where queries stand
   const std::vector<BlockLists>& lists = mask_->lists();
   stretches(lists[0], lanes, all);
   for (size_t n = 1; n < lists.size(); ++n) {
@@ -171,7 +173,7 @@ void ListedKeys::runs(const Lanes& lanes, std::span<const KeyRun> base, const ui
   out.words.clear();
   const uint64_t every = everyLane(lanes);
   const BlockLists& list = mask_->lists().front();
-  const bool alone = mask_->lists().size() == 1 && gap_.positions == 0;
+  const bool alone = mask_->lists().size() == 1 && gap_.positions == 0 && keys_ > 0;
   if (alone && base.size() == 1 && base[0].full && base[0].begin == 0 && base[0].end == keys_) {
     const int64_t line = lineOf(list, lanes, 0);
     bool same = true;

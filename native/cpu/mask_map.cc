@@ -116,7 +116,7 @@ MaskMap::MaskMap(const Problem& problem, const SequencePlan& plan, const Kernels
   } else {
     build(problem, plan, kernels, program.get(), budget);
   }
-  gathered_ |= ListedKeys::has(problem);
+  gathered_ |= ListedKeys::has(problem) && sequence.keys > 0 && sequence.queries > 0;
   if (!problem.masks.empty()) {  // whatever they touch is only known at run time
     counts_.partial += counts_.full;
     counts_.full = 0;
@@ -231,7 +231,8 @@ void MaskMap::weigh(const SchedulingCosts& costs, double keys, int64_t maps, con
   // Sequences of a chunk or two have little to save, and keep the order of additions that mask tensors have.
   constexpr int64_t fewest = 1024;
   gathered_ = costs.gathered < worthwhile * costs.together && (sequence.keys >= fewest || grid);
-  density_ = keys / (double(maps) * double(sequence.keys));
+  const double all = double(maps) * double(sequence.keys);
+  if (all > 0) density_ = keys / all;
 }
 
 void MaskMap::buildGrid(const Problem& problem, const SequencePlan& plan, const Kernels& kernels,

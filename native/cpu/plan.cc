@@ -178,7 +178,7 @@ std::shared_ptr<const QueryOrder> CpuPlan::orderOf(const SequencePlan& plan) {
 void CpuPlan::orderListed(SequencePlan& plan) {
   const Sequence& s = plan.sequence;
   const ListedKeys keys(problem_, s, int64_t(sequences_.size()));
-  if (plan.packed || plan.few || s.queries == 0) return;
+  if (plan.packed || plan.few || s.queries == 0 || s.keys == 0) return;
   if (!sequences_.empty() && !ListedKeys::perBatch(problem_)) {
     const SequencePlan& before = sequences_.back();
     if (before.sequence.queries == s.queries && before.sequence.keys == s.keys) {

@@ -92,7 +92,7 @@ Problem problemOf(int64_t queries, int64_t keys) {
 TEST(listed_runs_equal_the_lists) {
   int orders = 0, fews = 0;
   for (int round = 0; round < 120; ++round) {
-    const int64_t queries = integer(1, 200), keys = queries + integer(0, 300);
+    const int64_t queries = integer(1, 200), keys = round % 20 == 7 ? 0 : queries + integer(0, 300);
     Problem p = problemOf(queries, keys);
     std::vector<Listed> lists{randomLists(keys, keys, 2)};
     if (round % 3 == 0) lists.push_back(randomLists(keys, keys, 2));
