@@ -1,13 +1,14 @@
 // Blocks chosen by scores: pooled queries and keys say which blocks of keys matter to a block of queries.
 
-import { BlockMask, readBlockSize } from './block-mask.js';
+import { BlockMask } from './block-mask.js';
 import { layoutOfLines } from './block-layout.js';
+import { readLayoutShape } from './block-lists.js';
 import { denseElements, denseFloat32 } from './dense.js';
 import { describe, formatShape, invalidType, invalidValue, outOfRange, shapeMismatch } from './errors.js';
 import { allocate } from './memory.js';
 import { choice } from './options.js';
 import type { LayoutName } from './options.js';
-import { checkInteger } from './shape.js';
+import { checkBlock, checkInteger } from './shape.js';
 import { readSnapshot } from './snapshot.js';
 import { Tensor, readTensor } from './tensor.js';
 import type { TensorInput } from './tensor.js';
@@ -40,7 +41,7 @@ export interface PooledScoresOptions {
  */
 export function pooledScores(q: TensorInput, k: TensorInput, options: PooledScoresOptions): Tensor {
   const given = readSnapshot('options', options, ['blockSize', 'queries', 'keys', 'scale', 'layout']);
-  const [sizeQ, sizeK] = readBlockSize(given['blockSize']);
+  const [sizeQ, sizeK] = checkBlock('options.blockSize', given['blockSize']);
   const poolings = ['mean', 'max'] as const;
   const bshd = choice('options.layout', given['layout'], ['bhsd', 'bshd']) === 'bshd';
   const query = readRows(q, 'query', bshd);
@@ -113,7 +114,7 @@ export interface ChooseBlocksOptions {
 export function chooseBlocks(scores: TensorInput, options: ChooseBlocksOptions): BlockMask {
   const names = ['blockSize', 'topK', 'threshold', 'first', 'local', 'causal', 'start'];
   const given = readSnapshot('options', options, names);
-  const [sizeQ, sizeK] = readBlockSize(given['blockSize']);
+  const [sizeQ, sizeK] = checkBlock('options.blockSize', given['blockSize']);
   const most = Number.MAX_SAFE_INTEGER;
   const { topK, threshold } = given;
   if ((topK === undefined) === (threshold === undefined)) {
@@ -128,18 +129,8 @@ export function chooseBlocks(scores: TensorInput, options: ChooseBlocksOptions):
   const start = checkInteger('options.start', given['start'] ?? 0, 0, 2 ** 31 - 1);
   const view = readTensor(scores, 'scores');
   if (view.dtype === 'bool') throw invalidValue('scores', 'a float dtype', describe(view.dtype));
-  const { shape } = view;
-  if (shape.length < 2 || shape.length > 4) {
-    throw shapeMismatch(
-      'scores',
-      '[rows, columns], with axes of heads and batch before them or not',
-      formatShape(shape),
-    );
-  }
+  const [batches, heads, rows, columns] = readLayoutShape(view.shape, 'scores');
   const values = denseFloat32(view, 'scores');
-  const [rows, columns] = [shape.at(-2)!, shape.at(-1)!];
-  const heads = shape.at(-3) ?? 1;
-  const batches = shape.at(-4) ?? 1;
   const form = { sizeQ, sizeK, rows, columns, batches, heads, byRow: given['start'] !== undefined };
   const chosen = new Uint8Array(columns);
   return new BlockMask(

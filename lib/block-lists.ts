@@ -69,7 +69,7 @@ export function readLayout(value: unknown, form: BlockForm): BlockLayout {
 }
 
 /** [batch, heads, rows, columns] of a shape that may lack the first of them. */
-function readShape(shape: readonly number[], name: string): readonly [number, number, number, number] {
+export function readLayoutShape(shape: readonly number[], name: string): readonly [number, number, number, number] {
   if (shape.length < 2 || shape.length > 4) {
     throw shapeMismatch(
       name,
@@ -93,7 +93,7 @@ function readShape(shape: readonly number[], name: string): readonly [number, nu
 function fromTensor(value: object, { sizeQ, sizeK, byRow }: BlockForm): BlockLayout {
   const view = readTensor(value, argument);
   if (view.dtype !== 'bool') throw invalidValue(argument, "dtype 'bool'", describe(view.dtype));
-  const [batches, heads, rows, columns] = readShape(view.shape, argument);
+  const [batches, heads, rows, columns] = readLayoutShape(view.shape, argument);
   const cells = denseElements(view, argument);
   let count = 0;
   for (let at = 0; at < cells.length; at += 1) if (cells[at] !== 0) count += 1;
@@ -112,7 +112,7 @@ function fromCsr(indptr: unknown, value: object, { sizeQ, sizeK, byRow }: BlockF
   const sizes = readProperty(argument, value, 'shape');
   if (!Array.isArray(sizes)) throw invalidType(`${argument}.shape`, '[rows, columns]', sizes);
   const shape = sizes.map((size, axis) => checkInteger(`${argument}.shape[${axis}]`, size, 0, mostBlocks));
-  const [batches, heads, rows, columns] = readShape(shape, `${argument}.shape`);
+  const [batches, heads, rows, columns] = readLayoutShape(shape, `${argument}.shape`);
   const lines = batches * heads * rows;
   const indices = readProperty(argument, value, 'indices');
   const count = lengthOfList(indices, () => `${argument}.indices`);
@@ -152,7 +152,7 @@ function fromLists(value: readonly unknown[], { sizeQ, sizeK, byRow, columns: gi
   const rows = batch[0]?.[0]?.length ?? 0;
   const columns =
     given === undefined ? Math.ceil((rows * sizeQ) / sizeK) : checkInteger('options.columns', given, 0, mostBlocks);
-  readShape([batches, heads, rows, columns], argument);
+  readLayoutShape([batches, heads, rows, columns], argument);
   const name = (b: number, h: number, r: number): string =>
     `${argument}${[b, h, r]
       .slice(3 - axes)

@@ -1,14 +1,14 @@
 // blockMap: which blocks of keys the blocks of queries see, as numbers, text and picture.
 
 import { encodeNumbers } from './call.js';
-import { AttentionError, describe, fromNative, invalidType, shapeMismatch } from './errors.js';
+import { AttentionError, fromNative, shapeMismatch } from './errors.js';
 import { loadNative } from './native.cjs';
 import type { NativeCall, NativeError } from './native.cjs';
 import { choice } from './options.js';
 import type { Align } from './options.js';
 import type { MaskItem } from './masks.js';
 import { guarded, readCall } from './prepare.js';
-import { checkInteger } from './shape.js';
+import { checkBlock, checkInteger } from './shape.js';
 import { readSnapshot } from './snapshot.js';
 import { Tensor } from './tensor.js';
 
@@ -159,7 +159,7 @@ export function blockMap(mask: MaskItem | readonly MaskItem[], options: BlockMap
     const headsQ = checkInteger('options.headsQ', given['headsQ'] ?? h + 1, h + 1, 2 ** 20 + 1);
     const headsKv = checkInteger('options.headsKv', given['headsKv'] ?? headsQ, 1, headsQ);
     if (headsQ % headsKv !== 0) throw shapeMismatch('options.headsKv', `a divisor of ${headsQ} heads`, `${headsKv}`);
-    const block = readBlock(given['block']);
+    const block = checkBlock('options.block', given['block'] ?? 128);
     const count = Math.ceil(nq / block[0]) * Math.ceil(nkv / block[1]);
     if (count > maxBlocks) {
       throw new AttentionError('ERR_OUT_OF_RANGE', 'options.block', `at most ${maxBlocks} blocks`, `${count} of them`);
@@ -179,13 +179,4 @@ export function blockMap(mask: MaskItem | readonly MaskItem[], options: BlockMap
       throw fromNative(error as NativeError);
     }
   });
-}
-
-function readBlock(value: unknown): readonly [number, number] {
-  if (value === undefined) return [128, 128];
-  const size = (argument: string, given: unknown): number => checkInteger(argument, given, 1, 2 ** 31 - 1);
-  if (typeof value === 'number') return [size('options.block', value), size('options.block', value)];
-  if (!Array.isArray(value)) throw invalidType('options.block', 'a number, or [queries, keys]', value);
-  if (value.length !== 2) throw shapeMismatch('options.block', '[queries, keys]', describe(value));
-  return [size('options.block[0]', value[0]), size('options.block[1]', value[1])];
 }

@@ -18,7 +18,7 @@ import { describe, formatShape, invalidType, invalidValue, shapeMismatch } from 
 import { Mask, layoutToJSON, partsOfLayout } from './masks.js';
 import type { BlockMaskJson } from './masks.js';
 import { allocate } from './memory.js';
-import { checkInteger } from './shape.js';
+import { checkBlock, checkInteger } from './shape.js';
 import { readSnapshot } from './snapshot.js';
 import { Tensor } from './tensor.js';
 
@@ -193,7 +193,7 @@ function labelOf(layout: BlockLayout): string {
 export function blockSparse(layout: BlockLayoutInput | BlockMaskJson, options?: BlockSparseOptions): BlockMask {
   if (options === undefined && isJson(layout)) return fromJson(layout);
   const given = readSnapshot('options', options, ['blockSize', 'columns', 'rows']);
-  const [sizeQ, sizeK] = readBlockSize(given['blockSize']);
+  const [sizeQ, sizeK] = checkBlock('options.blockSize', given['blockSize']);
   const { rows, columns } = given;
   if (rows !== undefined && rows !== 'position' && rows !== 'row') {
     throw invalidValue('options.rows', "'position' or 'row'", describe(rows));
@@ -207,15 +207,4 @@ function isJson(value: unknown): value is BlockMaskJson {
 
 function fromJson({ layout, blockSize, rows }: BlockMaskJson): BlockMask {
   return blockSparse(layout, { blockSize, rows });
-}
-
-/** [queries, keys] of a block. */
-export function readBlockSize(value: unknown): readonly [number, number] {
-  const name = 'options.blockSize';
-  if (!Array.isArray(value)) {
-    const size = checkInteger(name, value, 1, 2 ** 31 - 1);
-    return [size, size];
-  }
-  if (value.length !== 2) throw shapeMismatch(name, '[queries, keys]', describe(value));
-  return [checkInteger(`${name}[0]`, value[0], 1, 2 ** 31 - 1), checkInteger(`${name}[1]`, value[1], 1, 2 ** 31 - 1)];
 }

@@ -1,6 +1,6 @@
 // Layouts of published patterns: which blocks of keys each block of queries sees, by a rule.
 
-import { BlockMask, readBlockSize } from './block-mask.js';
+import { BlockMask } from './block-mask.js';
 import { layoutOfLines, mostBlocks } from './block-layout.js';
 import { describe, invalidType, shapeMismatch } from './errors.js';
 import { checkInteger } from './shape.js';
@@ -148,7 +148,7 @@ function addRange(from: number, end: number, add: (block: number) => void): void
 
 function readCover(given: Readonly<Record<string, unknown>>): { size: number; blocks: number; length: number } {
   const length = checkInteger('options.length', given['length'], 1, farthest);
-  const [size] = readBlockSize(checkInteger('options.blockSize', given['blockSize'], 1, farthest));
+  const size = checkInteger('options.blockSize', given['blockSize'], 1, farthest);
   return { size, blocks: Math.ceil(length / size), length };
 }
 

@@ -12,7 +12,7 @@ import { readParameters } from './parameters.js';
 import type { ProgramParameters } from './parameters.js';
 import { readProgramOptions } from './program-options.js';
 import type { ProgramOptions } from './program-options.js';
-import { checkInteger } from './shape.js';
+import { checkBlock } from './shape.js';
 import { readProperty } from './snapshot.js';
 import { readTensor } from './tensor.js';
 import type { TensorInput } from './tensor.js';
@@ -207,12 +207,11 @@ export function layoutToJSON(layout: BlockLayout): BlockMaskJson {
 }
 
 function layoutFromJSON(argument: string, json: object): Mask {
-  const size = readProperty(argument, json, 'blockSize');
-  const [sizeQ, sizeK] = [0, 1].map((axis) => {
-    const given = Array.isArray(size) ? (size as readonly unknown[])[axis] : undefined;
-    return checkInteger(`${argument}.blockSize[${axis}]`, given, 1, 2 ** 31 - 1);
-  }) as [number, number];
-  const byRow = readProperty(argument, json, 'rows') === 'row';
+  const [sizeQ, sizeK] = checkBlock(`${argument}.blockSize`, readProperty(argument, json, 'blockSize'));
+  const rows = readProperty(argument, json, 'rows');
+  if (rows !== 'row' && rows !== 'position')
+    throw invalidValue(`${argument}.rows`, "'position' or 'row'", describe(rows));
+  const byRow = rows === 'row';
   const form = { sizeQ, sizeK, byRow, columns: undefined };
   const layout = readLayout(readProperty(argument, json, 'layout'), form);
   const { bound, origin } = partsOfLayout(layout, `blockSparse(blocks of ${sizeQ} x ${sizeK})`);

@@ -1,9 +1,20 @@
 // Shapes and strides, in elements: arithmetic without a tensor.
 
-import { AttentionError, describe, invalidType, outOfRange } from './errors.js';
+import { AttentionError, describe, invalidType, outOfRange, shapeMismatch } from './errors.js';
 
 /** Axes a tensor may have. */
 export const maxRank = 8;
+
+/** Queries and keys of a block: two integers from 1, or one for both. */
+export function checkBlock(argument: string, value: unknown): readonly [number, number] {
+  const most = 2 ** 31 - 1;
+  if (!Array.isArray(value)) {
+    const size = checkInteger(argument, value, 1, most);
+    return [size, size];
+  }
+  if (value.length !== 2) throw shapeMismatch(argument, '[queries, keys]', describe(value));
+  return [checkInteger(`${argument}[0]`, value[0], 1, most), checkInteger(`${argument}[1]`, value[1], 1, most)];
+}
 
 /** Products of sizes stay exact integers below this. */
 const maxElements = Number.MAX_SAFE_INTEGER;

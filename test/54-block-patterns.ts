@@ -303,5 +303,7 @@ test('wrong options are named', (t) => {
   wrong(() => chooseBlocks(scores, { blockSize: 2, topK: 1, threshold: 0.5 }), 'ERR_INVALID_ARG_VALUE', 'options.topK');
   wrong(() => chooseBlocks(scores, { blockSize: 2, topK: 0 }), 'ERR_OUT_OF_RANGE', 'options.topK');
   wrong(() => chooseBlocks(scores, { blockSize: 2, threshold: 1.5 }), 'ERR_OUT_OF_RANGE', 'options.threshold');
+  const none = Tensor.from(new Float32Array(0), [0, 4, 4]);
+  wrong(() => chooseBlocks(none, { blockSize: 2, topK: 1 }), 'ERR_SHAPE_MISMATCH', 'scores');
   wrong(() => chooseBlocks(scores.reshape([64]), { blockSize: 2, topK: 1 }), 'ERR_SHAPE_MISMATCH', 'scores');
 });

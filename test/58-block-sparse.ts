@@ -387,6 +387,10 @@ test('what does not fit is named', (t) => {
 
   const wide = blockSparse({ indptr: [0, 1, 1, 1], indices: [0], shape: [3, 2 ** 31 - 3] }, { blockSize: 1 });
   refuses(t, () => wide.not(), { code: 'ERR_OUT_OF_RANGE', argument: 'layout' });
+  refuses(t, () => mask({ ...blockSparse([[0]], size).toJSON(), rows: 'rows' }), {
+    code: 'ERR_INVALID_ARG_VALUE',
+    argument: 'program.rows',
+  });
   const own = blockSparse([[0], [0, 1]], size);
   refuses(t, () => own.and(causal() as never), { code: 'ERR_INVALID_ARG_TYPE', argument: 'other' });
   refuses(t, () => own.or(blockSparse([[0], [0, 1]], { blockSize: 5 })), {
