@@ -1,13 +1,9 @@
 // The language of programs, loaded when the first one is made: reading it takes half as long as the rest of the package.
 
-type Compile = typeof import('./program/compile.js');
-type Combine = typeof import('./program/combine.js');
+type Language = typeof import('./program/index.js');
 
-let loaded: (Compile & Combine) | undefined;
+let loaded: Language | undefined;
 
-export function language(): Compile & Combine {
-  return (loaded ??= {
-    ...(require('./program/compile.js') as Compile),
-    ...(require('./program/combine.js') as Combine),
-  });
+export function language(): Language {
+  return (loaded ??= require('./program/index.js') as Language);
 }
