@@ -192,6 +192,20 @@ export const BARS: readonly Bar[] = [
   ).map(([what, atLeast]) =>
     bar(`random blocks, ${what}: of the dense rate`, ONE, blocks(what), over('ours, dense'), { atLeast }),
   ),
+  bar(
+    'statistics of rows: of the speed without',
+    ONE,
+    (c) => c.suite === 'statistics' && !c.label.includes('column sums'),
+    over('ours, no statistics'),
+    { atLeast: 0.87 },
+  ),
+  bar(
+    'column sums: of the speed without',
+    ONE,
+    (c) => c.suite === 'statistics' && c.label.includes('column sums'),
+    over('ours, no statistics'),
+    { atLeast: 0.588 },
+  ),
   bar('float16: of the speed in float32', ONE, half('float16'), over('ours, float32'), { atLeast: 0.95 }),
   bar('bfloat16: of the speed in float32', ONE, half('bfloat16'), over('ours, float32'), { atLeast: 0.95 }),
   bar('ALiBi: of the speed without', ONE, program('ALiBi'), over('ours, no program'), { atLeast: 0.9 }),

@@ -1,4 +1,5 @@
 // One case: shapes, types, mask, layout and score program of what is measured; and what follows from them.
+import type { StatisticsOptions } from '../dist/index.js';
 import type { Dtype } from '../test/reference/half.js';
 import { seesOf, type Axis } from '../test/reference/neighborhood.js';
 import { listsOf, type DrawnBlocks } from './drawn-blocks.js';
@@ -19,6 +20,7 @@ export const SUITES = [
   'window',
   'neighborhood',
   'blocks',
+  'statistics',
   'small',
   'decode',
   'layers',
@@ -47,6 +49,8 @@ export interface Case {
   /** Ragged self-attention: the rows of each sequence, back to back in [total, H, D]. */
   lengths?: readonly number[];
   program?: ScoreProgram;
+  /** What the call says of its weights. */
+  statistics?: StatisticsOptions;
   /** So many caches of keys and values of this shape, a call on each in turn. */
   layers?: number;
   /** The random generator chose this program. */

@@ -38,13 +38,14 @@ function patternOf({ mask, headsQ, queries }: Case): Mask | undefined {
 
 /** What a caller would write: nothing that is so by default. */
 function options(c: Case, threads: number) {
-  const { lengths, layout, program } = c;
+  const { lengths, layout, program, statistics } = c;
   const pattern = patternOf(c);
   const offsets = [0];
   for (const length of lengths ?? []) offsets.push(offsets.at(-1)! + length);
   return {
     ...(threads === devices()[0]?.threads ? {} : { threads }),
     ...(pattern === undefined ? {} : { mask: pattern }),
+    ...(statistics === undefined ? {} : { statistics }),
     ...(lengths === undefined ? {} : { cuSeqlensQ: offsets, cuSeqlensKv: offsets }),
     ...(lengths === undefined && layout !== 'bhsd' ? { layout } : {}),
     ...(program === undefined
@@ -122,6 +123,10 @@ export function references(c: Case, inputs: Inputs, threads: number): Contestant
     const { program: _, ...plain } = c;
     const without = fusedAttention(plain, inputs, threads);
     return [{ ...without, ...reference, name: 'ours, no program', otherResult: true }];
+  }
+  if (c.suite === 'statistics') {
+    const { statistics: _, ...plain } = c;
+    return [{ ...fusedAttention(plain, inputs, threads), ...reference, name: 'ours, no statistics' }];
   }
   if (c.suite === 'half') {
     return [{ ...fusedAttention(c, asFloat32(inputs), threads), ...reference, name: 'ours, float32' }];

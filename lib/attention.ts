@@ -6,6 +6,7 @@ import { execute, executeSync } from './execution.js';
 import type { AttentionOptions, PartialOptions } from './options.js';
 import type { SoftmaxPartial } from './partials.js';
 import { guarded, readCall } from './prepare.js';
+import type { StatisticsOf, StatisticsOptions } from './statistics.js';
 import type { Tensor, TensorInput } from './tensor.js';
 
 type Flag = boolean | undefined;
@@ -17,16 +18,31 @@ type Flagged<Name extends string, Given extends Flag> = [Given] extends [true]
     ? { readonly [Key in Name]?: undefined }
     : { readonly [Key in Name]?: Tensor | undefined };
 
+type Asked = StatisticsOptions | undefined;
+
+/** The same for statistics. */
+type Described<Given extends Asked> = [Given] extends [StatisticsOptions]
+  ? { readonly statistics: StatisticsOf<Given> }
+  : [Given] extends [undefined]
+    ? { readonly statistics?: undefined }
+    : { readonly statistics?: StatisticsOf<StatisticsOptions> | undefined };
+
 /**
  * What {@link attention} returns. `output` is [B, Hq, Nq, Dv] ('bhsd'), [B, Nq, Hq, Dv] ('bshd') or ragged
  * [total, Hq, Dv]; `lse`, `entropy` and `rowMax` are float32 [B, Hq, Nq], ragged [Hq, total]. A row that sees no key has
  * output 0, lse −∞ (or its sink), entropy 0 and rowMax −∞.
  */
-export type AttentionResult<Lse extends Flag = Flag, Entropy extends Flag = Flag, RowMax extends Flag = Flag> = {
+export type AttentionResult<
+  Lse extends Flag = Flag,
+  Entropy extends Flag = Flag,
+  RowMax extends Flag = Flag,
+  Stats extends Asked = Asked,
+> = {
   readonly output: Tensor;
 } & Flagged<'lse', Lse> &
   Flagged<'entropy', Entropy> &
-  Flagged<'rowMax', RowMax>;
+  Flagged<'rowMax', RowMax> &
+  Described<Stats>;
 
 /**
  * softmax(mask(softcap(scale · q kᵀ) + bias)) v, computed off the event loop; another function in softmax's place with
@@ -55,12 +71,13 @@ export function attention<
   Lse extends Flag = undefined,
   Entropy extends Flag = undefined,
   RowMax extends Flag = undefined,
+  const Stats extends Asked = undefined,
 >(
   q: TensorInput,
   k: TensorInput,
   v: TensorInput,
-  options?: AttentionOptions<Lse, Entropy, RowMax>,
-): Promise<AttentionResult<Lse, Entropy, RowMax>>;
+  options?: AttentionOptions<Lse, Entropy, RowMax, Stats>,
+): Promise<AttentionResult<Lse, Entropy, RowMax, Stats>>;
 export async function attention(q: unknown, k: unknown, v: unknown, options?: unknown): Promise<unknown> {
   const { call, prepared } = guarded(() => prepare(q, k, v, options));
   await execute(prepared, call.options.signal);
@@ -73,12 +90,13 @@ export function attentionSync<
   Lse extends Flag = undefined,
   Entropy extends Flag = undefined,
   RowMax extends Flag = undefined,
+  const Stats extends Asked = undefined,
 >(
   q: TensorInput,
   k: TensorInput,
   v: TensorInput,
-  options?: AttentionOptions<Lse, Entropy, RowMax>,
-): AttentionResult<Lse, Entropy, RowMax>;
+  options?: AttentionOptions<Lse, Entropy, RowMax, Stats>,
+): AttentionResult<Lse, Entropy, RowMax, Stats>;
 export function attentionSync(q: unknown, k: unknown, v: unknown, options?: unknown): unknown {
   const { call, prepared } = guarded(() => prepare(q, k, v, options));
   executeSync(prepared);
@@ -90,8 +108,9 @@ function prepare(q: unknown, k: unknown, v: unknown, options: unknown) {
   return { call, prepared: encodeCall(call) };
 }
 
-export function resultOf({ options, results }: AttentionCall): unknown {
+export function resultOf({ options, results, statistics }: AttentionCall): unknown {
   const tensors: Record<string, unknown> = options.partial ? { kind: 'softmax' } : {};
   for (const { name, tensor } of results.list) tensors[name] = tensor;
+  if (statistics) tensors['statistics'] = statistics.results;
   return tensors;
 }

@@ -155,6 +155,7 @@ function callOf(
     bias: readBias(bias, geometry),
     sinks: readSinks(sinks, headsQ),
     results: readResults(geometry, options, 'allocate'),
+    statistics: null,
   };
 }
 

@@ -8,6 +8,7 @@ import type { Geometry, Rows } from './geometry.js';
 import type { Grid, Visibility } from './grids.js';
 import type { CallOptions } from './options.js';
 import type { ResultName, Results } from './results.js';
+import type { StatisticsCall } from './statistics.js';
 import { rowsOf } from './geometry.js';
 import { rawView, wholeView } from './view.js';
 import type { HostView } from './view.js';
@@ -23,6 +24,7 @@ const flagBits = {
   bias: 32,
   pages: 64,
   normalizer: 128,
+  statistics: 256,
 } as const;
 
 /** Slots of the results among the buffers. */
@@ -38,6 +40,7 @@ export interface AttentionCall {
   readonly bias: Grid | null;
   readonly sinks: Float32Array | null;
   readonly results: Results;
+  readonly statistics: StatisticsCall | null;
 }
 
 /** Numbers of a call before its tensors, of a tensor, and of a grid. */
@@ -53,7 +56,7 @@ const scratch: Float64Array[] = [];
 
 /** The numbers of an attention call, valid until the next ones are asked for: hand them over at once. */
 export function encodeNumbers(call: AttentionCall): Float64Array {
-  const { options, geometry, visibility, bias, sinks, results } = call;
+  const { options, geometry, visibility, bias, sinks, results, statistics } = call;
   const { query, key, value, ragged, layout, pages } = geometry;
   const flags =
     (options.lse ? flagBits.lse : 0) |
@@ -63,10 +66,14 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
     (sinks ? flagBits.sinks : 0) |
     (bias ? flagBits.bias : 0) |
     (pages ? flagBits.pages : 0) |
-    (options.normalizer ? flagBits.normalizer : 0);
+    (options.normalizer ? flagBits.normalizer : 0) |
+    (statistics ? flagBits.statistics : 0);
   const grids = (bias ? 1 : 0) + visibility.grids.length;
   const count = headNumbers + 4 * rowNumbers + gridNumbers * grids + 1;
-  const more = (pages ? pageNumbers + pages.prefixes.length : 0) + (options.normalizer ? normalizerNumbers : 0);
+  const more =
+    (pages ? pageNumbers + pages.prefixes.length : 0) +
+    (options.normalizer ? normalizerNumbers : 0) +
+    (statistics ? statistics.numbers.length : 0);
   const numbers = more > 0 ? new Float64Array(count + more) : (scratch[grids] ??= new Float64Array(count));
   numbers[0] = codecVersion;
   numbers[1] = options.environment.isaId;
@@ -93,16 +100,18 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
   at += 1;
   for (const grid of visibility.grids) at = putGrid(numbers, at, grid);
   if (pages) numbers.set([pages.pageSize, pages.count, pages.columns, pages.prefixes.length, ...pages.prefixes], at);
+  // Softmax alone has statistics: there is at most one of these.
   if (options.normalizer) {
     const { kind, byKeys, number } = options.normalizer;
     numbers.set([kind, byKeys ? 1 : 0, number], numbers.length - normalizerNumbers);
   }
+  if (statistics) numbers.set(statistics.numbers, numbers.length - statistics.numbers.length);
   return numbers;
 }
 
 /** Numbers and buffers of an attention call. */
 export function encodeCall(call: AttentionCall): PreparedCall {
-  const { geometry, visibility, score, bias, sinks, results } = call;
+  const { geometry, visibility, score, bias, sinks, results, statistics } = call;
   const buffers: (ArrayBufferView | null)[] = [
     wholeView(geometry.query),
     wholeView(geometry.key),
@@ -125,6 +134,11 @@ export function encodeCall(call: AttentionCall): PreparedCall {
     putBuffer(buffers, slot, list);
     if (slot < 31) owned |= 1 << slot;
   }
+  statistics?.buffers.forEach((buffer, index) => {
+    const slot = firstStatisticSlot(call) + index;
+    putBuffer(buffers, slot, buffer);
+    if (slot < 31) owned |= 1 << slot;
+  });
   const name = (slot: number): string | undefined => nameOf(call, slot);
   const programs = { mask: visibility.program, score };
   return { kind: 'attention', numbers: () => encodeNumbers(call), buffers, owned: owned | copiedSlots, name, programs };
@@ -143,11 +157,18 @@ export function pageLists({ geometry, visibility }: AttentionCall): readonly (re
     : [[slot, pages.table]];
 }
 
+/** Behind the masks, and the two lists of pages. */
+function firstStatisticSlot({ geometry, visibility }: AttentionCall): number {
+  return firstMaskSlot + visibility.grids.length + (geometry.pages ? 2 : 0);
+}
+
 /** Slots of what is copied when a call is made: sinks and lengths. */
 const copiedSlots = (1 << 9) | (1 << 11) | (1 << 12);
 
 /** What users call the buffer in a slot. */
-function nameOf({ geometry, visibility, bias, results }: AttentionCall, slot: number): string | undefined {
+function nameOf(call: AttentionCall, slot: number): string | undefined {
+  const { geometry, visibility, bias, results } = call;
+  if (slot >= firstStatisticSlot(call)) return 'options.statistics';
   if (slot >= firstMaskSlot + visibility.grids.length) return 'options.pages.table';
   if (slot >= firstMaskSlot) return visibility.grids[slot - firstMaskSlot]!.argument;
   switch (slot) {

@@ -54,6 +54,7 @@ export type {
 export type { PagesOptions, PageTableInput, PageTableTensor, SharedPrefix } from './pages.js';
 export type { NestedNumbers, ProgramParameter, ProgramParameters, TableArray } from './parameters.js';
 export type { Normalizer, NormalizerName, ReluNormalizer, SigmoidNormalizer } from './normalizers.js';
+export type { BlockStatistics, Statistics, StatisticsOf, StatisticsOptions, TopWeights } from './statistics.js';
 export type { ProgramOptions } from './program-options.js';
 export { Score, compose, score } from './scores.js';
 export type { ScoreFunction } from './scores.js';

@@ -86,20 +86,20 @@ export class KvCache {
   async attend<Lse extends Flag = undefined, Entropy extends Flag = undefined, RowMax extends Flag = undefined>(
     q: TensorInput,
     options?: AttendOptions<Lse, Entropy, RowMax>,
-  ): Promise<AttentionResult<Lse, Entropy, RowMax>> {
+  ): Promise<AttentionResult<Lse, Entropy, RowMax, undefined>> {
     const { call, prepared } = guarded(() => attendCall(this.#form, this.#handle, this.length, q, options));
     await execute(prepared, call.options.signal);
-    return resultOf(call) as AttentionResult<Lse, Entropy, RowMax>;
+    return resultOf(call) as AttentionResult<Lse, Entropy, RowMax, undefined>;
   }
 
   /** {@link attend} on the calling thread (and the pool's); throws what that rejects with. */
   attendSync<Lse extends Flag = undefined, Entropy extends Flag = undefined, RowMax extends Flag = undefined>(
     q: TensorInput,
     options?: AttendOptions<Lse, Entropy, RowMax>,
-  ): AttentionResult<Lse, Entropy, RowMax> {
+  ): AttentionResult<Lse, Entropy, RowMax, undefined> {
     const { call, prepared } = guarded(() => attendCall(this.#form, this.#handle, this.length, q, options));
     executeSync(prepared);
-    return resultOf(call) as AttentionResult<Lse, Entropy, RowMax>;
+    return resultOf(call) as AttentionResult<Lse, Entropy, RowMax, undefined>;
   }
 
   /**

@@ -23,6 +23,7 @@ import type { Normalizer, NormalizerNumbers } from './normalizers.js';
 import { checkInteger } from './shape.js';
 import type { PagesOptions } from './pages.js';
 import { readProperty, readSnapshot } from './snapshot.js';
+import type { StatisticsOptions } from './statistics.js';
 import type { TensorInput } from './tensor.js';
 
 /** Order of the axes: `'bhsd'` is [B, H, S, D], `'bshd'` is [B, S, H, D]. */
@@ -114,6 +115,7 @@ export interface AttentionOptions<
   Lse extends boolean | undefined = boolean | undefined,
   Entropy extends boolean | undefined = boolean | undefined,
   RowMax extends boolean | undefined = boolean | undefined,
+  Stats extends StatisticsOptions | undefined = StatisticsOptions | undefined,
 > extends AttentionBaseOptions {
   /** Also ln Σ exp(score) of each row (with its sink), float32 [B, Hq, Nq]; ragged [Hq, total]. */
   lse?: Lse;
@@ -121,6 +123,8 @@ export interface AttentionOptions<
   entropy?: Entropy;
   /** Also the largest score of each row, float32; shape as `lse`. */
   rowMax?: RowMax;
+  /** Also what these say of the weights; only of softmax. */
+  statistics?: Stats;
   /** See {@link PartialOptions}. */
   partial?: false | undefined;
 }
@@ -132,6 +136,7 @@ export interface PartialOptions extends AttentionBaseOptions {
   lse?: false | undefined;
   entropy?: false | undefined;
   rowMax?: false | undefined;
+  statistics?: undefined;
   sinks?: undefined;
 }
 
@@ -178,6 +183,7 @@ const names = [
   'entropy',
   'rowMax',
   'partial',
+  'statistics',
 ];
 
 /** What any entry point takes, all left out: objects of one shape are read fastest. */
@@ -188,12 +194,9 @@ const nothing: Record<string, unknown> = Object.fromEntries(
 const aligns: readonly Align[] = ['bottom-right', 'top-left'];
 const layouts: readonly LayoutName[] = ['bhsd', 'bshd'];
 
-/** Part of the design, in no release yet. */
-const later = ['statistics'];
-
 /** `known` are the names that an entry point takes. */
 export function readOptions(options: unknown, known: readonly string[] = names): CallOptions {
-  const given = readSnapshot('options', options, known, later, { ...nothing });
+  const given = readSnapshot('options', options, known, { ...nothing });
   const signal = checkSignal(given['signal']);
   const settings = environment();
   checkDevice(given['device'], settings);
@@ -232,6 +235,9 @@ function checkPartial({ lse, entropy, rowMax, outputDtype, given }: CallOptions)
       describe(given['sinks']),
     );
   }
+  if (given['statistics'] !== undefined) {
+    throw unsupported('options.statistics', 'none with options.partial', describe(given['statistics']));
+  }
   for (const [name, set] of Object.entries({ lse, entropy, rowMax })) {
     if (set) throw invalidValue(`options.${name}`, 'false with options.partial, whose m and l give it', 'true');
   }
@@ -244,6 +250,9 @@ function checkPartial({ lse, entropy, rowMax, outputDtype, given }: CallOptions)
 function checkSumOfWeights({ lse, entropy, rowMax, partial, given }: CallOptions): void {
   if (given['sinks'] !== undefined) {
     throw unsupported('options.sinks', "none without the normalizer 'softmax'", describe(given['sinks']));
+  }
+  if (given['statistics'] !== undefined) {
+    throw unsupported('options.statistics', "none without the normalizer 'softmax'", describe(given['statistics']));
   }
   for (const [name, set] of Object.entries({ lse, entropy, rowMax, partial })) {
     if (set) throw unsupported(`options.${name}`, "false without the normalizer 'softmax'", 'true');
@@ -289,8 +298,9 @@ function checkSoftcap(value: unknown): number {
   return value;
 }
 
-function flag(argument: string, value: unknown): boolean {
-  if (value === undefined) return false;
+/** `byDefault` when undefined. */
+export function flag(argument: string, value: unknown, byDefault = false): boolean {
+  if (value === undefined) return byDefault;
   if (typeof value !== 'boolean') throw invalidType(argument, 'a boolean', value);
   return value;
 }

@@ -9,6 +9,7 @@ import { readOptions, throwIfAborted } from './options.js';
 import { readResults } from './results.js';
 import { readScore } from './scores.js';
 import { readSinks } from './sinks.js';
+import { readStatistics } from './statistics.js';
 
 /** Checks all arguments. `obtain` says whether results get memory, or are only known to fit. */
 export function readCall(
@@ -27,7 +28,8 @@ export function readCall(
   const bias = readBias(options.given['bias'], geometry);
   const sinks = readSinks(options.given['sinks'], geometry.headsQ);
   const results = readResults(geometry, options, obtain);
-  return { options, geometry, visibility, score, bias, sinks, results };
+  const statistics = readStatistics(options.given['statistics'], geometry, obtain);
+  return { options, geometry, visibility, score, bias, sinks, results, statistics };
 }
 
 /** Runs the checking part of an entry point. What is neither coded nor an abort there is a fault of this package. */

@@ -1,17 +1,15 @@
 // One reading of an object given by a user: its known properties as they are now, and an error naming any other.
 
-import { AttentionError, invalidType, invalidValue, oneOf, unsupported } from './errors.js';
+import { AttentionError, invalidType, invalidValue, oneOf } from './errors.js';
 
 /**
  * The properties of `value`, inherited ones included, each read once; a property set to undefined counts as left out.
- * `later` names are refused as not supported yet rather than as unknown. They are put in `snapshot`: an object that has
- * them all beforehand, as undefined, is read fastest.
+ * They are put in `snapshot`: an object that has them all beforehand, as undefined, is read fastest.
  */
 export function readSnapshot(
   argument: string,
   value: unknown,
   names: readonly string[],
-  later: readonly string[] = [],
   snapshot: Record<string, unknown> = Object.create(null) as Record<string, unknown>,
 ): Record<string, unknown> {
   if (value === undefined) return snapshot;
@@ -19,7 +17,7 @@ export function readSnapshot(
     throw invalidType(argument, 'an object', value);
   let empty = true;
   for (const name in value) {
-    if (!names.includes(name)) throw later.includes(name) ? notYet(argument, name) : unknown(argument, name, names);
+    if (!names.includes(name)) throw unknown(argument, name, names);
     snapshot[name] = readProperty(argument, value, name);
     empty = false;
   }
@@ -46,10 +44,6 @@ export function readProperty(argument: string, value: object, name: string): unk
   } catch (cause) {
     throw invalidValue(`${argument}.${name}`, 'a readable property', 'one that throws', cause);
   }
-}
-
-function notYet(argument: string, name: string): AttentionError {
-  return unsupported(`${argument}.${name}`, 'an option of this version', `'${name}', which it does not have yet`);
 }
 
 function unknown(argument: string, name: string, names: readonly string[]): AttentionError {

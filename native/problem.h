@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "statistics.h"
+
 namespace fused_attention {
 
 enum class Dtype : uint8_t { float32 = 0, float16 = 1, bfloat16 = 2, boolean = 3 };
@@ -118,6 +120,7 @@ struct Problem {
 
   // What to write besides the output. lse, entropy, rowMax: [B, Hq, Nq], ragged [Hq, total].
   bool lse = false, entropy = false, rowMax = false;
+  Statistics statistics;
   bool partial = false;  // output is the unnormalised float32 numerator, with its reference and sum
 
   int64_t groupSize() const { return headsQ / headsKv; }
@@ -147,6 +150,7 @@ struct Pointers {
   float* rowMax = nullptr;
   float* partialMax = nullptr;  // base-2 reference exponent, [B, Hq, Nq]
   float* partialSum = nullptr;  // sum of 2^(score*log2(e) - reference)
+  StatisticPointers statistics;
   const float* sinks = nullptr;
   const void* bias = nullptr;
   const double* lengthsQ = nullptr;  // padded: [B]; cumulative: [B + 1]

@@ -15,6 +15,7 @@ constexpr int64_t kMostRows = std::numeric_limits<int32_t>::max();
 constexpr int64_t kMostThreads = 1024;
 constexpr int64_t kMostMasks = 1024;
 constexpr int64_t kMostPrefixes = 1 << 22;
+constexpr int kMostStatistics = 7;
 
 /// The order of a call's buffers.
 enum Slot {
@@ -42,7 +43,8 @@ enum Flag {
   withSinks = 16,
   withBias = 32,
   inPages = 64,
-  withNormalizer = 128
+  withNormalizer = 128,
+  withStatistics = 256
 };
 
 Dtype readDtype(NumberReader& numbers, int slot) {
@@ -98,6 +100,35 @@ Normalizer readNormalizer(NumberReader& numbers) {
   return normalizer;
 }
 
+/// Ranges of keys, ascending and apart.
+Statistics readStatistics(NumberReader& numbers, const Problem& problem) {
+  const char* const argument = "options.statistics";
+  Statistics s;
+  s.top = numbers.integer(argument, 0, Statistics::kMostTop);
+  s.blockRows = numbers.integer(argument, 0, kMostRows);
+  s.blockKeys = numbers.integer(argument, 0, kMostRows);
+  const int64_t ofBlocks = numbers.integer(argument, 0, 3);
+  s.blockSums = ofBlocks & 1;
+  s.blockMaxima = ofBlocks & 2;
+  s.columnSums = numbers.integer(argument, 0, 1) == 1;
+  const int64_t segments = numbers.integer(argument, 0, kMostRows), columns = numbers.integer(argument, 0, kMostRows);
+  int64_t end = 0;
+  for (int64_t n = 0; n < segments; ++n) {
+    const int64_t begin = numbers.integer(argument, end, problem.keys);
+    end = numbers.integer(argument, begin, problem.keys);
+    s.mass.push_back({begin, end});
+  }
+  for (int64_t n = 0, least = 0; n < columns; ++n) {
+    const int64_t column = numbers.integer(argument, least, problem.keys - 1);
+    s.columns.push_back({column, column + 1});
+    least = column + 1;
+  }
+  if (s.blocks() && (s.blockRows == 0 || s.blockKeys == 0)) {
+    throw CodedError("ERR_OUT_OF_RANGE", argument, "blocks of at least one row and key", "none");
+  }
+  return s;
+}
+
 void requireVersion(NumberReader& numbers) { numbers.integer("call.version", kCodecVersion, kCodecVersion); }
 
 void requirePrograms(const Problem& problem) {
@@ -125,12 +156,25 @@ void requireSoftmax(const Problem& problem) {
   refuse(problem.entropy, "options.entropy");
   refuse(problem.rowMax, "options.rowMax");
   refuse(problem.partial, "options.partial");
+  refuse(problem.statistics.any(), "options.statistics");
+}
+
+void requireStatistics(const Problem& problem) {
+  const Statistics& s = problem.statistics;
+  if (!s.any()) return;
+  const auto refuse = [](bool present, const char* expected, const char* received) {
+    if (present) throw CodedError("ERR_UNSUPPORTED", "options.statistics", expected, received);
+  };
+  refuse(problem.partial, "none with options.partial", "some");
+  refuse(s.blocks() && problem.lengths == Lengths::cumulative, "none of blocks in a ragged batch", "some");
+  refuse(s.columnSums && problem.paging.numbered(), "no columnSums over pages", "some");
 }
 
 /// What does not fit together although every number is fine by itself.
 void requireConsistent(const Problem& problem) {
   requirePrograms(problem);
   requireSoftmax(problem);
+  requireStatistics(problem);
   if (problem.headsQ % problem.headsKv != 0) {
     throw CodedError("ERR_SHAPE_MISMATCH", "query", "a multiple of " + std::to_string(problem.headsKv) + " heads",
                      std::to_string(problem.headsQ));
@@ -184,7 +228,7 @@ Problem readProblem(const double* data, size_t count, const Programs& programs) 
   if (p.softcap < 0) throw CodedError("ERR_OUT_OF_RANGE", "options.softcap", "0 or more", textOf(p.softcap));
   p.align = static_cast<Align>(numbers.integer("options.align", 0, 1));
   p.lengths = static_cast<Lengths>(numbers.integer("options.lengths", 0, 2));
-  const int64_t flags = numbers.integer("call.flags", 0, 255);
+  const int64_t flags = numbers.integer("call.flags", 0, 511);
   p.lse = flags & withLse;
   p.entropy = flags & withEntropy;
   p.rowMax = flags & withRowMax;
@@ -202,6 +246,7 @@ Problem readProblem(const double* data, size_t count, const Programs& programs) 
   }
   if (flags & inPages) p.paging = readPaging(numbers);
   if (flags & withNormalizer) p.normalizer = readNormalizer(numbers);
+  if (flags & withStatistics) p.statistics = readStatistics(numbers, p);
   numbers.finish();
   p.mask = programs.mask;
   p.score = programs.score;
@@ -211,7 +256,8 @@ Problem readProblem(const double* data, size_t count, const Programs& programs) 
 
 /// Nothing to write: no sequence needs to be looked at, however many the shapes claim.
 void forgetEmptyBatch(Problem& problem) {
-  if (problem.lengths != Lengths::cumulative && problem.queries == 0) problem.batch = 0;
+  const bool none = problem.queries == 0 && !problem.statistics.columnSums;
+  if (problem.lengths != Lengths::cumulative && none) problem.batch = 0;
 }
 
 /// Checks the buffers of one call, slot by slot, and collects the ranges they stand for.
@@ -219,7 +265,7 @@ class CallChecker {
  public:
   CallChecker(const Problem& problem, const std::vector<Buffer>& buffers, Call& call)
       : p_(problem), buffers_(buffers), call_(call), ragged_(problem.lengths == Lengths::cumulative) {
-    const size_t expected = masks + problem.masks.size() + (problem.paging.numbered() ? 2 : 0);
+    const size_t expected = masks + problem.masks.size() + (problem.paging.numbered() ? 2 : 0) + kMostStatistics;
     if (buffers.size() > expected) {
       throw CodedError("ERR_INVALID_ARG_VALUE", "call.buffers", "at most " + std::to_string(expected) + " buffers",
                        std::to_string(buffers.size()));
@@ -271,6 +317,7 @@ class CallChecker {
     }
     lengths();
     pageLists();
+    statistics();
     requireApart(call_.ranges);
   }
 
@@ -297,6 +344,33 @@ class CallChecker {
     if (!wanted) return nullptr;
     const int64_t count = product({ragged_ ? 1 : p_.batch, p_.headsQ, p_.queries}, ArgumentName::buffer(slot));
     return static_cast<float*>(inside(slot, {0, {}, count}, Dtype::float32, true));
+  }
+
+  void statistics() {
+    const Statistics& s = p_.statistics;
+    if (!s.any()) return;
+    int slot = masks + int(p_.masks.size()) + (p_.paging.numbered() ? 2 : 0);
+    const char* const argument = "options.statistics";
+    const int64_t heads = product({ragged_ ? 1 : p_.batch, p_.headsQ}, argument);
+    const int64_t rows = product({heads, p_.queries}, argument);
+    const auto next = [&](bool wanted, std::initializer_list<int64_t> shape) {
+      if (!wanted) return static_cast<void*>(nullptr);
+      static_assert(sizeof(int32_t) == sizeof(float));
+      return inside(slot++, {0, {}, product(shape, argument)}, Dtype::float32, true);
+    };
+    const auto floats = [&](bool wanted, std::initializer_list<int64_t> shape) {
+      return static_cast<float*>(next(wanted, shape));
+    };
+    StatisticPointers& to = call_.pointers.statistics;
+    to.mass = floats(!s.mass.empty(), {rows, int64_t(s.mass.size())});
+    to.columns = floats(!s.columns.empty(), {rows, int64_t(s.columns.size())});
+    to.topColumns = static_cast<int32_t*>(next(s.top > 0, {rows, s.top}));
+    to.topWeights = floats(s.top > 0, {rows, s.top});
+    const auto blocks = [](int64_t count, int64_t size) { return size > 0 ? (count + size - 1) / size : 0; };
+    const int64_t rowBlocks = blocks(p_.queries, s.blockRows), keyBlocks = blocks(p_.keys, s.blockKeys);
+    to.blockSums = floats(s.blockSums, {heads, rowBlocks, keyBlocks});
+    to.blockMaxima = floats(s.blockMaxima, {heads, rowBlocks, keyBlocks});
+    to.columnSums = floats(s.columnSums, {heads, p_.keys});
   }
 
   const void* grid(int slot, const GridLayout& g) {
@@ -340,6 +414,9 @@ void requireHeld(const Problem& problem, const HeldKeys& held) {
   requireSame("value", problem.dimV, held.dimV);
   if (problem.lengths != Lengths::none || problem.paging.numbered() || problem.align != Align::bottomRight) {
     throw CodedError("ERR_UNSUPPORTED", "call", "whole sequences, the last query at the last key", "another alignment");
+  }
+  if (problem.statistics.any()) {
+    throw CodedError("ERR_UNSUPPORTED", "options.statistics", "none over a cache", "some");
   }
   if (held.gap.positions != 0 && (problem.hasBias || !problem.masks.empty())) {
     throw CodedError("ERR_UNSUPPORTED", problem.hasBias ? "options.bias" : "options.mask",

@@ -3,7 +3,8 @@
 //
 // A call is one Float64Array and a list of buffers. The numbers, in order:
 //   version (1), isa, threads, batch, headsQ, headsKv, queries, keys, dimQk, dimV, scale, softcap, align, lengths,
-//   flags (1 lse, 2 entropy, 4 rowMax, 8 partial, 16 sinks, 32 bias, 64 pages, 128 normalizer),
+//   flags (1 lse, 2 entropy, 4 rowMax, 8 partial, 16 sinks, 32 bias, 64 pages, 128 normalizer,
+//   256 statistics),
 //   query, key, value, output: each dtype, offset, batch, head, row                      (strides in elements)
 //   bias, only with its flag: dtype, offset, batch, head, row, column
 //   number of masks; each: dtype (3), offset, batch, head, row, column - those of the mask program first
@@ -11,10 +12,13 @@
 //   prefixes, tokens of each. Key and value are the pool then, and their batch stride is that from page to page
 //   normalizer, only with its flag, else softmax: kind (1 sigmoid, 2 relu, 3 squared relu), whether its number goes by
 //   the keys of a sequence (0 or 1), its number (0 where it does)
+//   statistics, only with their flag: top, rows and keys of a block (0: no blocks), what of blocks (1 sums, 2 maxima),
+//   column sums (0 or 1), number of segments of mass, number of columns, begin and end of each segment, each column
 // The buffers, in order (null where the call has none):
 //   query, key, value, output, lse, entropy, rowMax, partialMax, partialSum, sinks, bias, lengthsQ, lengthsKv,
 //   masks..., with pages: table, Int32Array [batch, pages of a sequence], and prefixOf, Int32Array [batch], which
-//   prefix a sequence has or -1, needed where there are prefixes; both owned by the call
+//   prefix a sequence has or -1, needed where there are prefixes; both owned by the call; then the statistics asked
+//   for, in the order of StatisticPointers
 // Those past the end are null. lengthsQ and lengthsKv are Float64Arrays owned by the call; padded calls may leave out
 // either (all rows count), the others need batch + 1 each, batch being the number of sequences. Offsets count from the
 // start of a view.

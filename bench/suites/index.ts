@@ -10,6 +10,7 @@ import { prefill } from './prefill.js';
 import { programs } from './programs.js';
 import { ragged } from './ragged.js';
 import { small } from './small.js';
+import { statistics } from './statistics.js';
 import { window } from './window.js';
 
 const BY_SUITE: Record<Suite, (seed: number) => Case[]> = {
@@ -18,6 +19,7 @@ const BY_SUITE: Record<Suite, (seed: number) => Case[]> = {
   window,
   neighborhood,
   blocks,
+  statistics,
   small,
   decode,
   layers,

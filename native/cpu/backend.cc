@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "../error.h"
+#include "column_sums.h"
 #include "common_pass.h"
 #include "forward.h"
 #include "plan_cache.h"
@@ -36,6 +37,13 @@ class CpuBackend : public Backend {
     PartialStore partials{memory.get(), {}};
     std::vector<float> commonMemory;
     if (plan.commonPass()) partials.common = attendCommon(plan, pointers, cancel, commonMemory);
+    const Statistics& statistics = plan.problem().statistics;
+    RowStatistics::clear(plan.problem(), pointers.statistics);
+    std::vector<BlockShare> blocks(statistics.blocks() ? size_t(plan.blocks()) : 0);
+    if (statistics.blocks()) partials.blocks = blocks.data();
+    std::vector<float> rowMemory(statistics.columnSums ? size_t(2 * statisticsOf(plan.problem())) : 0);
+    const RowShares shares{rowMemory.data(), rowMemory.data() + rowMemory.size() / 2};
+    if (statistics.columnSums) partials.shares = &shares;
     const int64_t batch = batchOf(plan.tasks(), threads);
     pool.parallel(ceilDiv(plan.tasks(), batch), threads, [&](int64_t index, int) {
       const Range tasks{index * batch, std::min((index + 1) * batch, plan.tasks())};
@@ -46,6 +54,11 @@ class CpuBackend : public Backend {
         if (cancel.raised()) throw Cancelled();
         combineParts(plan, plan.block(index), pointers, partials);
       });
+    }
+    if (statistics.blocks()) RowStatistics::combine(plan, blocks, pointers.statistics);
+    if (statistics.columnSums) {
+      pool.parallel(columnSumTasks(plan), threads,
+                    [&](int64_t index, int) { addColumnSums(plan, index, pointers, shares, cancel); });
     }
     if (plan.problem().lengths == Lengths::padded) fillPadding(plan, pointers, cancel);
   }

@@ -17,6 +17,7 @@ const char* reasonAgainst(const Problem& p) {
   if (p.score) return "a score program goes by each sequence's own positions";
   if (p.hasBias) return "a bias is each sequence's own";
   if (!p.masks.empty()) return "a mask tensor is each sequence's own";
+  if (p.statistics.any()) return "statistics are gathered from whole rows";
   if (p.entropy || p.rowMax) return "partials carry neither entropy nor rowMax";
   if (p.normalizer.kind == Normalizer::Kind::sigmoid && p.normalizer.byKeys) {
     return "a shift by the number of keys is each sequence's own";

@@ -98,6 +98,10 @@ Explanation CpuPlan::explain() const {
                                                : "the rows of a sequence are not the cells of the mask's grid");
     }
   }
+  if (p.statistics.any() && p.threads > 1) {
+    result.notTaken.emplace_back("split keys",
+                                 "statistics are gathered from whole rows: a task has all keys of its own");
+  }
   if (!commonApart_.empty()) result.notTaken.emplace_back("shared pages", commonApart_);
   if (!p.masks.empty()) {
     result.notTaken.emplace_back("full tiles", "mask tensors are read at run time: what they touch counts as partial");

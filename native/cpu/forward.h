@@ -3,6 +3,7 @@
 #pragma once
 
 #include "plan.h"
+#include "row_statistics.h"
 
 namespace fused_attention {
 
@@ -13,10 +14,12 @@ struct CommonPartials {
   float* sum = nullptr;
 };
 
-/// Partials of the parts of a block when a task does not hold all of its keys: [blocks][maxParts][blockFloats].
+/// What tasks leave for what comes after them.
 struct PartialStore {
-  float* memory = nullptr;
+  float* memory = nullptr;  // where a task does not hold all keys of its block: [blocks][maxParts][blockFloats]
   CommonPartials common;
+  BlockShare* blocks = nullptr;       // of each block of queries; where statistics of blocks were asked for
+  const RowShares* shares = nullptr;  // where something comes after the forward that needs them
 
   float* at(const CpuPlan& plan, const Task& task) const {
     return memory + (task.blockIndex * plan.maxParts() + task.part) * plan.blockFloats();

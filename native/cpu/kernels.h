@@ -37,6 +37,36 @@ struct ScoreTile {
   bool moment;                            // keep the moment
 };
 
+/// How the scores of few queries lie: floats from one key's to the next one's, and from one query's. A panel has the
+/// queries of a key side by side, as the other operations take them; rows have the keys of a query side by side.
+struct FewLayout {
+  int64_t key, query;
+};
+
+/// Keys of a tile that lie within one segment.
+struct Stretch {
+  int64_t segment, first, keys;
+};
+
+/// Sums or maxima of weights over segments of keys: panels with a row a segment, each value in units of 2^reference of
+/// its own.
+struct Fold {
+  float* values;      // 0 before the first key
+  float* references;  // -FLT_MAX before the first key
+};
+
+/// The largest weights of each lane so far, falling, and their columns; of equal ones the first stays before the next.
+struct Largest {
+  static constexpr int kSlots = 16;
+
+  float* weights;     // [lanes][kSlots], 0 where there is none yet
+  int32_t* columns;   // [lanes][kSlots]
+  float* thresholds;  // [lanes], the weight that has to be exceeded, as the tile counts them
+  float* factors;     // [lanes], powers of two: from weights of the tile to those kept
+  float* inverses;    // [lanes], of the factors
+  int64_t top;        // slots that matter
+};
+
 /// Memory that will be read soon: a kernel asks for it on its way, so that it has come when it is needed.
 struct Ahead {
   const void* const* rows = nullptr;
@@ -61,14 +91,18 @@ struct Kernels {
   void (*scores)(float* scores, const float* panel, int lanes, int64_t dim, const float* const* keyRows, int64_t keys,
                  const Ahead& ahead);
   /// The same for `count` <= width queries packed by packFewQueries, with components across lanes, from rows as
-  /// they are stored. The result has `width` lanes.
+  /// they are stored. A panel has `width` lanes; rows are written on to a whole number of vectors, and there may be up
+  /// to 3 more of them than queries.
   void (*fewScores)(float* scores, const float* panel, int count, int64_t dim, const void* const* keyRows, Dtype dtype,
-                    int64_t keys, const Ahead& ahead);
+                    int64_t keys, FewLayout layout, const Ahead& ahead);
   /// Turns scores into weights, advances the state, and leaves the factor for what was accumulated before in `rescale`.
   void (*softmax)(const ScoreTile& tile, int lanes, const SoftmaxState& state, float* rescale);
-  /// The same where each weight goes by its own score alone: `kind` is not softmax, `shift` sigmoid's. Weights of relu
-  /// are in the scores' base-2 units, those of its square in their square. `rescale` becomes 1 and the state one of
-  /// reference 0 with some sum, so that outputs merge by plain addition.
+  /// The same for scores that lie as rows, `query` floats apart, of `count` queries: every key is visible, and there is
+  /// neither bias nor moment. The bits are the same.
+  void (*fewSoftmax)(const ScoreTile& tile, int count, int64_t query, const SoftmaxState& state, float* rescale);
+  /// The same as softmax where each weight goes by its own score alone: `kind` is not softmax, `shift` sigmoid's.
+  /// Weights of relu are in the scores' base-2 units, those of its square in their square. `rescale` becomes 1 and the
+  /// state one of reference 0 with some sum, so that outputs merge by plain addition.
   void (*weights)(const ScoreTile& tile, int lanes, Normalizer::Kind kind, float shift, const SoftmaxState& state,
                   float* rescale);
   /// output = output * rescale + weights^T values. `careful` skips pairs of weight 0, whose values may be anything.
@@ -77,7 +111,8 @@ struct Kernels {
   /// The same for `count` <= width queries in the first of `width` lanes, from rows as they are stored. The output
   /// has a row a query, padded to whole vectors.
   void (*fewAccumulate)(float* output, int count, int64_t dim, const float* rescale, const float* weights,
-                        const void* const* valueRows, Dtype dtype, int64_t keys, bool careful, const Ahead& ahead);
+                        const void* const* valueRows, Dtype dtype, int64_t keys, FewLayout layout, bool careful,
+                        const Ahead& ahead);
   bool (*hasNaN)(const float* panel, int64_t count);
   /// left = left merged with right; output panels of `dim` rows. The one combine of partials.
   void (*merge)(float* leftOutput, const SoftmaxState& left, const float* rightOutput, const SoftmaxState& right,
@@ -91,6 +126,14 @@ struct Kernels {
   /// The same for an output of fewAccumulate.
   void (*fewFinish)(const float* output, int64_t dim, const float* factor, const float* denominator, void* const* rows,
                     int count, Dtype dtype);
+  /// Adds a tile's weights to a fold, or takes the larger ones; `reference` is that of the weights, one a lane.
+  void (*fold)(const float* weights, int lanes, const Stretch* stretches, int64_t count, const float* reference,
+               bool largest, const Fold& to);
+  /// Puts those of a tile's weights that are above their lane's threshold among its largest; columns[key] are their
+  /// own.
+  void (*largest)(const float* weights, int lanes, const int32_t* columns, int64_t keys, const Largest& to);
+  /// sums[key] = sum over lanes of weight * share; a lane of share 0 counts for nothing, whatever its weight is.
+  void (*laneSums)(const float* weights, int lanes, int64_t keys, const float* shares, float* sums);
   /// Runs a program's code over a tile (bytecode.h); true where an index of a table read had to be clamped.
   bool (*runTile)(const TileRun& run);
 };

@@ -14,6 +14,7 @@
 #include "kernels/shapes.inl"
 #include "kernels/softcap.inl"
 #include "kernels/softmax.inl"
+#include "kernels/statistics.inl"
 #include "kernels/weights.inl"
 #include "simd.h"
 
@@ -21,9 +22,9 @@ namespace fused_attention {
 namespace {
 
 constexpr Kernels tableFor(Isa isa) {
-  return Kernels{isa,    kWidth,    kVectors, kFewQueries, packQueries, packFewQueries, convertRow,
-                 scores, fewScores, softmax,  weights,     accumulate,  fewAccumulate,  hasNaN,
-                 merge,  fewMerge,  finish,   fewFinish,   runTile};
+  return Kernels{isa,       kWidth,  kVectors,   kFewQueries, packQueries, packFewQueries, convertRow, scores,
+                 fewScores, softmax, fewSoftmax, weights,     accumulate,  fewAccumulate,  hasNaN,     merge,
+                 fewMerge,  finish,  fewFinish,  fold,        largest,     laneSums,       runTile};
 }
 
 }  // namespace

@@ -9,8 +9,8 @@
 #include "../error.h"
 #include "arena.h"
 #include "common_pass.h"
-#include "key_rows.h"
-#include "task_programs.h"
+#include "row_statistics.h"
+#include "tile_walk.h"
 
 namespace fused_attention {
 
@@ -249,11 +249,12 @@ void CpuPlan::cutTasks() {
   groups_ = std::min(groups_, mostGroups);  // where that is fewer, each unit is one block
   // Too few blocks to keep the threads busy: cut long sequences along their chunk tree too.
   constexpr int64_t tasksPerThread = 4;
-  const int64_t wanted = problem_.threads > 1 && blocks_ > 0 && blocks_ < tasksPerThread * problem_.threads
+  const bool whole = problem_.statistics.any();  // they are gathered from whole rows
+  const int64_t wanted = !whole && problem_.threads > 1 && blocks_ > 0 && blocks_ < tasksPerThread * problem_.threads
                              ? ceilDiv(tasksPerThread * problem_.threads, blocks_)
                              : 1;
   for (SequencePlan& plan : sequences_) {
-    plan.partByPart = headsTogether(problem_, plan);
+    plan.partByPart = !whole && headsTogether(problem_, plan);
     const int64_t parts =
         plan.partByPart ? plan.partChunks : std::min(int64_t(std::bit_ceil(uint64_t(wanted))), plan.partChunks);
     plan.partChunks /= parts;
@@ -288,20 +289,9 @@ Task CpuPlan::block(int64_t index) const {
 }
 
 size_t CpuPlan::measureTask() const {
-  const Problem& p = problem_;
-  const size_t lanes = size_t(kernels_->maxLanes());
   const auto floats = [](int64_t n) { return Arena::bytesFor<float>(size_t(n)); };
-  size_t bytes = floats(groups_ * p.dimQk * int64_t(lanes));          // query panels
-  bytes += size_t(treeDepth_) * floats(blockFloats());                // chunk tree
-  bytes += floats(kTileKeys * int64_t(lanes)) * (p.hasBias ? 2 : 1);  // scores, bias
-  bytes += floats(int64_t(lanes));                                    // rescale
-  bytes += floats(kTileKeys * scratchStride(p.dimQk)) + floats(kTileKeys * scratchStride(p.dimV));
-  bytes += Arena::bytesFor<const void*>(size_t(2 * kTileKeys + rowsAhead()));
-  size_t most = 0;
-  for (const SequencePlan& plan : sequences_) {
-    most = std::max(most, TaskPrograms::bytes(p, *kernels_, groups_, plan));
-  }
-  return bytes + most;
+  const size_t states = size_t(treeDepth_) * floats(blockFloats());
+  return TileWalk::bytes(*this) + states + floats(kernels_->maxLanes()) + RowStatistics::bytes(*this);
 }
 
 }  // namespace fused_attention

@@ -35,6 +35,10 @@ PlanCache::Key PlanCache::keyOf(const Problem& p) {
   if (p.hasBias) grid(p.bias);
   add(p.normalizer.kind, p.normalizer.byKeys);
   real(p.normalizer.number);
+  const Statistics& s = p.statistics;
+  add(s.top, s.blockRows, s.blockKeys, s.blockSums, s.blockMaxima, s.columnSums, s.mass.size(), s.columns.size());
+  for (const Range& keys : s.mass) add(keys.begin, keys.end);
+  for (const Range& keys : s.columns) add(keys.begin);
   add(p.hasSinks, p.lse, p.entropy, p.rowMax, p.partial);
   return key;
 }

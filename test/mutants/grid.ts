@@ -17,6 +17,7 @@ import { tame, wrongRows } from '../reference/poison.js';
 import { fromZero, maskFor } from '../reference/program-case.js';
 import { caseOf, scoreFor, smoothProgram, wrongScores } from '../reference/program-scores.js';
 import { Random } from '../reference/random.js';
+import { statisticsCase, wrongStatistics } from '../reference/statistics-case.js';
 import { weighedCase, weighings, wrongWeights } from '../reference/weights-case.js';
 import { valuesOf } from '../reference/values.js';
 
@@ -41,6 +42,7 @@ function* checks(): Generator<[string, () => string[]]> {
       yield ['keys seen', () => wrongKeys(flat(topic, 78_000 + n, 'positions'), 'positions')];
       yield ['grid', () => verify(grid(topic)[n]!)];
       yield ['weights', () => wrongWeights(weighedCase(topic, 251_000 + n), weighings[n % weighings.length]!)];
+      yield ['statistics', () => wrongStatistics(statisticsCase(topic, 391_000 + n))];
       yield ['mask programs', () => maskProgram(topic, n)];
       yield ['score programs', () => scoreProgram(topic, n)];
       yield ['poison', () => wrongRows(tame(topic, 82_000 + n), n, false).wrong];

@@ -23,6 +23,7 @@ const merging = 'native/cpu/kernels/merge.inl';
 const few = 'native/cpu/kernels/few_queries.inl';
 const tree = 'native/cpu/chunk_tree.cc';
 const forward = 'native/cpu/forward.cc';
+const walk = 'native/cpu/tile_walk.cc';
 const block = 'native/cpu/query_block.cc';
 const rows = 'native/cpu/key_rows.h';
 const results = 'native/cpu/results.cc';
@@ -30,8 +31,42 @@ const gathered = 'native/cpu/gathered_tiles.h';
 const cells = 'native/tiles/grid_keys.cc';
 const order = 'native/cpu/query_order.cc';
 const listed = 'native/cpu/listed_keys.cc';
+const told = 'native/cpu/row_statistics.cc';
+const statistics = 'native/cpu/kernels/statistics.inl';
 
 export const mutants: Mutant[] = [
+  // Statistics: relative to which reference, whose keys, once or twice.
+  {
+    name: 'statistics: sums stay relative to an old reference',
+    file: statistics,
+    search: 'value[v] = load(values + v * kWidth) * powerOfTwo(before - common);',
+    replacement: 'value[v] = load(values + v * kWidth);',
+  },
+  {
+    name: 'statistics: of equal weights the last column stands first',
+    file: statistics,
+    search: 'const Int here = one > own, further = one > shifted;',
+    replacement: 'const Int here = one >= own, further = one >= shifted;',
+  },
+  {
+    name: 'statistics: a range begins a key early',
+    file: told,
+    search: 'if (until > before) out[count++] = {at - segments.begin(), first + before, until - before};',
+    replacement:
+      'if (until > before) out[count++] = {at - segments.begin(), first + before - (before > 0), until - before};',
+  },
+  {
+    name: 'statistics: a sink takes no share',
+    file: told,
+    search: 'const Denominator d = denominatorOf(reference, softmax.sum[t], sink, false);',
+    replacement: 'const Denominator d = denominatorOf(reference, softmax.sum[t], sink ? nullptr : sink, false);',
+  },
+  {
+    name: 'statistics: column sums of all heads that share lanes go to each of them',
+    file: 'native/cpu/column_sums.cc',
+    search: 'std::copy(share_[g] + from, share_[g] + end, own + from);',
+    replacement: 'std::copy(share_[g], share_[g] + lanes.count, own);',
+  },
   // Pages of a pool, and prefixes that sequences share.
   {
     name: 'pages: a stretch that begins inside a page starts at its first row',
@@ -102,7 +137,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'visibility: a tile counts as full when part of it is',
-    file: forward,
+    file: walk,
     search: 'full = covered == all.end - all.begin;',
     replacement: 'full = covered > 0;',
   },
@@ -288,7 +323,7 @@ export const mutants: Mutant[] = [
   {
     name: 'poison: tiles with NaN are not done again with care',
     file: forward,
-    search: 'if (spoiled) attendGroups(chunk, state, spoiled, true);',
+    search: 'if (spoiled) attendGroups(spoiled, true);',
     replacement: 'static_cast<void>(spoiled);',
   },
 
@@ -319,9 +354,9 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'rows: a group that sees less of a tile reads its first keys',
-    file: forward,
-    search: 'visible, keys.begin - firstLoaded, state, careful);',
-    replacement: 'visible, 0 * (keys.begin - firstLoaded), state, careful);',
+    file: walk,
+    search: 'visible, keys.begin - firstLoaded);',
+    replacement: 'visible, 0 * (keys.begin - firstLoaded));',
   },
 
   // A few queries, with components across lanes.
@@ -348,6 +383,12 @@ export const mutants: Mutant[] = [
     file: few,
     search: 'if (Careful && p == 0) continue;',
     replacement: '',
+  },
+  {
+    name: 'few: rows of weights are summed as if every tile began a chain',
+    file: few,
+    search: 'chains[(c + tile.phase) & 3] = sums[c];',
+    replacement: 'chains[c] = sums[c];',
   },
   {
     name: 'scores: keys after the last hidden one are not looked at for the maximum',
@@ -397,9 +438,9 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'gathered: tiles are not masked',
-    file: forward,
-    search: 'hidden ? words : nullptr, 0, state, careful)',
-    replacement: 'nullptr, 0, state, careful)',
+    file: walk,
+    search: 'hidden ? words : nullptr, 0)',
+    replacement: 'nullptr, 0)',
   },
   {
     name: 'grids: lanes see what others of their group see on an axis',
@@ -447,7 +488,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'gathered: groups whose keys end elsewhere go over one tile',
-    file: forward,
+    file: walk,
     search: 'a.begin == b.begin && a.end == b.end',
     replacement: 'a.begin == b.begin',
   },

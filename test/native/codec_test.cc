@@ -240,7 +240,7 @@ TEST(codec_numbers_out_of_range) {
   CHECK_EQ(with(dimV, 1025), "ERR_OUT_OF_RANGE value");
   CHECK_EQ(with(scale, std::nan("")), "ERR_OUT_OF_RANGE options.scale");
   CHECK_EQ(with(softcap, -1), "ERR_OUT_OF_RANGE options.softcap");
-  CHECK_EQ(with(flags, 256), "ERR_OUT_OF_RANGE call.flags");
+  CHECK_EQ(with(flags, 512), "ERR_OUT_OF_RANGE call.flags");
   CHECK_EQ(with(flags, 64), "ERR_INVALID_ARG_VALUE call");
   CHECK_EQ(with(flags, 1), "ERR_SHAPE_MISMATCH buffers[4]");
   CHECK_EQ(with(flags, 8 + 16), "ERR_UNSUPPORTED options.sinks");
@@ -287,6 +287,43 @@ TEST(codec_normalizer) {
   CHECK_EQ(with(4, {2, 0, 1}), "ERR_UNSUPPORTED options.rowMax");
   CHECK_EQ(with(8, {2, 0, 1}), "ERR_UNSUPPORTED options.partial");
   CHECK_EQ(with(16, {2, 0, 1}), "ERR_UNSUPPORTED options.sinks");
+}
+
+TEST(codec_statistics) {
+  Memory memory;
+  std::vector<float> room(1 << 16);
+  const auto with = [&](int64_t bits, std::vector<double> numbers, int buffers, size_t bytes) {
+    Numbers head;
+    head.head[flags] = double(256 + bits);
+    std::vector<double> flat = head.flat();
+    flat.insert(flat.end(), numbers.begin(), numbers.end());
+    std::vector<Buffer> given = memory.buffers;
+    given.resize(13);
+    for (int n = 0; n < buffers; ++n) given.push_back({room.data() + n * 1024, bytes});
+    return codeOf([&] { decodeCall(flat.data(), flat.size(), given); });
+  };
+  const double most = Numbers().head[keys];
+  CHECK_EQ(with(0, {3, 0, 0, 0, 0, 0, 0}, 2, 4096), "none");
+  CHECK_EQ(with(0, {0, 2, 3, 3, 1, 0, 0}, 3, 4096), "none");
+  CHECK_EQ(with(0, {0, 0, 0, 0, 0, 2, 1, 0, 1, 1, 2, 0}, 2, 4096), "none");
+  CHECK_EQ(with(0, {3, 0, 0, 0, 0, 0, 0}, 2, 8), "ERR_SHAPE_MISMATCH buffers[13]");
+  CHECK_EQ(with(0, {3, 0, 0, 0, 0, 0, 0}, 1, 4096), "ERR_SHAPE_MISMATCH buffers[14]");
+  CHECK_EQ(with(0, {}, 0, 0), "ERR_INVALID_ARG_VALUE call");
+  CHECK_EQ(with(0, {0, 0, 0, 0, 0, 1, 0, 0}, 1, 4096), "ERR_INVALID_ARG_VALUE call");
+  for (const std::vector<double>& numbers : {std::vector<double>{17, 0, 0, 0, 0, 0, 0},
+                                             {-1, 0, 0, 0, 0, 0, 0},
+                                             {0, 0, 2, 1, 0, 0, 0},
+                                             {0, 2, 0, 2, 0, 0, 0},
+                                             {0, 2, 2, 4, 0, 0, 0},
+                                             {0, 0, 0, 0, 2, 0, 0},
+                                             {0, 0, 0, 0, 0, 1, 0, 0, most + 1},
+                                             {0, 0, 0, 0, 0, 1, 0, 2, 1},
+                                             {0, 0, 0, 0, 0, 2, 0, 0, 2, 1, 3},
+                                             {0, 0, 0, 0, 0, 0, 1, most},
+                                             {0, 0, 0, 0, 0, 0, 2, 1, 1}}) {
+    CHECK_EQ(with(0, numbers, 7, 4096), "ERR_OUT_OF_RANGE options.statistics");
+  }
+  CHECK_EQ(with(8, {3, 0, 0, 0, 0, 0, 0}, 2, 4096), "ERR_UNSUPPORTED options.statistics");
 }
 
 TEST(codec_alignment) {

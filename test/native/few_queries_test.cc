@@ -46,7 +46,7 @@ TEST(few_scores_of_every_tail) {
             std::vector<float> panel(size_t((count + 3) * strideOf(kernels, dim)), kNaN);
             kernels.packFewQueries(panel.data(), queries.rows.data(), count, dtype, dim, scale);
             std::vector<float> scores(size_t(keys * width) + 1, -7.0f);
-            kernels.fewScores(scores.data(), panel.data(), count, dim, rows.rows.data(), dtype, keys, {});
+            kernels.fewScores(scores.data(), panel.data(), count, dim, rows.rows.data(), dtype, keys, {width, 1}, {});
             CHECK_EQ(scores.back(), -7.0f);
             for (int64_t key = 0; key < keys; ++key) {
               for (int t = 0; t < count; ++t) {
@@ -68,6 +68,55 @@ TEST(few_scores_of_every_tail) {
   });
 }
 
+/// Rows and panels differ in where things lie, and in no bit.
+TEST(few_rows_are_panels_the_other_way_round) {
+  forEachTarget([](const Kernels& kernels) {
+    const int width = kernels.width;
+    constexpr int64_t dim = 64, most = 128;
+    const auto same = [](float a, float b) { return sameBits(a, b) || (a != a && b != b); };
+    for (const bool capped : {false, true}) {
+      for (int count = 1; count <= width; ++count) {
+        State panelState(width), rowState(width);
+        int64_t column = 0, wrong = 0;
+        for (const int64_t keys : {3, 128, 1, 64, 97, 2}) {
+          const TypedRows queries(count, dim, Dtype::float32), rows(keys, dim, Dtype::float32);
+          std::vector<float> packed(size_t((count + 3) * strideOf(kernels, dim)), kNaN);
+          // Once scores so large that the reference is moved.
+          const double scale = keys == 97 ? 1e6 : 0.7;
+          kernels.packFewQueries(packed.data(), queries.rows.data(), count, Dtype::float32, dim, scale);
+          std::vector<float> panel(size_t(keys * width)), lying(size_t((width + 3) * most), kNaN);
+          const FewLayout byKey{width, 1}, byQuery{1, most};
+          const void* const* at = rows.rows.data();
+          kernels.fewScores(panel.data(), packed.data(), count, dim, at, Dtype::float32, keys, byKey, {});
+          kernels.fewScores(lying.data(), packed.data(), count, dim, at, Dtype::float32, keys, byQuery, {});
+          ScoreTile tile{panel.data(), keys, int(column & 3), nullptr, 0, 0, nullptr, capped ? 4.0f : 0.0f, false};
+          kernels.softmax(tile, width, panelState.softmax(), panelState.rescale.data());
+          tile.scores = lying.data();
+          kernels.fewSoftmax(tile, count, most, rowState.softmax(), rowState.rescale.data());
+          std::vector<float> output(size_t(count * dim), 1.0f), other = output;
+          kernels.fewAccumulate(output.data(), count, dim, panelState.rescale.data(), panel.data(), at, Dtype::float32,
+                                keys, byKey, false, {});
+          kernels.fewAccumulate(other.data(), count, dim, rowState.rescale.data(), lying.data(), at, Dtype::float32,
+                                keys, byQuery, false, {});
+          for (int t = 0; t < count; ++t) {
+            const auto lane = size_t(t);
+            wrong += !same(panelState.reference[lane], rowState.reference[lane]);
+            wrong += !same(panelState.sum[lane], rowState.sum[lane]);
+            wrong += !same(panelState.maximum[lane], rowState.maximum[lane]);
+            wrong += !same(panelState.rescale[lane], rowState.rescale[lane]);
+            for (int64_t key = 0; key < keys; ++key) {
+              wrong += !same(panel[size_t(key * width + t)], lying[size_t(t * most + key)]);
+            }
+          }
+          for (size_t n = 0; n < output.size(); ++n) wrong += !same(output[n], other[n]);
+          column += keys;
+        }
+        CHECK_EQ(wrong, 0);
+      }
+    }
+  });
+}
+
 TEST(few_outputs_of_every_tail_and_with_care) {
   forEachTarget([](const Kernels& kernels) {
     const int width = kernels.width;
@@ -84,7 +133,7 @@ TEST(few_outputs_of_every_tail_and_with_care) {
             plain.push_back(-7), careful.push_back(-7);
             const auto run = [&](std::vector<float>& output, bool care) {
               kernels.fewAccumulate(output.data(), count, dim, rescale.data(), weights.data(), values.rows.data(),
-                                    dtype, keys, care, {});
+                                    dtype, keys, {width, 1}, care, {});
               CHECK_EQ(output.back(), -7.0f);
             };
             run(plain, false);

@@ -165,7 +165,7 @@ TEST(grid_results_equal_those_of_the_program) {
       }
       CHECK(worst < 1e-5);
     }
-    CHECK(gathered > 4);
+    CHECK(gathered > 2);  // wide groups see most of a small grid
     CHECK(orders > 4);
   });
 }

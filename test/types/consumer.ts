@@ -50,7 +50,9 @@ import type {
   ProgramParameters,
   Score,
   SoftmaxPartial,
+  StatisticsOptions,
   TensorInput,
+  TopWeights,
   TensorLike,
 } from 'fused-attention';
 
@@ -103,6 +105,19 @@ export async function calls(): Promise<void> {
   const all = attentionSync(q, q, q, { lse: true, entropy: true, rowMax: true });
   const statistics: Tensor[] = [all.output, all.lse, all.entropy, all.rowMax];
   statistics.pop();
+
+  const told = attentionSync(q, q, q, { statistics: { mass: [[0, 4]], topK: 3, blocks: { blockSize: 2, max: true } } });
+  same<(typeof told)['statistics']['mass'], Tensor>();
+  same<(typeof told)['statistics']['topK'], TopWeights>();
+  same<(typeof told)['statistics']['blockSums'], Tensor>();
+  same<(typeof told)['statistics']['blockMax'], Tensor>();
+  same<(typeof told)['statistics']['columnSums'], Tensor | undefined>();
+  // @ts-expect-error: a misspelt statistic
+  attentionSync(q, q, q, { statistics: { columnSum: true } });
+  const asked: StatisticsOptions = { columnSums: true };
+  const later = await attention(q, q, q, { statistics: asked });
+  same<(typeof later)['statistics']['columnSums'], Tensor | undefined>();
+  same<(typeof withLse)['statistics'], undefined>();
 
   const flag: boolean = Math.random() < 0.5;
   const maybe = attentionSync(q, q, q, { lse: flag });

@@ -5,6 +5,7 @@
 #include "convert.inl"
 #include "merge.inl"
 #include "shapes.inl"
+#include "softmax.inl"
 
 namespace fused_attention {
 namespace {
@@ -96,9 +97,20 @@ void lastProducts(float* products, const float* q, int64_t stride, const void* c
   }
 }
 
+/// The same for rows: `out` is where the first query's row has the first of the keys.
+template <int Queries>
+SIMD void storeFewRows(float* out, int64_t query, Float sums) {
+  constexpr int step = kWidth / Queries;
+  Int lanes;
+  for (int i = 0; i < kWidth; ++i) lanes[i] = i % step * Queries + i / step;
+  float rows[kWidth];
+  store(rows, Queries == 1 ? sums : shuffle(sums, sums, lanes));
+  for (int t = 0; t < Queries; ++t) std::memcpy(out + t * query, rows + t * step, step * sizeof(float));
+}
+
 template <int Queries, Dtype Type>
 void fewScoresOf(float* out, const float* panel, int count, int64_t dim, const void* const* keyRows, int64_t keys,
-                 const Ahead& ahead) {
+                 FewLayout layout, const Ahead& ahead) {
   constexpr int step = kWidth / Queries;
   const int64_t stride = fewStride(dim), whole = dim / kWidth * kWidth;
   Prefetch prefetch(ahead, (keys + step - 1) / step);
@@ -127,28 +139,97 @@ void fewScoresOf(float* out, const float* panel, int count, int64_t dim, const v
         lastProducts<Queries, Type>(products, q, stride, k, whole, dim - whole);
         for (int i = 0; i < kWidth; ++i) rows[i] = rows[i] + load(products + i * kWidth);
       }
-      storeFew<Queries>(out + key * kWidth, first, live, sumsOfLanes(rows));
+      const Float each = sumsOfLanes(rows);
+      if (layout.key == 1) {
+        storeFewRows<Queries>(out + first * layout.query + key, layout.query, each);
+      } else {
+        storeFew<Queries>(out + key * kWidth, first, live, each);
+      }
     }
   }
 }
 
 template <Dtype Type>
 void fewScoresTyped(float* out, const float* panel, int count, int64_t dim, const void* const* keyRows, int64_t keys,
-                    const Ahead& ahead) {
+                    FewLayout layout, const Ahead& ahead) {
   switch (fewTogether(count)) {
-    case 1: return fewScoresOf<1, Type>(out, panel, count, dim, keyRows, keys, ahead);
-    case 2: return fewScoresOf<2, Type>(out, panel, count, dim, keyRows, keys, ahead);
-    default: return fewScoresOf<4, Type>(out, panel, count, dim, keyRows, keys, ahead);
+    case 1: return fewScoresOf<1, Type>(out, panel, count, dim, keyRows, keys, layout, ahead);
+    case 2: return fewScoresOf<2, Type>(out, panel, count, dim, keyRows, keys, layout, ahead);
+    default: return fewScoresOf<4, Type>(out, panel, count, dim, keyRows, keys, layout, ahead);
   }
 }
 
 void fewScores(float* out, const float* panel, int count, int64_t dim, const void* const* keyRows, Dtype dtype,
-               int64_t keys, const Ahead& ahead) {
+               int64_t keys, FewLayout layout, const Ahead& ahead) {
   switch (dtype) {
-    case Dtype::float16: return fewScoresTyped<Dtype::float16>(out, panel, count, dim, keyRows, keys, ahead);
-    case Dtype::bfloat16: return fewScoresTyped<Dtype::bfloat16>(out, panel, count, dim, keyRows, keys, ahead);
-    default: return fewScoresTyped<Dtype::float32>(out, panel, count, dim, keyRows, keys, ahead);
+    case Dtype::float16: return fewScoresTyped<Dtype::float16>(out, panel, count, dim, keyRows, keys, layout, ahead);
+    case Dtype::bfloat16: return fewScoresTyped<Dtype::bfloat16>(out, panel, count, dim, keyRows, keys, layout, ahead);
+    default: return fewScoresTyped<Dtype::float32>(out, panel, count, dim, keyRows, keys, layout, ahead);
   }
+}
+
+// --- softmax of rows -------------------------------------------------------------------------------------------------
+
+/// Four lanes, one for each chain of keys that softmax sums up.
+typedef float Chains __attribute__((vector_size(16)));
+
+/// The row of one query, made a whole number of vectors by keys that are not seen. Keys lie across lanes, but sums run
+/// in the chains and the order of softmax.
+SIMD void fewSoftmaxRow(float* row, const ScoreTile& tile, int t, const SoftmaxState& state, float* rescale) {
+  const Float hidden = broadcast(-__builtin_inff());
+  const int64_t whole = (tile.keys + 4 * kWidth - 1) / (4 * kWidth) * (4 * kWidth);
+  for (int64_t key = tile.keys; key < whole; ++key) row[key] = -__builtin_inff();
+  Float largest[2] = {hidden, hidden};
+  if (tile.softcap > 0) {
+    const Float cap = broadcast(tile.softcap), inverseCap = broadcast(float(1.0 / double(tile.softcap)));
+    for (int64_t key = 0; key < tile.keys; key += kWidth)
+      store(row + key, softcapped(load(row + key), cap, inverseCap));
+    for (int64_t key = tile.keys; key < whole; ++key) row[key] = -__builtin_inff();
+  }
+  for (int64_t key = 0; key < whole; key += 2 * kWidth) {
+    largest[0] = max(largest[0], load(row + key));
+    largest[1] = max(largest[1], load(row + key + kWidth));
+  }
+  float each[kWidth];
+  store(each, max(largest[0], largest[1]));
+  for (int half = kWidth / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) each[i] = each[i] > each[i + half] ? each[i] : each[i + half];
+  }
+  const float before = state.reference[t], top = __builtin_ceilf(each[0]);
+  const float reference = before > top ? before : top;
+  const Float factor = powerOfTwo(broadcast(before - reference));
+  if (each[0] > state.maximum[t] || each[0] != each[0]) state.maximum[t] = each[0];
+
+  const float magnitude = reference < 0 ? -reference : reference;
+  const float shift = magnitude > kLargeReference && reference > -FLT_MAX ? reference : 0;
+  if (shift != 0) {
+    for (int64_t key = 0; key < whole; key += kWidth) store(row + key, load(row + key) - broadcast(shift));
+  }
+  const Float moved = broadcast(reference - shift);
+  Chains sums = {};
+  for (int64_t key = 0; key < whole; key += 4 * kWidth) {
+    float* const at = row + key;
+    Power powers[4];
+    powersBelow({load(at), load(at + kWidth), load(at + 2 * kWidth), load(at + 3 * kWidth)}, moved, powers);
+    for (int v = 0; v < 4; ++v) store(at + v * kWidth, powers[v].value);
+    for (int i = 0; i < 4 * kWidth; i += 4) {
+      Chains next;
+      std::memcpy(&next, at + i, sizeof next);
+      sums = sums + next;
+    }
+  }
+  float chains[4];
+  for (int c = 0; c < 4; ++c) chains[(c + tile.phase) & 3] = sums[c];
+  const Float sum = broadcast((chains[0] + chains[1]) + (chains[2] + chains[3]));
+  store(each, fma(broadcast(state.sum[t]), factor, sum));
+  state.sum[t] = each[0];
+  state.reference[t] = reference;
+  store(each, factor);
+  rescale[t] = each[0];
+}
+
+void fewSoftmax(const ScoreTile& tile, int count, int64_t query, const SoftmaxState& state, float* rescale) {
+  for (int t = 0; t < count; ++t) fewSoftmaxRow(tile.scores + t * query, tile, t, state, rescale);
 }
 
 // --- O = P V ---------------------------------------------------------------------------------------------------------
@@ -159,9 +240,11 @@ constexpr int64_t kKeysAStep = 16;
 /// output = output * factor + the sum over some keys: components d to d + Parts vectors of `Queries` queries from
 /// `first` on, of which `live` are real. Where a single vector is not whole, `last` components are read.
 template <int Queries, int Parts, Dtype Type, bool Careful>
-SIMD void fewSums(float* output, int64_t stride, const float* rescale, const float* weights, int first, int live,
-                  const void* const* valueRows, int64_t d, int64_t last, int64_t keys) {
+SIMD void fewSums(float* output, int64_t stride, const float* rescale, const float* weights, FewLayout layout,
+                  int first, int live, const void* const* valueRows, int64_t d, int64_t last, int64_t keys) {
   Float sums[Queries][Parts] = {};
+  const float* of[Queries];
+  for (int t = 0; t < Queries; ++t) of[t] = weights + (first + t) * layout.query;
   for (int64_t key = 0; key < keys; ++key) {
     const void* row = valueRows[key];
     Float value[Parts];
@@ -169,7 +252,7 @@ SIMD void fewSums(float* output, int64_t stride, const float* rescale, const flo
       value[v] = Parts == 1 && last < kWidth ? loadLast<Type>(row, d, last) : loadTyped<Type>(row, d + v * kWidth);
     }
     for (int t = 0; t < Queries; ++t) {
-      const float p = weights[key * kWidth + first + t];
+      const float p = of[t][key * layout.key];
       if (Careful && p == 0) continue;
       for (int v = 0; v < Parts; ++v) sums[t][v] = fma(broadcast(p), value[v], sums[t][v]);
     }
@@ -186,60 +269,67 @@ SIMD void fewSums(float* output, int64_t stride, const float* rescale, const flo
 
 /// From component d on, in passes of Parts vectors, then of half as many.
 template <int Queries, int Parts, Dtype Type, bool Careful>
-SIMD void fewPasses(float* output, int count, int64_t dim, const float* rescale, const float* weights,
+SIMD void fewPasses(float* output, int count, int64_t dim, const float* rescale, const float* weights, FewLayout layout,
                     const void* const* valueRows, int64_t d, int64_t keys) {
   for (; d + (Parts > 1 ? Parts * kWidth : 1) <= dim; d += Parts * kWidth) {
     for (int first = 0; first < count; first += Queries) {
-      fewSums<Queries, Parts, Type, Careful>(output, fewStride(dim), rescale, weights, first, count - first, valueRows,
-                                             d, dim - d, keys);
+      fewSums<Queries, Parts, Type, Careful>(output, fewStride(dim), rescale, weights, layout, first, count - first,
+                                             valueRows, d, dim - d, keys);
     }
   }
   if constexpr (Parts > 1) {
-    fewPasses<Queries, Parts / 2, Type, Careful>(output, count, dim, rescale, weights, valueRows, d, keys);
+    fewPasses<Queries, Parts / 2, Type, Careful>(output, count, dim, rescale, weights, layout, valueRows, d, keys);
   }
 }
 
 template <int Queries, Dtype Type, bool Careful>
 void fewAccumulateOf(float* output, int count, int64_t dim, const float* rescale, const float* weights,
-                     const void* const* valueRows, int64_t keys, const Ahead& ahead) {
+                     const void* const* valueRows, int64_t keys, FewLayout layout, const Ahead& ahead) {
   Prefetch prefetch(ahead, (keys + kKeysAStep - 1) / kKeysAStep);
   for (int64_t key = 0; key < keys; key += kKeysAStep) {
     prefetch.step();
     const int64_t some = keys - key < kKeysAStep ? keys - key : kKeysAStep;
     fewPasses<Queries, 8 / Queries, Type, Careful>(output, count, dim, key == 0 ? rescale : nullptr,
-                                                   weights + key * kWidth, valueRows + key, 0, some);
+                                                   weights + key * layout.key, layout, valueRows + key, 0, some);
   }
 }
 
 template <Dtype Type, bool Careful>
 void fewAccumulateTyped(float* output, int count, int64_t dim, const float* rescale, const float* weights,
-                        const void* const* valueRows, int64_t keys, const Ahead& ahead) {
+                        const void* const* valueRows, int64_t keys, FewLayout layout, const Ahead& ahead) {
   switch (fewTogether(count)) {
-    case 1: return fewAccumulateOf<1, Type, Careful>(output, count, dim, rescale, weights, valueRows, keys, ahead);
-    case 2: return fewAccumulateOf<2, Type, Careful>(output, count, dim, rescale, weights, valueRows, keys, ahead);
-    default: return fewAccumulateOf<4, Type, Careful>(output, count, dim, rescale, weights, valueRows, keys, ahead);
+    case 1:
+      return fewAccumulateOf<1, Type, Careful>(output, count, dim, rescale, weights, valueRows, keys, layout, ahead);
+    case 2:
+      return fewAccumulateOf<2, Type, Careful>(output, count, dim, rescale, weights, valueRows, keys, layout, ahead);
+    default:
+      return fewAccumulateOf<4, Type, Careful>(output, count, dim, rescale, weights, valueRows, keys, layout, ahead);
   }
 }
 
 template <bool Careful>
 void fewAccumulateAs(float* output, int count, int64_t dim, const float* rescale, const float* weights,
-                     const void* const* valueRows, Dtype dtype, int64_t keys, const Ahead& ahead) {
+                     const void* const* valueRows, Dtype dtype, int64_t keys, FewLayout layout, const Ahead& ahead) {
   switch (dtype) {
     case Dtype::float16:
-      return fewAccumulateTyped<Dtype::float16, Careful>(output, count, dim, rescale, weights, valueRows, keys, ahead);
+      return fewAccumulateTyped<Dtype::float16, Careful>(output, count, dim, rescale, weights, valueRows, keys, layout,
+                                                         ahead);
     case Dtype::bfloat16:
-      return fewAccumulateTyped<Dtype::bfloat16, Careful>(output, count, dim, rescale, weights, valueRows, keys, ahead);
+      return fewAccumulateTyped<Dtype::bfloat16, Careful>(output, count, dim, rescale, weights, valueRows, keys, layout,
+                                                          ahead);
     default:
-      return fewAccumulateTyped<Dtype::float32, Careful>(output, count, dim, rescale, weights, valueRows, keys, ahead);
+      return fewAccumulateTyped<Dtype::float32, Careful>(output, count, dim, rescale, weights, valueRows, keys, layout,
+                                                         ahead);
   }
 }
 
 void fewAccumulate(float* output, int count, int64_t dim, const float* rescale, const float* weights,
-                   const void* const* valueRows, Dtype dtype, int64_t keys, bool careful, const Ahead& ahead) {
+                   const void* const* valueRows, Dtype dtype, int64_t keys, FewLayout layout, bool careful,
+                   const Ahead& ahead) {
   if (careful) {
-    fewAccumulateAs<true>(output, count, dim, rescale, weights, valueRows, dtype, keys, ahead);
+    fewAccumulateAs<true>(output, count, dim, rescale, weights, valueRows, dtype, keys, layout, ahead);
   } else {
-    fewAccumulateAs<false>(output, count, dim, rescale, weights, valueRows, dtype, keys, ahead);
+    fewAccumulateAs<false>(output, count, dim, rescale, weights, valueRows, dtype, keys, layout, ahead);
   }
 }
 
