@@ -9,8 +9,14 @@
 namespace fused_attention {
 
 void BlockState::clear(int64_t group, int lanes) const {
+  clearSoftmax(group, lanes);
+  clearOutput(group, lanes);
+}
+
+void BlockState::clearOutput(int64_t group, int lanes) const { std::fill_n(output(group), dimV_ * lanes, 0.0f); }
+
+void BlockState::clearSoftmax(int64_t group, int lanes) const {
   const SoftmaxState state = softmax(group);
-  std::fill_n(output(group), dimV_ * lanes, 0.0f);
   std::fill_n(state.reference, lanes, -FLT_MAX);
   std::fill_n(state.sum, lanes, 0.0f);
   std::fill_n(state.moment, lanes, 0.0f);

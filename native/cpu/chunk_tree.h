@@ -24,6 +24,9 @@ class BlockState {
   /// No key seen yet, by the first `lanes` lanes.
   void clear(int64_t group, int lanes) const;
   void clear(int64_t group) const { clear(group, maxLanes_); }
+  /// The same in two parts: what softmax needs, and the output, which the first tile of keys may overwrite instead.
+  void clearSoftmax(int64_t group, int lanes) const;
+  void clearOutput(int64_t group, int lanes) const;
 
  private:
   int64_t floats() const { return (dimV_ + 4) * maxLanes_; }

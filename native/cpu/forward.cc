@@ -95,9 +95,18 @@ class Forward : private TileWalk {
   void attendGroups(uint64_t groups, bool careful) {
     careful_ = careful;
     for (int64_t g = 0; g < queries_.groups(); ++g) {
-      if (groups >> g & 1) state_->clear(g, queries_.few() ? kernels_.maxLanes() : queries_.padded()[g]);
+      if (!(groups >> g & 1)) continue;
+      if (queries_.few()) {
+        state_->clear(g, kernels_.maxLanes());
+      } else {
+        state_->clearSoftmax(g, queries_.padded()[g]);
+      }
     }
+    untouched_ = queries_.few() ? 0 : groups;
     walk(groups);
+    for (int64_t g = 0; untouched_ >> g != 0; ++g) {
+      if (untouched_ >> g & 1) state_->clearOutput(g, queries_.padded()[g]);
+    }
   }
 
   void visit(int64_t g, const ScoreTile& tile, std::span<const Columns> columns, int64_t first, bool rows) override {
@@ -116,8 +125,10 @@ class Forward : private TileWalk {
                              valueRows_ + first, problem_.value.dtype, tile.keys, fewLayout(rows), careful_,
                              ahead_.next());
     } else {
-      kernels_.accumulate(state_->output(g), padded, problem_.dimV, rescale_, tile.scores, asFloats(valueRows_ + first),
-                          tile.keys, careful_, ahead_.next());
+      const uint64_t own = uint64_t{1} << g;
+      kernels_.accumulate(state_->output(g), padded, problem_.dimV, untouched_ & own ? nullptr : rescale_, tile.scores,
+                          asFloats(valueRows_ + first), tile.keys, careful_, ahead_.next());
+      untouched_ &= ~own;
     }
   }
 
@@ -127,6 +138,7 @@ class Forward : private TileWalk {
   std::optional<RowStatistics> statistics_;
   BlockState states_[ChunkTree::kMaxDepth];
   const BlockState* state_ = nullptr;  // of the chunk under way
+  uint64_t untouched_ = 0;             // groups of it whose output no tile has been added to
   bool careful_ = false;
 };
 

@@ -105,7 +105,8 @@ struct Kernels {
   /// state one of reference 0 with some sum, so that outputs merge by plain addition.
   void (*weights)(const ScoreTile& tile, int lanes, Normalizer::Kind kind, float shift, const SoftmaxState& state,
                   float* rescale);
-  /// output = output * rescale + weights^T values. `careful` skips pairs of weight 0, whose values may be anything.
+  /// output = output * rescale + weights^T values; without `rescale` the output is not read: nothing was accumulated
+  /// before. `careful` skips pairs of weight 0, whose values may be anything.
   void (*accumulate)(float* output, int lanes, int64_t dim, const float* rescale, const float* weights,
                      const float* const* valueRows, int64_t keys, bool careful, const Ahead& ahead);
   /// The same for `count` <= width queries in the first of `width` lanes, from rows as they are stored. The output

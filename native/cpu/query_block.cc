@@ -56,4 +56,14 @@ QueryBlock::QueryBlock(const CpuPlan& plan, const Task& task)
   }
 }
 
+void QueryBlock::rowsOf(const Layout& layout, const void* data, int64_t group, const void** rows) const {
+  const GroupLanes& own = group_[group];
+  const int64_t size = sizeOf(layout.dtype);
+  const char* const first = static_cast<const char*>(data) + layout.offset * size;
+  for (int t = 0; t < own.lanes.count; ++t) {
+    const QueryRow at = place(group, t);
+    rows[t] = first + (at.batch * layout.batch + own.head[t] * layout.head + at.row * layout.row) * size;
+  }
+}
+
 }  // namespace fused_attention

@@ -47,13 +47,8 @@ class QueryBlock {
   /// The first group's number among those of the unit.
   int64_t firstGroup() const { return firstGroup_; }
 
-  /// Address of a lane's row in a tensor that is laid out like the queries.
-  const char* row(const Layout& layout, const void* data, int64_t group, int lane) const {
-    const QueryRow at = place(group, lane);
-    const int64_t element =
-        layout.offset + at.batch * layout.batch + group_[group].head[lane] * layout.head + at.row * layout.row;
-    return static_cast<const char*>(data) + element * sizeOf(layout.dtype);
-  }
+  /// Addresses of the rows of a group's lanes in a tensor that is laid out like the queries.
+  void rowsOf(const Layout& layout, const void* data, int64_t group, const void** rows) const;
   /// Index of a lane in [B, Hq, Nq], ragged [Hq, total].
   int64_t statistic(int64_t group, int lane) const {
     const QueryRow at = place(group, lane);

@@ -43,48 +43,61 @@ float divisorOf(const Problem& problem, const Sequence& sequence) {
   }
 }
 
+/// What a group's outputs are to be multiplied by and divided by; writes what there is beside the output.
+void writeLanes(const CpuPlan& plan, const QueryBlock& queries, int64_t g, const SoftmaxState& softmax,
+                const Pointers& pointers, float* factors, float* denominators) {
+  const Problem& problem = plan.problem();
+  const Lanes& lanes = queries.lanes(g);
+  for (int t = 0; t < lanes.count; ++t) {
+    const int64_t index = queries.statistic(g, t);
+    const float reference = softmax.reference[t], sum = softmax.sum[t];
+    if (problem.partial) {
+      pointers.partialMax[index] = sum == 0 ? -float(kInfinity) : reference;
+      pointers.partialSum[index] = sum;
+      denominators[t] = 1;
+    } else {
+      const Denominator d = denominatorOf(reference, sum, problem.hasSinks ? pointers.sinks + lanes.head[t] : nullptr,
+                                          problem.lse || problem.entropy);
+      factors[t] = d.factor;
+      denominators[t] = d.value;
+      if (problem.lse) pointers.lse[index] = float(d.lse);
+      // -sum p ln p with p = 2^(s - reference) / sum; a sink takes its own share of the weight but is no key.
+      if (problem.entropy) {
+        const double share = double(sum) * d.factor / d.value;
+        const double entropy =
+            sum == 0 ? 0 : share * d.lse - (double(softmax.moment[t]) / sum + reference) * std::numbers::ln2 * share;
+        pointers.entropy[index] = float(entropy);
+      }
+    }
+    if (problem.rowMax) pointers.rowMax[index] = float(double(softmax.maximum[t]) * std::numbers::ln2);
+  }
+}
+
 }  // namespace
 
 void writeResults(const CpuPlan& plan, const QueryBlock& queries, const BlockState& state, const Pointers& pointers) {
   const Problem& problem = plan.problem();
-  const float divisor = problem.normalizer.softmax() ? 0 : divisorOf(problem, queries.sequence());
+  const Kernels& kernels = plan.kernels();
+  const bool outputAlone = !(problem.partial || problem.lse || problem.entropy || problem.rowMax || problem.hasSinks);
   for (int64_t g = 0; g < queries.groups(); ++g) {
-    const Lanes& lanes = queries.lanes(g);
     const SoftmaxState softmax = state.softmax(g);
+    const int count = queries.lanes(g).count;
     float factors[QueryBlock::kMaxLanes] = {}, denominators[QueryBlock::kMaxLanes] = {};
-    void* rows[QueryBlock::kMaxLanes];
-    for (int t = 0; t < lanes.count; ++t) {
-      const int64_t index = queries.statistic(g, t);
-      const float reference = softmax.reference[t], sum = softmax.sum[t];
-      rows[t] = const_cast<char*>(queries.row(problem.output, pointers.output, g, t));
-      if (problem.partial) {
-        factors[t] = denominators[t] = 1;
-        pointers.partialMax[index] = sum == 0 ? -float(kInfinity) : reference;
-        pointers.partialSum[index] = sum;
-      } else if (!problem.normalizer.softmax()) {
-        factors[t] = 1;
-        denominators[t] = divisor;
-      } else {
-        const Denominator d = denominatorOf(reference, sum, problem.hasSinks ? pointers.sinks + lanes.head[t] : nullptr,
-                                            problem.lse || problem.entropy);
-        factors[t] = d.factor;
-        denominators[t] = d.value;
-        if (problem.lse) pointers.lse[index] = float(d.lse);
-        // -sum p ln p with p = 2^(s - reference) / sum; a sink takes its own share of the weight but is no key.
-        if (problem.entropy) {
-          const double share = double(sum) * d.factor / d.value;
-          const double entropy =
-              sum == 0 ? 0 : share * d.lse - (double(softmax.moment[t]) / sum + reference) * std::numbers::ln2 * share;
-          pointers.entropy[index] = float(entropy);
-        }
-      }
-      if (problem.rowMax) pointers.rowMax[index] = float(double(softmax.maximum[t]) * std::numbers::ln2);
-    }
-    const Kernels& kernels = plan.kernels();
-    if (queries.few()) {
-      kernels.fewFinish(state.output(g), problem.dimV, factors, denominators, rows, lanes.count, problem.output.dtype);
+    std::fill_n(factors, count, 1.0f);
+    if (!problem.normalizer.softmax() && !problem.partial) {  // a common pass is partial whatever the weights
+      std::fill_n(denominators, count, divisorOf(problem, queries.sequence()));
+    } else if (outputAlone) {
+      std::copy_n(softmax.sum, count, denominators);
     } else {
-      kernels.finish(state.output(g), queries.padded()[g], problem.dimV, factors, denominators, rows, lanes.count,
+      writeLanes(plan, queries, g, softmax, pointers, factors, denominators);
+    }
+    const void* rows[QueryBlock::kMaxLanes];
+    queries.rowsOf(problem.output, pointers.output, g, rows);
+    void* const* const to = const_cast<void* const*>(rows);
+    if (queries.few()) {
+      kernels.fewFinish(state.output(g), problem.dimV, factors, denominators, to, count, problem.output.dtype);
+    } else {
+      kernels.finish(state.output(g), queries.padded()[g], problem.dimV, factors, denominators, to, count,
                      problem.output.dtype);
     }
   }

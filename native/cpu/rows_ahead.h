@@ -14,9 +14,11 @@ class RowsAhead {
   /// `memory` has room for `most` rows; what is more is left out.
   RowsAhead(const void** memory, int64_t most) : rows_(memory), most_(most) {}
 
-  void add(const void* row, int64_t bytes) {
-    if (count_ == most_) return;
-    rows_[count_++] = row;
+  void add(const void* const* rows, int64_t count, int64_t bytes) {
+    const int64_t some = std::min(count, most_ - count_);
+    if (some == 0) return;
+    std::copy_n(rows, some, rows_ + count_);
+    count_ += some;
     bytes_ = std::max(bytes_, bytes);
   }
   void add(const Segment& segment, Columns keys) {

@@ -350,19 +350,19 @@ struct Power {
 template <int Count>
 SIMD void powersBelow(const Float (&s)[Count], Float reference, Power (&powers)[Count]) {
   const Float magic = broadcast(0x1.8p23f + 127.0f);
-  const Float rounding = magic - reference;
-  Float shifted[Count], fraction[Count], p[Count];
-  for (int i = 0; i < Count; ++i) shifted[i] = s[i] + rounding;
-  for (int i = 0; i < Count; ++i) fraction[i] = s[i] - (shifted[i] - rounding);
+  const Float rounding = magic - reference, lowest = reference - broadcast(127.0f);
+  Float bounded[Count], shifted[Count], fraction[Count], p[Count];
+  for (int i = 0; i < Count; ++i) bounded[i] = max(lowest, s[i]);
+  for (int i = 0; i < Count; ++i) shifted[i] = bounded[i] + rounding;
+  for (int i = 0; i < Count; ++i) fraction[i] = bounded[i] - (shifted[i] - rounding);
   for (int i = 0; i < Count; ++i) p[i] = fma(broadcast(0x1.5a1ba6p-10f), fraction[i], broadcast(0x1.3d083ap-7f));
   for (int i = 0; i < Count; ++i) p[i] = fma(p[i], fraction[i], broadcast(0x1.c6bb4cp-5f));
   for (int i = 0; i < Count; ++i) p[i] = fma(p[i], fraction[i], broadcast(0x1.ebf96cp-3f));
   for (int i = 0; i < Count; ++i) p[i] = fma(p[i], fraction[i], broadcast(0x1.62e426p-1f));
   for (int i = 0; i < Count; ++i) p[i] = fma(p[i], fraction[i], broadcast(1.0f));
   for (int i = 0; i < Count; ++i) {
-    const Float scale = asFloat(asInt(shifted[i]) << 23);
-    const Int vanishes = shifted[i] < magic - broadcast(126.0f);
-    powers[i] = {zeroWhere(vanishes, p[i] * scale), zeroWhere(vanishes, (shifted[i] - magic) + fraction[i])};
+    // Of what is bounded the exponent's bits are 0, and so is the scale.
+    powers[i] = {p[i] * asFloat(asInt(shifted[i]) << 23), (shifted[i] - magic) + fraction[i]};
   }
 }
 SIMD Power powerBelow(Float s, Float reference) {

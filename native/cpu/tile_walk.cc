@@ -104,7 +104,7 @@ void TileWalk::packQueries() {
   const void* rows[QueryBlock::kMaxLanes];
   for (int64_t g = 0; g < queries_.groups(); ++g) {
     const int count = queries_.lanes(g).count;
-    for (int t = 0; t < count; ++t) rows[t] = queries_.row(problem_.query, pointers_.query, g, t);
+    queries_.rowsOf(problem_.query, pointers_.query, g, rows);
     const double scale = problem_.scale * (programs_.hasScore() ? 1 : std::numbers::log2e);
     if (queries_.few()) {
       kernels_.packFewQueries(panel(g), rows, count, problem_.query.dtype, problem_.dimQk, scale);
@@ -261,10 +261,10 @@ void TileWalk::addKeys(const Columns& keys) {
 }
 
 void TileWalk::addRows(const QueryBlock& queries, const Layout& layout, const void* data, int64_t dim) {
+  const void* rows[QueryBlock::kMaxLanes];
   for (int64_t g = 0; g < queries.groups(); ++g) {
-    for (int t = 0; t < queries.lanes(g).count; ++t) {
-      ahead_.add(queries.row(layout, data, g, t), dim * sizeOf(layout.dtype));
-    }
+    queries.rowsOf(layout, data, g, rows);
+    ahead_.add(rows, queries.lanes(g).count, dim * sizeOf(layout.dtype));
   }
 }
 

@@ -202,8 +202,20 @@ export const mutants: Mutant[] = [
   {
     name: 'rescale: outputs are not rescaled',
     file: accumulate,
-    search: 'store(out, fma(load(out), factor, sum[r][v]));',
-    replacement: 'store(out, load(out) + sum[r][v] + factor * broadcast(0.0f));',
+    search: 'fma(load(out), factor, sum[r][v])',
+    replacement: 'load(out) + sum[r][v] + factor * broadcast(0.0f)',
+  },
+  {
+    name: 'rescale: the first tile is added to what was there',
+    file: forward,
+    search: 'untouched_ & own ? nullptr : rescale_',
+    replacement: 'untouched_ & own ? rescale_ : rescale_',
+  },
+  {
+    name: 'rescale: groups that no tile came to keep what was there',
+    file: forward,
+    search: 'if (untouched_ >> g & 1) state_->clearOutput(g, queries_.padded()[g]);',
+    replacement: '',
   },
   {
     name: 'rescale: sums are not rescaled',
@@ -229,8 +241,8 @@ export const mutants: Mutant[] = [
   {
     name: 'tail: the last key of an odd number gets no weight',
     file: softmax,
-    search: 'key < tile.keys; ++key, ++chain',
-    replacement: 'key + 1 < tile.keys; ++key, ++chain',
+    search: 'case 1: weighSome.template operator()<0, 1>(rest); break;',
+    replacement: 'case 1: break;',
   },
   {
     name: 'tail: the last key is not looked at for the maximum',

@@ -28,10 +28,11 @@ SIMD void accumulateRows(float* output, const float* rescale, const float* weigh
     }
   }
   for (int v = 0; v < Vectors; ++v) {
-    const Float factor = load(rescale + v * kWidth);
+    // What is summed up from 0 is never -0: the bits are those of an output of 0 before.
+    const Float factor = rescale ? load(rescale + v * kWidth) : Float{};
     for (int r = 0; r < Rows; ++r) {
       float* out = output + (first + r) * lanes + v * kWidth;
-      store(out, fma(load(out), factor, sum[r][v]));
+      store(out, rescale ? fma(load(out), factor, sum[r][v]) : sum[r][v]);
     }
   }
 }

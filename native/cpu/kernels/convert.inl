@@ -31,29 +31,47 @@ SIMD void storeAs(void* row, Dtype dtype, int64_t index, Float value) {
   }
 }
 
-void packQueries(float* panel, int lanes, const void* const* queries, int count, Dtype dtype, int64_t dim,
-                 double scale) {
+/// A square of the panel: components d to d + kWidth of `live` queries.
+template <Dtype Type>
+SIMD void packSquare(float* panel, int lanes, const void* const* queries, int live, int64_t d, Float high, Float low) {
+  Float square[kWidth];
+  const auto scaled = [&](int t) __attribute__((always_inline)) {
+    const Float q = loadAs(queries[t], Type, d);
+    const Float rest = q * low;
+    return fma(q, high, zeroWhere(rest != rest, rest));  // an infinite q stays infinite
+  };
+  if (live == kWidth) {
+    for (int t = 0; t < kWidth; ++t) square[t] = scaled(t);
+  } else {
+    for (int t = 0; t < kWidth; ++t) square[t] = t < live ? scaled(t) : Float{};
+  }
+  transpose(square);
+  for (int i = 0; i < kWidth; ++i) store(panel + (d + i) * lanes, square[i]);
+}
+
+template <Dtype Type>
+void packQueriesOf(float* panel, int lanes, const void* const* queries, int count, int64_t dim, double scale) {
   // The scale in two floats, so that a scaled query is rounded as if it had been multiplied in double.
   const Float high = broadcast(float(scale)), low = broadcast(float(scale - double(float(scale))));
   for (int lane = 0; lane < lanes; lane += kWidth) {
     const int live = count - lane < kWidth ? count - lane : kWidth;
     int64_t d = 0;
-    for (; d + kWidth <= dim; d += kWidth) {
-      Float square[kWidth] = {};
-      for (int t = 0; t < live; ++t) {
-        const Float q = loadAs(queries[lane + t], dtype, d);
-        const Float rest = q * low;
-        square[t] = fma(q, high, zeroWhere(rest != rest, rest));  // an infinite q stays infinite
-      }
-      transpose(square);
-      for (int i = 0; i < kWidth; ++i) store(panel + (d + i) * lanes + lane, square[i]);
-    }
+    for (; d + kWidth <= dim; d += kWidth) packSquare<Type>(panel + lane, lanes, queries + lane, live, d, high, low);
     for (; d < dim; ++d) {
       for (int t = 0; t < kWidth; ++t) {
-        const double q = t < live ? double(toFloat(queries[lane + t], dtype, d)) : 0;
+        const double q = t < live ? double(toFloat(queries[lane + t], Type, d)) : 0;
         panel[d * lanes + lane + t] = float(q * scale);
       }
     }
+  }
+}
+
+void packQueries(float* panel, int lanes, const void* const* queries, int count, Dtype dtype, int64_t dim,
+                 double scale) {
+  switch (dtype) {
+    case Dtype::float16: return packQueriesOf<Dtype::float16>(panel, lanes, queries, count, dim, scale);
+    case Dtype::bfloat16: return packQueriesOf<Dtype::bfloat16>(panel, lanes, queries, count, dim, scale);
+    default: return packQueriesOf<Dtype::float32>(panel, lanes, queries, count, dim, scale);
   }
 }
 
@@ -105,8 +123,9 @@ class Quotient {
   Int empty_;
 };
 
-void finish(const float* output, int lanes, int64_t dim, const float* factor, const float* denominator,
-            void* const* rows, int count, Dtype dtype) {
+template <Dtype Type>
+void finishOf(const float* output, int lanes, int64_t dim, const float* factor, const float* denominator,
+              void* const* rows, int count) {
   for (int lane = 0; lane < count; lane += kWidth) {
     const Quotient quotient(load(factor + lane), load(denominator + lane));
     const auto finished = [&](int64_t d) __attribute__((always_inline)) {
@@ -118,12 +137,23 @@ void finish(const float* output, int lanes, int64_t dim, const float* factor, co
       Float square[kWidth];
       for (int i = 0; i < kWidth; ++i) square[i] = finished(d + i);
       transpose(square);
-      for (int t = 0; t < live; ++t) storeAs(rows[lane + t], dtype, d, square[t]);
+      for (int t = 0; t < kWidth; ++t) {
+        if (t < live) storeAs(rows[lane + t], Type, d, square[t]);
+      }
     }
     for (; d < dim; ++d) {
       const Float value = finished(d);
-      for (int t = 0; t < live; ++t) storeOne(rows[lane + t], dtype, d, value[t]);
+      for (int t = 0; t < live; ++t) storeOne(rows[lane + t], Type, d, value[t]);
     }
+  }
+}
+
+void finish(const float* output, int lanes, int64_t dim, const float* factor, const float* denominator,
+            void* const* rows, int count, Dtype dtype) {
+  switch (dtype) {
+    case Dtype::float16: return finishOf<Dtype::float16>(output, lanes, dim, factor, denominator, rows, count);
+    case Dtype::bfloat16: return finishOf<Dtype::bfloat16>(output, lanes, dim, factor, denominator, rows, count);
+    default: return finishOf<Dtype::float32>(output, lanes, dim, factor, denominator, rows, count);
   }
 }
 

@@ -25,27 +25,29 @@ SIMD Float inColumnOrder(const Float (&chains)[4], int phase) {
 template <bool Moment>
 SIMD Float weigh(const ScoreTile& tile, float* column, int lanes, Float reference, Float& moment) {
   Float sums[4] = {}, moments[4] = {};
-  int64_t key = 0;
-  for (; key + 4 <= tile.keys; key += 4) {
-    float* at = column + key * lanes;
-    Power powers[4];
-    powersBelow({load(at), load(at + lanes), load(at + 2 * lanes), load(at + 3 * lanes)}, reference, powers);
-    for (int chain = 0; chain < 4; ++chain) {
-      store(at + chain * lanes, powers[chain].value);
-      sums[chain] = sums[chain] + powers[chain].value;
-      if (Moment) moments[chain] = fma(powers[chain].value, powers[chain].exponent, moments[chain]);
+  // The keys of chains First to First + Count, from `at` on.
+  const auto weighSome = [&]<int First, int Count>(float* at) __attribute__((always_inline)) {
+    Float s[Count];
+    for (int i = 0; i < Count; ++i) s[i] = load(at + i * lanes);
+    Power powers[Count];
+    powersBelow(s, reference, powers);
+    for (int i = 0; i < Count; ++i) {
+      store(at + i * lanes, powers[i].value);
+      sums[First + i] = sums[First + i] + powers[i].value;
+      if (Moment) moments[First + i] = fma(powers[i].value, powers[i].exponent, moments[First + i]);
     }
+  };
+  // Two chains at a time: with four, registers would not do for the sums.
+  const int64_t whole = tile.keys & ~int64_t{3};
+  for (int64_t key = 0; key < whole; key += 4) {
+    weighSome.template operator()<0, 2>(column + key * lanes);
+    weighSome.template operator()<2, 2>(column + (key + 2) * lanes);
   }
-  Float restSums[4] = {}, restMoments[4] = {};
-  for (int chain = 0; key < tile.keys; ++key, ++chain) {
-    const Power power = powerBelow(load(column + key * lanes), reference);
-    store(column + key * lanes, power.value);
-    restSums[chain] = power.value;
-    if (Moment) restMoments[chain] = power.value * power.exponent;
-  }
-  for (int chain = 0; chain < 4; ++chain) {
-    sums[chain] = sums[chain] + restSums[chain];
-    moments[chain] = moments[chain] + restMoments[chain];
+  float* const rest = column + whole * lanes;
+  switch (tile.keys - whole) {
+    case 1: weighSome.template operator()<0, 1>(rest); break;
+    case 2: weighSome.template operator()<0, 2>(rest); break;
+    case 3: weighSome.template operator()<0, 3>(rest); break;
   }
   if (Moment) moment = inColumnOrder(moments, tile.phase);
   return inColumnOrder(sums, tile.phase);
