@@ -134,7 +134,7 @@ export function chooseBlocks(scores: TensorInput, options: ChooseBlocksOptions):
   const form = { sizeQ, sizeK, rows, columns, batches, heads, byRow: given['start'] !== undefined };
   const chosen = new Uint8Array(columns);
   return new BlockMask(
-    layoutOfLines(form, (line, add) => {
+    layoutOfLines(form, (line, to) => {
       const from = start + (line % rows) * sizeQ;
       const own = [Math.floor(from / sizeK), Math.floor((from + sizeQ - 1) / sizeK)] as const;
       const end = causal ? Math.min(columns, own[1] + 1) : columns;
@@ -143,7 +143,7 @@ export function chooseBlocks(scores: TensorInput, options: ChooseBlocksOptions):
       if (local > 0) chosen.fill(1, Math.max(0, own[0] - local + 1), Math.max(0, Math.min(end, own[1] + local)));
       const line0 = line * columns;
       choose(values.subarray(line0, line0 + end), chosen, wanted, weight);
-      for (let block = 0; block < end; block += 1) if (chosen[block] === 1) add(block);
+      for (let block = 0; block < end; block += 1) if (chosen[block] === 1) to.add(block);
     }),
   );
 }

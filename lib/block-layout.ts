@@ -167,36 +167,85 @@ export function denseBlocks(layout: BlockLayout): Uint8Array {
   return cells;
 }
 
-/** Blocks that a rule is asked about, one after the other: what takes a second or two. */
-const mostAsked = 2 ** 31;
+/** Pairs of blocks of a layout that is made by a rule. */
+const mostPairs = 2 ** 31;
 
-/** A layout from what `lines` adds to each line, ascending, having looked at all blocks. */
+/** Blocks of one line after the other. */
+export class LineWriter {
+  #blocks: Int32Array = new Int32Array(1024);
+  /** Blocks written so far. */
+  count = 0;
+  /** The first block that may still come on this line: what is asked for before it is there already, or left out. */
+  #next = 0;
+
+  startLine(): void {
+    this.#next = 0;
+  }
+
+  /** Forgets what was written. */
+  clear(): void {
+    this.count = 0;
+    this.#next = 0;
+  }
+
+  /** The n-th block written. */
+  at(n: number): number {
+    return this.#blocks[n]!;
+  }
+
+  add(block: number): void {
+    this.range(block, block + 1);
+  }
+
+  /** Blocks from `from` to before `end`. */
+  range(from: number, end: number): void {
+    this.steps(from, end, 1);
+  }
+
+  /** Every `step`-th of them, the first among them. */
+  steps(from: number, end: number, step: number): void {
+    let block = from >= this.#next ? from : from + Math.ceil((this.#next - from) / step) * step;
+    if (block >= end) return;
+    this.#reserve(Math.ceil((end - block) / step));
+    const blocks = this.#blocks;
+    let at = this.count;
+    for (; block < end; block += step) blocks[at++] = block;
+    this.count = at;
+    this.#next = blocks[at - 1]! + 1;
+  }
+
+  /** All that was written. */
+  finish(): Int32Array {
+    return this.#blocks.slice(0, this.count);
+  }
+
+  #reserve(more: number): void {
+    if (this.count + more <= this.#blocks.length) return;
+    const blocks = integers(Math.max(2 * this.#blocks.length, this.count + more));
+    blocks.set(this.#blocks);
+    this.#blocks = blocks;
+  }
+}
+
+/** A layout from what `lines` writes to each line, ascending. */
 export function layoutOfLines(
   form: Omit<BlockLayout, 'starts' | 'blocks'>,
-  lines: (line: number, add: (block: number) => void) => void,
+  lines: (line: number, to: LineWriter) => void,
 ): BlockLayout {
   const count = form.batches * form.heads * form.rows;
-  if (count * form.columns > mostAsked) {
+  if (count * form.columns > mostPairs) {
     throw outOfRange(
       'options.blockSize',
-      `blocks so large that there are at most ${mostAsked} pairs`,
+      `blocks so large that there are at most ${mostPairs} pairs`,
       count * form.columns,
     );
   }
   const starts = integers(count + 1);
-  let blocks: Int32Array = new Int32Array(1024);
-  let end = 0;
-  const add = (block: number): void => {
-    if (end === blocks.length) {
-      const more = integers(2 * end);
-      more.set(blocks);
-      blocks = more;
-    }
-    blocks[end++] = block;
-  };
+  const writer = new LineWriter();
   for (let line = 0; line < count; line += 1) {
-    lines(line, add);
-    starts[line + 1] = end;
+    writer.startLine();
+    lines(line, writer);
+    starts[line + 1] = writer.count;
   }
-  return { ...form, starts, blocks: blocks.slice(0, end) };
+  return { ...form, starts, blocks: writer.finish() };
 }

@@ -1,7 +1,7 @@
 // Layouts of published patterns: which blocks of keys each block of queries sees, by a rule.
 
 import { BlockMask } from './block-mask.js';
-import { layoutOfLines, mostBlocks } from './block-layout.js';
+import { LineWriter, layoutOfLines, mostBlocks } from './block-layout.js';
 import { describe, invalidType, shapeMismatch } from './errors.js';
 import { checkInteger } from './shape.js';
 import { readSnapshot } from './snapshot.js';
@@ -50,16 +50,18 @@ export function localGlobal(options: LocalGlobalOptions): BlockMask {
   const heads = checkInteger('options.heads', given['heads'] ?? 1, 1, mostBlocks);
   const causal = given['causal'] ?? false;
   if (typeof causal !== 'boolean') throw invalidType('options.causal', 'a boolean', causal);
-  const seen = new Uint8Array(blocks);
-  return blockMaskOf(size, size, blocks, blocks, heads, (h, r, add) => {
+  let draw: Draw | undefined;
+  return blockMaskOf(size, size, blocks, blocks, heads, (h, r, to) => {
     const end = causal ? r + 1 : blocks;
-    if (r < first) return addRange(0, end, add);
-    seen.fill(0);
-    seen.fill(1, 0, Math.min(first, end));
-    seen.fill(1, Math.max(0, r - before), Math.min(end, r + after + 1));
-    if (every > 0) for (let c = r % every; c < end; c += every) seen[c] = 1;
-    if (random > 0) drawMore(seen.subarray(0, end), random, generator(seed, h, r));
-    for (let c = 0; c < end; c += 1) if (seen[c] === 1) add(c);
+    if (r < first) return to.range(0, end);
+    if (random > 0) draw ??= new Draw(blocks, seed);
+    const fixed = draw?.startLine() ?? to;
+    const from = Math.max(0, r - before);
+    fixed.range(0, Math.min(first, end));
+    if (every > 0) fixed.steps(r % every, from, every);
+    fixed.range(from, Math.min(end, r + after + 1));
+    if (every > 0) fixed.steps(r % every, end, every);
+    draw?.endLine(h, r, end, random, to);
   });
 }
 
@@ -91,8 +93,10 @@ export function shardedStrides(options: ShardedStridesOptions): BlockMask {
   const stride = checkInteger('options.stride', given['stride'], 1, farthest);
   const spread = Math.max(1, Math.floor(stride / heads));
   const step = checkInteger('options.step', given['step'] ?? spread, 0, farthest);
-  return blockMaskOf(size, size, blocks, blocks, heads, (h, r, add) => {
-    for (let c = 0; c <= r; c += 1) if (r - c < local || (c + h * step + 1) % stride === 0) add(c);
+  return blockMaskOf(size, size, blocks, blocks, heads, (h, r, to) => {
+    const near = Math.max(0, r - local + 1);
+    to.steps(stride - 1 - ((h * step) % stride), near, stride);
+    to.range(near, r + 1);
   });
 }
 
@@ -123,27 +127,26 @@ export function verticalSlash(options: VerticalSlashOptions): BlockMask {
     if (lists.length === 1 || lists.length === heads) continue;
     throw shapeMismatch(`options.${name}`, `a list for each of ${heads} heads`, `${lists.length} lists`);
   }
-  const seen = new Uint8Array(length);
-  return blockMaskOf(size, 1, blocks, length, heads, (h, r, add) => {
+  const keys = vertical.map((list) => Int32Array.from(list).sort());
+  const distances = slash.map((list) => Int32Array.from(list).sort().reverse()); // so that keys ascend
+  return blockMaskOf(size, 1, blocks, length, heads, (h, r, to) => {
     const end = Math.min((r + 1) * size, length);
-    seen.fill(0, 0, end);
-    for (const key of vertical[h % vertical.length]!) if (key < end) seen[key] = 1;
-    for (const distance of slash[h % slash.length]!) {
-      seen.fill(1, Math.max(0, r * size - distance), Math.max(0, end - distance));
+    const own = keys[h % keys.length]!;
+    let next = 0;
+    for (const distance of distances[h % distances.length]!) {
+      const from = Math.max(0, r * size - distance);
+      for (; next < own.length && own[next]! < from; next += 1) to.add(own[next]!);
+      to.range(from, end - distance);
     }
-    for (let key = 0; key < end; key += 1) if (seen[key] === 1) add(key);
+    for (; next < own.length && own[next]! < end; next += 1) to.add(own[next]!);
   });
 }
 
-type Lines = (head: number, row: number, add: (block: number) => void) => void;
+type Lines = (head: number, row: number, to: LineWriter) => void;
 
 function blockMaskOf(sizeQ: number, sizeK: number, rows: number, columns: number, heads: number, lines: Lines) {
   const form = { sizeQ, sizeK, rows, columns, batches: 1, heads, byRow: false };
-  return new BlockMask(layoutOfLines(form, (line, add) => lines(Math.floor(line / rows), line % rows, add)));
-}
-
-function addRange(from: number, end: number, add: (block: number) => void): void {
-  for (let block = from; block < end; block += 1) add(block);
+  return new BlockMask(layoutOfLines(form, (line, to) => lines(Math.floor(line / rows), line % rows, to)));
 }
 
 function readCover(given: Readonly<Record<string, unknown>>): { size: number; blocks: number; length: number } {
@@ -162,19 +165,54 @@ function readPerHead(name: string, value: unknown, length: number): readonly (re
   });
 }
 
-/** Marks `more` of those that are not marked yet, or all. */
-function drawMore(seen: Uint8Array, more: number, next: () => number): void {
-  let left = seen.length;
-  for (const mark of seen) left -= mark;
-  let wanted = Math.min(more, left);
-  // Each of the rest is taken with the chance of wanted / left (Knuth's selection sampling).
-  for (let block = 0; block < seen.length && wanted > 0; block += 1) {
-    if (seen[block] === 1) continue;
-    if (next() * left < wanted) {
-      seen[block] = 1;
-      wanted -= 1;
+/** Lines to which blocks drawn at random are added. */
+class Draw {
+  readonly #fixed = new LineWriter();
+  readonly #seed: number;
+  /** Ranks drawn for the line under way, and of each the number of the line that it was last drawn for. */
+  readonly #drawn: Int32Array;
+  readonly #lineOf: Int32Array;
+  #lines = 0;
+
+  constructor(blocks: number, seed: number) {
+    this.#seed = seed;
+    this.#drawn = new Int32Array(blocks);
+    this.#lineOf = new Int32Array(blocks);
+  }
+
+  /** Takes what the line has anyway. */
+  startLine(): LineWriter {
+    this.#fixed.clear();
+    return this.#fixed;
+  }
+
+  /** Writes that, and `more` of the other blocks before `end`, or all. */
+  endLine(head: number, row: number, end: number, more: number, to: LineWriter): void {
+    const fixed = this.#fixed;
+    const others = end - fixed.count;
+    if (more >= others) return to.range(0, end);
+    const ranks = this.#ranks(others, more, generator(this.#seed, head, row));
+    // The block of rank n among the others has n of them before it, and some that are written anyway.
+    let before = 0;
+    for (const rank of ranks) {
+      for (; before < fixed.count && fixed.at(before) <= rank + before; before += 1) to.add(fixed.at(before));
+      to.add(rank + before);
     }
-    left -= 1;
+    for (; before < fixed.count; before += 1) to.add(fixed.at(before));
+  }
+
+  /** `count` different integers below `end`, ascending, each set of them as likely as others (Floyd). */
+  #ranks(end: number, count: number, next: () => number): Int32Array {
+    this.#lines += 1;
+    const ranks = this.#drawn.subarray(0, count);
+    for (let n = 0; n < count; n += 1) {
+      const last = end - count + n;
+      const drawn = Math.floor(next() * (last + 1));
+      const rank = this.#lineOf[drawn] === this.#lines ? last : drawn;
+      this.#lineOf[rank] = this.#lines;
+      ranks[n] = rank;
+    }
+    return ranks.sort();
   }
 }
 
