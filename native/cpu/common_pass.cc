@@ -28,10 +28,11 @@ const char* reasonAgainst(const Problem& p) {
 /// Whether every query of a sequence sees every key before `end`.
 bool seesAll(const SequencePlan& plan, int64_t end) {
   const int64_t groups = plan.groups;
+  std::vector<KeyRun> moved;
   for (int64_t unit = 0; unit < plan.units; ++unit) {
     for (int64_t group = 0; group < groups; ++group) {
       int64_t seen = 0;
-      for (const KeyRun& run : plan.programs->map->runs(unit, group)) {
+      for (const KeyRun& run : plan.programs->map->runs(unit, group, moved)) {
         if (!run.full || run.begin > seen || seen >= end) break;
         seen = run.end;
       }

@@ -15,12 +15,13 @@ std::pair<TileCounts, double> countListed(const Problem& problem, const Sequence
   TileCounts sum;
   double pairs = 0;
   ListedRuns own;
+  std::vector<KeyRun> moved;
   GroupLanes lanes;
   for (int64_t unit = 0; unit < plan.units; ++unit) {
     for (int64_t group = 0; group < plan.groups; ++group) {
       lanes.fill(problem, plan, kernels, unit, group);
       const MaskMap& map = *plan.programs->map;
-      plan.programs->listed->runs(lanes.lanes, map.runs(unit, group), map.words(), own);
+      plan.programs->listed->runs(lanes.lanes, map.runs(unit, group, moved), map.words(), own);
       for (const KeyRun& run : own.runs) {
         if (run.full || run.words == KeyRun::kNotKept) {
           pairs += double(run.count()) * double(lanes.lanes.count);

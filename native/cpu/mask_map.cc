@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <deque>
 #include <limits>
+#include <unordered_map>
 
 #include "plan.h"
 #include "pool.h"
@@ -83,6 +85,39 @@ void append(std::vector<KeyRun>& runs, size_t first, const KeyRun& run) {
   }
 }
 
+/// What groups of a grid see, each kind once: groups away from the borders differ by their places alone.
+class GridShapes {
+ public:
+  struct Shape {
+    GridKeys::Group cells;
+    int64_t first = 0, end = 0;  // of the runs kept for it
+    double keys = 0;
+  };
+
+  /// The shape of a group, and whether it was not known.
+  std::pair<Shape*, bool> of(const GridKeys::Group& cells) {
+    const auto [begin, end] = byHash_.equal_range(hashOf(cells));
+    for (auto at = begin; at != end; ++at) {
+      if (GridKeys::alike(shapes_[at->second].cells, cells)) return {&shapes_[at->second], false};
+    }
+    byHash_.emplace(hashOf(cells), shapes_.size());
+    shapes_.push_back({cells});
+    return {&shapes_.back(), true};
+  }
+
+ private:
+  static uint64_t hashOf(const GridKeys::Group& cells) {
+    uint64_t hash = uint64_t(cells.lanes);
+    for (const std::vector<uint64_t>& words : cells.words) {
+      for (const uint64_t word : words) hash = (std::rotl(hash, 23) ^ word) * 0x9e3779b97f4a7c15;
+    }
+    return hash;
+  }
+
+  std::deque<Shape> shapes_;
+  std::unordered_multimap<uint64_t, size_t> byHash_;
+};
+
 }  // namespace
 
 TileCounts countTiles(std::span<const KeyRun> runs, int64_t keys) { return tilesOf(runs, keys); }
@@ -108,7 +143,7 @@ MaskMap::MaskMap(const Problem& problem, const SequencePlan& plan, const Kernels
   uniform_ = !problem.mask || problem.mask->showsAll();
   if (uniform_) {
     if (sequence.keys > 0) runs_.push_back({{0, sequence.keys}, true});
-    first_ = {0, int64_t(runs_.size())};
+    kept_ = {{0, int64_t(runs_.size()), 0}};
     add(counts_, tilesOf(runs_, sequence.keys), groups_ * plan.units);
     pairs_ = double(plan.units) * double(plan.lanes) * double(sequence.keys);
   } else if (plan.order && !program) {
@@ -212,7 +247,10 @@ void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernel
     costs.gathered += slice.costs.gathered;
     keys += slice.keys;
     const int64_t runsBefore = int64_t(runs_.size()), wordsBefore = int64_t(words_.size());
-    for (const int64_t first : slice.first) first_.push_back(first + runsBefore);
+    for (size_t n = 0; n < slice.first.size(); ++n) {
+      const int64_t end = n + 1 < slice.first.size() ? slice.first[n + 1] : int64_t(slice.runs.size());
+      kept_.push_back({slice.first[n] + runsBefore, end + runsBefore, 0});
+    }
     for (KeyRun run : slice.runs) {
       if (run.words != KeyRun::kNotKept) run.words += wordsBefore;
       runs_.push_back(run);
@@ -221,7 +259,6 @@ void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernel
     add(counts_, slice.counts, times);
     pairs_ += slice.pairs * double(times);
   }
-  first_.push_back(int64_t(runs_.size()));
   weigh(costs, keys, total, sequence, false);
 }
 
@@ -238,42 +275,67 @@ void MaskMap::weigh(const SchedulingCosts& costs, double keys, int64_t maps, con
 void MaskMap::buildGrid(const Problem& problem, const SequencePlan& plan, const Kernels& kernels,
                         std::atomic<int64_t>& budget) {
   const GridKeys grid(problem, plan.sequence);
+  GridShapes shapes;
   GridKeys::Group cells;
   std::vector<Run> found;
+  std::vector<KeyRun> moved;
   GroupLanes lanes;
   SchedulingCosts costs;
   double keys = 0;
+  origin_ = problem.mask->product().origin;
+  kept_.reserve(size_t(groups_));
   for (int64_t group = 0; group < groups_; ++group) {
-    const size_t firstRun = runs_.size();
-    first_.push_back(int64_t(firstRun));
     lanes.fill(problem, plan, kernels, 0, group);
     grid.bind(lanes.lanes, cells);
-    found.clear();
-    grid.runs(cells, found);
-    for (const Run& run : found) {
-      keys += double(run.count());
-      KeyRun kept{Columns(run.begin, run.end, run.step), run.full};
-      if (!run.full) {
-        kept.words = int64_t(words_.size());
-        words_.resize(words_.size() + size_t(run.count()));
-        grid.bits(cells, run, words_.data() + kept.words);
+    const auto [shape, isNew] = shapes.of(cells);
+    if (isNew) {
+      shape->first = int64_t(runs_.size());
+      found.clear();
+      grid.runs(cells, found);
+      for (const Run& run : found) {
+        shape->keys += double(run.count());
+        KeyRun kept{Columns(run.begin, run.end, run.step), run.full};
+        if (!run.full) {
+          kept.words = int64_t(words_.size());
+          words_.resize(words_.size() + size_t(run.count()));
+          grid.bits(cells, run, words_.data() + kept.words);
+        }
+        runs_.push_back(kept);
       }
-      runs_.push_back(kept);
+      shape->end = int64_t(runs_.size());
     }
+    kept_.push_back({shape->first, shape->end, grid.originOf(cells) - grid.originOf(shape->cells)});
+    keys += shape->keys;
     pairs_ += cells.pairs * double(plan.units);
-    const auto runs = std::span(runs_).subspan(firstRun);
-    const SchedulingCosts own = costsOf(runs, plan.chunk);
+    const std::span<const KeyRun> seen = runs(0, group, moved);
+    const SchedulingCosts own = costsOf(seen, plan.chunk);
     costs.together += own.together;
     costs.gathered += own.gathered;
-    add(counts_, tilesOf(runs, plan.sequence.keys), plan.units);
+    add(counts_, tilesOf(seen, plan.sequence.keys), plan.units);
   }
-  first_.push_back(int64_t(runs_.size()));
   budget.fetch_sub(int64_t(words_.size() * sizeof(uint64_t)), std::memory_order_relaxed);
   weigh(costs, keys, groups_, plan.sequence, true);
 }
 
+std::span<const KeyRun> MaskMap::move(std::span<const KeyRun> runs, int64_t shift, std::vector<KeyRun>& moved) const {
+  moved.assign(runs.begin(), runs.end());
+  for (KeyRun& run : moved) {
+    if (run.begin < origin_) continue;
+    run.begin += shift;
+    run.end += shift;
+  }
+  return moved;
+}
+
+std::optional<int64_t> MaskMap::firstKey(int64_t unit, int64_t group) const {
+  const Kept& kept = keptOf(unit, group);
+  if (kept.first == kept.end) return std::nullopt;
+  const int64_t begin = runs_[size_t(kept.first)].begin;
+  return begin < origin_ ? begin : begin + kept.shift;
+}
+
 size_t MaskMap::bytes() const {
-  return first_.capacity() * sizeof(int64_t) + runs_.capacity() * sizeof(KeyRun) + words_.capacity() * sizeof(uint64_t);
+  return kept_.capacity() * sizeof(Kept) + runs_.capacity() * sizeof(KeyRun) + words_.capacity() * sizeof(uint64_t);
 }
 
 }  // namespace fused_attention

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -51,11 +52,15 @@ class MaskMap {
   MaskMap(const Problem& problem, const SequencePlan& plan, const Kernels& kernels,
           std::shared_ptr<const TileProgram> program, std::atomic<int64_t>& budget);
 
-  /// Runs of the keys of the whole sequence. A unit's groups are counted over all its blocks.
-  std::span<const KeyRun> runs(int64_t unit, int64_t group) const {
-    const size_t at = uniform_ ? 0 : size_t((perUnit_ ? unit * groups_ : 0) + group);
-    return {runs_.data() + first_[at], runs_.data() + first_[at + 1]};
+  /// Runs of the keys of the whole sequence. A unit's groups are counted over all its blocks. `moved` is memory for
+  /// those that are kept for another group, somewhere else on a grid.
+  std::span<const KeyRun> runs(int64_t unit, int64_t group, std::vector<KeyRun>& moved) const {
+    const Kept& kept = keptOf(unit, group);
+    const std::span<const KeyRun> runs(runs_.data() + kept.first, runs_.data() + kept.end);
+    return kept.shift == 0 ? runs : move(runs, kept.shift, moved);
   }
+  /// The first key of these runs.
+  std::optional<int64_t> firstKey(int64_t unit, int64_t group) const;
   const uint64_t* words() const { return words_.data(); }
   const uint64_t* words(const KeyRun& run) const { return words_.data() + run.words; }
 
@@ -72,6 +77,15 @@ class MaskMap {
 
  private:
   struct Slice;
+  /// Where the runs of a group stand, and how far off its keys are.
+  struct Kept {
+    int64_t first = 0, end = 0, shift = 0;
+  };
+
+  const Kept& keptOf(int64_t unit, int64_t group) const {
+    return kept_[uniform_ ? 0 : size_t((perUnit_ ? unit * groups_ : 0) + group)];
+  }
+  std::span<const KeyRun> move(std::span<const KeyRun> runs, int64_t shift, std::vector<KeyRun>& moved) const;
   void buildGrid(const Problem& problem, const SequencePlan& plan, const Kernels& kernels,
                  std::atomic<int64_t>& budget);
   void weigh(const SchedulingCosts& costs, double keys, int64_t maps, const Sequence& sequence, bool grid);
@@ -83,7 +97,8 @@ class MaskMap {
   bool uniform_ = false;  // nothing is hidden: one run for all
   bool gathered_ = false;
   double density_ = 1;
-  std::vector<int64_t> first_;
+  int64_t origin_ = 0;  // runs that begin before it stay where they are
+  std::vector<Kept> kept_;
   std::vector<KeyRun> runs_;
   std::vector<uint64_t> words_;
   TileCounts counts_;

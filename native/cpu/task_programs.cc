@@ -46,14 +46,18 @@ TaskPrograms::TaskPrograms(const CpuPlan& plan, const Task& task, const QueryBlo
   scoreLanes_ = arena.take<float>(sizes.scoreFloats * size_t(plan.groups()));
   scoreCopy_ = sizes.copyFloats > 0 ? arena.take<float>(sizes.copyFloats) : nullptr;
   scratch_ = arena.take<char>(sizes.scratch);
-  if (!programs_.listed) return;
-  thread_local ListedRuns listed[QueryBlock::kMaxGroups];  // of the one task that a thread is at
+  // Of the one task that a thread is at.
+  thread_local std::vector<KeyRun> moved[QueryBlock::kMaxGroups];
+  thread_local ListedRuns listed[QueryBlock::kMaxGroups];
+  const MaskMap& map = *programs_.map;
   for (int64_t g = 0; g < queries.groups(); ++g) {
-    const MaskMap& map = *programs_.map;
-    const std::span<const KeyRun> base = map.runs(task.unit, queries.firstGroup() + g);
-    programs_.listed->runs(queries.lanes(g), base, map.words(), listed[g]);
+    runs_[g] = map.runs(task.unit, queries.firstGroup() + g, moved[g]);
+    words_[g] = map.words();
+    if (!programs_.listed) continue;
+    programs_.listed->runs(queries.lanes(g), runs_[g], map.words(), listed[g]);
+    runs_[g] = listed[g].runs;
+    words_[g] = listed[g].words.data();
   }
-  listed_ = listed;
 }
 
 Seen TaskPrograms::visible(int64_t group, std::span<const KeyRun> runs, Range keys, uint64_t* words) {
@@ -78,7 +82,7 @@ Seen TaskPrograms::visible(int64_t group, std::span<const KeyRun> runs, Range ke
         maskClamped_ |= uint64_t{bound.clamped} << group;
       }
       bits_.program(bound, part, scratch_, out);
-      if (listed_) programs_.listed->restrict(lanes, part, out);
+      if (programs_.listed) programs_.listed->restrict(lanes, part, out);
     }
   }
   std::fill(words + (next - keys.begin), words + (keys.end - keys.begin), uint64_t{0});

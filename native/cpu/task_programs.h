@@ -15,10 +15,7 @@ class TaskPrograms {
                Arena& arena);
 
   /// Runs of the keys that a group sees, over the whole sequence.
-  std::span<const KeyRun> runs(int64_t group) const {
-    if (listed_) return listed_[group].runs;
-    return programs_.map->runs(task_.unit, queries_.firstGroup() + group);
-  }
+  std::span<const KeyRun> runs(int64_t group) const { return runs_[group]; }
 
   /// Bits of the tile `keys` of a group that sees `runs` of it. Throws CodedError where one hangs on a read outside a
   /// table.
@@ -34,9 +31,7 @@ class TaskPrograms {
   void score(int64_t group, Range keys, const uint64_t* words, float* scores);
 
  private:
-  const uint64_t* wordsOf(int64_t group, const KeyRun& run) const {
-    return listed_ ? listed_[group].words.data() + run.words : programs_.map->words(run);
-  }
+  const uint64_t* wordsOf(int64_t group, const KeyRun& run) const { return words_[group] + run.words; }
 
   const CpuPlan& plan_;
   const Task& task_;
@@ -51,7 +46,8 @@ class TaskPrograms {
   size_t maskFloats_ = 0, scoreFloats_ = 0;  // of a group
   uint64_t maskBound_ = 0, scoreBound_ = 0;  // bits of groups
   uint64_t maskClamped_ = 0, scoreClamped_ = 0;
-  const ListedRuns* listed_ = nullptr;  // of each group, where keys are listed
+  std::span<const KeyRun> runs_[QueryBlock::kMaxGroups];
+  const uint64_t* words_[QueryBlock::kMaxGroups];  // that the runs of each group tell of
 };
 
 }  // namespace fused_attention

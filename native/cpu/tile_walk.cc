@@ -246,10 +246,9 @@ void TileWalk::lookAhead(const BoundTask& bound) {
   addRows(bound.queries, problem_.query, pointers_.query, problem_.dimQk);
   const SequencePlan& cut = *bound.task.plan;
   if (cut.programs->listed) return;  // which keys come first is only known when the task begins
-  const std::span<const KeyRun> runs = cut.programs->map->runs(bound.task.unit, bound.queries.firstGroup());
-  if (runs.empty()) return;
-  const int64_t first =
-      std::max({runs.front().begin, bound.task.part * cut.partChunks * cut.chunk, cut.sequence.firstKey});
+  const std::optional<int64_t> seen = cut.programs->map->firstKey(bound.task.unit, bound.queries.firstGroup());
+  if (!seen) return;
+  const int64_t first = std::max({*seen, bound.task.part * cut.partChunks * cut.chunk, cut.sequence.firstKey});
   const Range keys{first, std::min((first / kTileKeys + 1) * kTileKeys, cut.sequence.keys)};
   ahead_.add(keysOf(bound), keys);
   if (apartValues_) ahead_.add(valuesOf(bound), keys);

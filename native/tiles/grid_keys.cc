@@ -49,6 +49,22 @@ int64_t GridKeys::rowOf(const Place& place) const {
 
 Range GridKeys::seen(int axis, int64_t at) const { return {starts_[axis][at].integer, ends_[axis][at].integer}; }
 
+/// Places of all lanes: most are the next one on the line of the lane before.
+void GridKeys::place(const Lanes& lanes, Place* places) const {
+  const int last = product_.axes - 1;
+  for (int t = 0; t < lanes.count; ++t) {
+    if (t > 0) {
+      const int64_t at = places[t - 1].at[last] + lanes.row[t] - lanes.row[t - 1];
+      if (at >= 0 && at < product_.axis[last].length) {
+        places[t] = places[t - 1];
+        places[t].at[last] = at;
+        continue;
+      }
+    }
+    places[t] = placeOf(lanes.row[t]);
+  }
+}
+
 void GridKeys::bind(const Lanes& lanes, Group& group) const {
   group.lanes = lanes.count;
   group.all = lanes.row[0] < rowsBefore_;
@@ -56,11 +72,13 @@ void GridKeys::bind(const Lanes& lanes, Group& group) const {
   if (group.all) return;
   Place places[64];
   double seenBy[64];
-  for (int t = 0; t < lanes.count; ++t) places[t] = placeOf(lanes.row[t]), seenBy[t] = 1;
+  place(lanes, places);
+  std::fill_n(seenBy, lanes.count, 1.0);
   for (int a = 0; a < product_.axes; ++a) {
     const int64_t period = product_.axis[a].period, residue = places[0].at[a] % period;
     Range reach{product_.axis[a].length, 0};
     for (int t = 0; t < lanes.count; ++t) {
+      if (t > 0 && places[t].at[a] == places[t - 1].at[a]) continue;
       const Range range = seen(a, places[t].at[a]);
       if (!range.empty()) reach = {std::min(reach.begin, range.begin), std::max(reach.end, range.end)};
     }
@@ -71,13 +89,17 @@ void GridKeys::bind(const Lanes& lanes, Group& group) const {
     std::vector<uint64_t>& words = group.words[a];
     // Where a lane's range begins and where it ends its bit changes.
     const auto index = [&](int64_t at) {
-      return size_t((std::clamp(at, reach.begin, std::max(reach.begin, reach.end)) - reach.begin + period - 1) /
-                    period);
+      const int64_t from = std::clamp(at, reach.begin, std::max(reach.begin, reach.end)) - reach.begin;
+      return size_t(period == 1 ? from : (from + period - 1) / period);
     };
     words.assign(index(reach.end) + 1, 0);
+    size_t begin = 0, end = 0;
     for (int t = 0; t < lanes.count; ++t) {
-      const Range range = seen(a, places[t].at[a]);
-      const size_t begin = index(range.begin), end = std::max(begin, index(range.end));
+      if (t == 0 || places[t].at[a] != places[t - 1].at[a]) {
+        const Range range = seen(a, places[t].at[a]);
+        begin = index(range.begin);
+        end = std::max(begin, index(range.end));
+      }
       words[begin] ^= uint64_t{1} << t;
       words[end] ^= uint64_t{1} << t;
       seenBy[t] *= double(end - begin);
@@ -89,8 +111,20 @@ void GridKeys::bind(const Lanes& lanes, Group& group) const {
   for (int t = 0; t < lanes.count; ++t) group.pairs += seenBy[t];
 }
 
+bool GridKeys::alike(const Group& group, const Group& other) {
+  return !group.all && !other.all && group.lanes == other.lanes &&
+         std::equal(std::begin(group.words), std::end(group.words), std::begin(other.words));
+}
+
+int64_t GridKeys::originOf(const Group& group) const {
+  int64_t cell = 0;
+  for (int a = 0; a < product_.axes && !group.all; ++a) cell = cell * product_.axis[a].length + group.reach[a].begin;
+  return cell;
+}
+
 void GridKeys::runs(const Group& group, std::vector<Run>& out) const {
   if (group.all) return out.push_back({Columns(0, keys_), true});
+  if (product_.origin > 0) out.push_back({Columns(0, product_.origin), true});  // apart: it stays where groups move
   const size_t first = out.size();
   const auto append = [&](const Columns& columns, bool full) {
     if (columns.empty()) return;
@@ -102,7 +136,6 @@ void GridKeys::runs(const Group& group, std::vector<Run>& out) const {
       out.push_back({columns, full});
     }
   };
-  append(Columns(0, product_.origin), true);
   const int last = product_.axes - 1;
   const int64_t period = product_.axis[last].period;
   const uint64_t every = everyOf(group.lanes);

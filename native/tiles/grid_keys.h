@@ -40,12 +40,20 @@ class GridKeys {
   };
   void bind(const Lanes& lanes, Group& group) const;
 
+  /// Whether two groups see the same, if not at the same place: runs from the grid's origin on are as far apart as
+  /// their origins, and have the same bits.
+  static bool alike(const Group& group, const Group& other);
+  /// The cell of the grid where the group's reach begins.
+  int64_t originOf(const Group& group) const;
+
   /// Appends the runs of all keys that the group sees.
   void runs(const Group& group, std::vector<Run>& out) const;
   /// The bits of one run, a word a key.
   void bits(const Group& group, const Run& run, uint64_t* words) const;
 
  private:
+  void place(const Lanes& lanes, Place* places) const;
+
   AxisProduct product_;
   const Cell* starts_[AxisProduct::kMostAxes] = {};
   const Cell* ends_[AxisProduct::kMostAxes] = {};

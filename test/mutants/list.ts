@@ -461,6 +461,18 @@ export const mutants: Mutant[] = [
     replacement: 'words[0] ^= uint64_t{1} << t;',
   },
   {
+    name: 'grids: a group sees the keys of the one whose runs it shares',
+    file: map,
+    search: 'grid.originOf(cells) - grid.originOf(shape->cells)',
+    replacement: '0',
+  },
+  {
+    name: 'grids: positions before the grid move with groups',
+    file: map,
+    search: 'if (run.begin < origin_) continue;',
+    replacement: '',
+  },
+  {
     name: 'grids: every residue class is the first',
     file: order,
     search: 'place.at[a] = residue[a] + at * grid.axis[a].period;',
@@ -495,7 +507,7 @@ export const mutants: Mutant[] = [
   {
     name: 'lists: bits of programs that are made as a call runs are not restricted',
     file: 'native/cpu/task_programs.cc',
-    search: 'if (listed_) programs_.listed->restrict(lanes, part, out);',
+    search: 'if (programs_.listed) programs_.listed->restrict(lanes, part, out);',
     replacement: '',
   },
   {

@@ -106,12 +106,13 @@ TEST(grid_keys_equal_the_program) {
     for (size_t row = 0; row < rows.size(); ++row) once &= rows[row] == int64_t(row);
     CHECK(once);
     const MaskMap& map = *cut.programs->map;
+    std::vector<KeyRun> moved;
     int64_t wrong = 0;
     double pairs = 0;
     for (int64_t group = 0; group < cut.groups; ++group) {
       const GroupLanes lanes(p, cut, plan.kernels(), 0, group);
       std::vector<uint64_t> seen(size_t(p.keys), 0);
-      for (const KeyRun& run : map.runs(0, group)) {
+      for (const KeyRun& run : map.runs(0, group, moved)) {
         for (int64_t n = 0; n < run.count(); ++n) {
           seen[size_t(run.begin + n * run.step)] = run.full ? everyLane(lanes.lanes) : map.words(run)[n];
         }

@@ -106,12 +106,13 @@ TEST(listed_runs_equal_the_lists) {
     int64_t wrong = 0;
     std::vector<int> taken(size_t(p.headsQ * queries), 0);
     ListedRuns listed;
+    std::vector<KeyRun> moved;
     for (int64_t unit = 0; unit < cut.units; ++unit) {
       for (int64_t group = 0; group < cut.groups; ++group) {
         const GroupLanes lanes(p, cut, plan.kernels(), unit, group);
         for (int t = 0; t < lanes.lanes.count; ++t) ++taken[size_t(lanes.head[t] * queries + lanes.row[t])];
         const MaskMap& map = *cut.programs->map;
-        cut.programs->listed->runs(lanes.lanes, map.runs(unit, group), map.words(), listed);
+        cut.programs->listed->runs(lanes.lanes, map.runs(unit, group, moved), map.words(), listed);
         std::vector<uint64_t> seen(size_t(keys), 0), again(size_t(keys), everyLane(lanes.lanes));
         int64_t end = 0;
         for (const KeyRun& run : listed.runs) {

@@ -51,6 +51,7 @@ void checkMap(const CpuPlan& plan) {
   const Problem& p = plan.problem();
   const SequencePlan& cut = plan.sequences()[0];
   const MaskMap& map = *cut.programs->map;
+  std::vector<KeyRun> moved;
   Interpreter oracle(*p.mask, placeOf(p));
   double pairs = 0;
   bool exact = true;
@@ -59,7 +60,7 @@ void checkMap(const CpuPlan& plan) {
       const GroupLanes lanes(p, cut, plan.kernels(), unit, group);
       std::vector<uint64_t> seen(size_t(p.keys), 0);
       int64_t last = 0;
-      for (const KeyRun& run : map.runs(unit, group)) {
+      for (const KeyRun& run : map.runs(unit, group, moved)) {
         CHECK(run.begin >= last && run.end > run.begin && run.end <= p.keys);
         last = run.end;
         exact &= run.full || run.words != KeyRun::kNotKept;
@@ -78,7 +79,7 @@ void checkMap(const CpuPlan& plan) {
         for (int t = 0; t < lanes.lanes.count; ++t) {
           const bool expected = oracle.result(lanes.head[t], lanes.row[t], key).cell.integer;
           pairs += expected;
-          const auto runs = map.runs(unit, group);
+          const auto runs = map.runs(unit, group, moved);
           const bool open = std::any_of(runs.begin(), runs.end(), [&](const KeyRun& r) {
             return !r.full && r.words == KeyRun::kNotKept && r.begin <= key && key < r.end;
           });
@@ -140,11 +141,12 @@ TEST(mask_map_is_shared_by_heads_that_do_not_differ) {
   p.mask = g.mask(g.le(g.j(), g.i()));
   const CpuPlan one(p, nullptr, nullptr);
   const MaskMap& map = *one.sequences()[0].programs->map;
-  CHECK(map.runs(0, 1).data() == map.runs(7, 1).data());
+  std::vector<KeyRun> moved;
+  CHECK(map.runs(0, 1, moved).data() == map.runs(7, 1, moved).data());
   p.mask = perHead.mask(perHead.le(perHead.j(), perHead.apply(Op::add, {perHead.i(), perHead.leaf(Op::h)})));
   const CpuPlan each(p, nullptr, nullptr);
   const MaskMap& own = *each.sequences()[0].programs->map;
-  CHECK(own.runs(0, 1).data() != own.runs(7, 1).data());
+  CHECK(own.runs(0, 1, moved).data() != own.runs(7, 1, moved).data());
   CHECK(own.bytes() > 4 * map.bytes());
   checkMap(one);
   checkMap(each);
@@ -160,8 +162,9 @@ TEST(mask_map_beyond_its_budget_keeps_no_bits) {
   const MaskMap map(p, cut, whole.kernels(), cut.programs->mask, budget);
   CHECK(budget.load() >= 0 && budget.load() < 2000);
   int64_t kept = 0, open = 0;
+  std::vector<KeyRun> moved;
   for (int64_t group = 0; group < cut.groups; ++group) {
-    for (const KeyRun& run : map.runs(0, group)) ++(run.words == KeyRun::kNotKept ? open : kept);
+    for (const KeyRun& run : map.runs(0, group, moved)) ++(run.words == KeyRun::kNotKept ? open : kept);
   }
   CHECK(kept > 0);
   CHECK(open > 0);
