@@ -8,12 +8,12 @@
 
 namespace fused_attention {
 
-void BlockState::clear(int64_t group, int lanes) const {
+void BlockState::clear(int64_t group, int64_t floats, int lanes) const {
   clearSoftmax(group, lanes);
-  clearOutput(group, lanes);
+  clearOutput(group, floats);
 }
 
-void BlockState::clearOutput(int64_t group, int lanes) const { std::fill_n(output(group), dimV_ * lanes, 0.0f); }
+void BlockState::clearOutput(int64_t group, int64_t floats) const { std::fill_n(output(group), floats, 0.0f); }
 
 void BlockState::clearSoftmax(int64_t group, int lanes) const {
   const SoftmaxState state = softmax(group);

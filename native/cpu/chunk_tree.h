@@ -21,12 +21,12 @@ class BlockState {
     float* p = output(group) + dimV_ * maxLanes_;
     return {p, p + maxLanes_, p + 2 * maxLanes_, p + 3 * maxLanes_};
   }
-  /// No key seen yet, by the first `lanes` lanes.
-  void clear(int64_t group, int lanes) const;
-  void clear(int64_t group) const { clear(group, maxLanes_); }
+  /// No key seen yet, by the first `lanes` lanes, whose outputs are so many floats.
+  void clear(int64_t group, int64_t floats, int lanes) const;
+  void clear(int64_t group) const { clear(group, dimV_ * maxLanes_, maxLanes_); }
   /// The same in two parts: what softmax needs, and the output, which the first tile of keys may overwrite instead.
   void clearSoftmax(int64_t group, int lanes) const;
-  void clearOutput(int64_t group, int lanes) const;
+  void clearOutput(int64_t group, int64_t floats) const;
 
  private:
   int64_t floats() const { return (dimV_ + 4) * maxLanes_; }

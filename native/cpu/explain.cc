@@ -10,24 +10,38 @@ namespace fused_attention {
 
 namespace {
 
+double pairsOf(const Lanes& lanes, const ListedRuns& own) {
+  double pairs = 0;
+  for (const KeyRun& run : own.runs) {
+    if (run.full || run.words == KeyRun::kNotKept) {
+      pairs += double(run.count()) * double(lanes.count);
+    } else {
+      for (int64_t k = 0; k < run.count(); ++k) pairs += std::popcount(own.words[size_t(run.words + k)]);
+    }
+  }
+  return pairs;
+}
+
 /// Tiles and visible pairs where keys are listed: only asked for here, as all lists are gone through.
 std::pair<TileCounts, double> countListed(const Problem& problem, const SequencePlan& plan, const Kernels& kernels) {
+  const MaskMap& map = *plan.programs->map;
+  const ListedKeys& listed = *plan.programs->listed;
+  const bool alike = !map.perUnit() && !listed.perHead();
+  const int64_t units = alike ? std::min<int64_t>(plan.units, 1) : plan.units, times = alike ? plan.units : 1;
   TileCounts sum;
   double pairs = 0;
   ListedRuns own;
   std::vector<KeyRun> moved;
   GroupLanes lanes;
-  for (int64_t unit = 0; unit < plan.units; ++unit) {
+  for (int64_t unit = 0; unit < units; ++unit) {
     for (int64_t group = 0; group < plan.groups; ++group) {
       lanes.fill(problem, plan, kernels, unit, group);
-      const MaskMap& map = *plan.programs->map;
-      plan.programs->listed->runs(lanes.lanes, map.runs(unit, group, moved), map.words(), own);
-      for (const KeyRun& run : own.runs) {
-        if (run.full || run.words == KeyRun::kNotKept) {
-          pairs += double(run.count()) * double(lanes.lanes.count);
-        } else {
-          for (int64_t k = 0; k < run.count(); ++k) pairs += std::popcount(own.words[size_t(run.words + k)]);
-        }
+      const std::span<const KeyRun> base = map.runs(unit, group, moved);
+      if (listed.hidesNothing(base)) {
+        pairs += listed.runsAlone(lanes.lanes, own.runs);
+      } else {
+        listed.runs(lanes.lanes, base, map.words(), own);
+        pairs += pairsOf(lanes.lanes, own);
       }
       const TileCounts counts = countTiles(own.runs, plan.sequence.keys);
       sum.full += problem.masks.empty() ? counts.full : 0;
@@ -35,7 +49,10 @@ std::pair<TileCounts, double> countListed(const Problem& problem, const Sequence
       sum.skipped += counts.skipped;
     }
   }
-  return {sum, pairs};
+  sum.full *= times;
+  sum.partial *= times;
+  sum.skipped *= times;
+  return {sum, pairs * double(times)};
 }
 
 }  // namespace

@@ -85,11 +85,16 @@ class Forward : private TileWalk {
     // and do the chunk again with care, rather than look at every value.
     uint64_t spoiled = 0;
     for (int64_t g = 0; g < queries_.groups(); ++g) {
-      const int64_t width = kernels_.width,
-                    rows = queries_.few() ? ceilDiv(problem_.dimV, width) * width : problem_.dimV;
-      if (kernels_.hasNaN(state.output(g), rows * queries_.padded()[g])) spoiled |= uint64_t{1} << g;
+      if (kernels_.hasNaN(state.output(g), outputFloats(g))) spoiled |= uint64_t{1} << g;
     }
     if (spoiled) attendGroups(spoiled, true);
+  }
+
+  /// Of the queries of a group, and of lanes that are only padding where they lie between.
+  int64_t outputFloats(int64_t g) const {
+    const int64_t width = kernels_.width;
+    return queries_.few() ? ceilDiv(problem_.dimV, width) * width * queries_.counts()[g]
+                          : problem_.dimV * queries_.padded()[g];
   }
 
   void attendGroups(uint64_t groups, bool careful) {
@@ -97,7 +102,7 @@ class Forward : private TileWalk {
     for (int64_t g = 0; g < queries_.groups(); ++g) {
       if (!(groups >> g & 1)) continue;
       if (queries_.few()) {
-        state_->clear(g, kernels_.maxLanes());
+        state_->clear(g, outputFloats(g), queries_.padded()[g]);
       } else {
         state_->clearSoftmax(g, queries_.padded()[g]);
       }
@@ -105,7 +110,7 @@ class Forward : private TileWalk {
     untouched_ = queries_.few() ? 0 : groups;
     walk(groups);
     for (int64_t g = 0; untouched_ >> g != 0; ++g) {
-      if (untouched_ >> g & 1) state_->clearOutput(g, queries_.padded()[g]);
+      if (untouched_ >> g & 1) state_->clearOutput(g, outputFloats(g));
     }
   }
 

@@ -115,6 +115,17 @@ void ListedKeys::stretches(const BlockLists& list, const Lanes& lanes, std::vect
     for (const int32_t block : list.line(line[0])) add(list, block, own[0], out);
     return;
   }
+  if (count == 2) {
+    const std::span<const int32_t> a = list.line(line[0]), b = list.line(line[1]);
+    for (size_t n = 0, m = 0; n < a.size() || m < b.size();) {
+      const int32_t block = m == b.size() || (n < a.size() && a[n] <= b[m]) ? a[n] : b[m];
+      const bool inA = n < a.size() && a[n] == block, inB = m < b.size() && b[m] == block;
+      add(list, block, (inA ? own[0] : 0) | (inB ? own[1] : 0), out);
+      n += inA;
+      m += inB;
+    }
+    return;
+  }
   thread_local std::vector<std::pair<int32_t, uint64_t>> seen;
   seen.clear();
   for (int n = 0; n < count; ++n) {
@@ -155,12 +166,21 @@ double ListedKeys::keysOf(const Lanes& lanes) const {
   return keys;
 }
 
-void ListedKeys::appendLine(const BlockLists& list, int64_t line, std::vector<KeyRun>& out) const {
-  const std::span<const int32_t> blocks = list.line(line);
+std::optional<std::span<const int32_t>> ListedKeys::lineAlone(const Lanes& lanes, std::span<const KeyRun> base) const {
+  const BlockLists& list = mask_->lists().front();
+  if (mask_->lists().size() > 1 || gap_.positions > 0 || keys_ == 0 || !hidesNothing(base)) return std::nullopt;
+  const int64_t line = lineOf(list, lanes, 0);
+  for (int t = 1; t < lanes.count; ++t) {
+    if (lineOf(list, lanes, t) != line) return std::nullopt;
+  }
+  return list.line(line);
+}
+
+void ListedKeys::appendLine(std::span<const int32_t> blocks, int64_t size, std::vector<KeyRun>& out) const {
   for (size_t at = 0; at < blocks.size();) {
     size_t end = at + 1;
     while (end < blocks.size() && blocks[end] == blocks[end - 1] + 1) ++end;
-    const Range keys{blocks[at] * list.sizeK, std::min((blocks[end - 1] + 1) * list.sizeK, keys_)};
+    const Range keys{blocks[at] * size, std::min((blocks[end - 1] + 1) * size, keys_)};
     if (keys.empty()) break;
     out.push_back({keys, true, KeyRun::kNotKept});
     at = end;
@@ -172,14 +192,7 @@ void ListedKeys::runs(const Lanes& lanes, std::span<const KeyRun> base, const ui
   out.runs.clear();
   out.words.clear();
   const uint64_t every = everyLane(lanes);
-  const BlockLists& list = mask_->lists().front();
-  const bool alone = mask_->lists().size() == 1 && gap_.positions == 0 && keys_ > 0;
-  if (alone && base.size() == 1 && base[0].full && base[0].begin == 0 && base[0].end == keys_) {
-    const int64_t line = lineOf(list, lanes, 0);
-    bool same = true;
-    for (int t = 1; t < lanes.count; ++t) same &= lineOf(list, lanes, t) == line;
-    if (same) return appendLine(list, line, out.runs);
-  }
+  if (const auto line = lineAlone(lanes, base)) return appendLine(*line, blockKeys(), out.runs);
   const std::vector<Stretch>& listed = stretches(lanes);
   const auto append = [&](Range part, bool full, int64_t words) {
     if (full && !out.runs.empty() && out.runs.back().full && out.runs.back().end == part.begin) {
@@ -203,6 +216,17 @@ void ListedKeys::runs(const Lanes& lanes, std::span<const KeyRun> base, const ui
       appendPart({std::max(at->begin, stretch.begin), std::min(at->end, stretch.end)}, stretch.lanes, *at);
     }
   }
+}
+
+double ListedKeys::runsAlone(const Lanes& lanes, std::vector<KeyRun>& out) const {
+  out.clear();
+  double pairs = 0;
+  const uint64_t every = everyLane(lanes);
+  for (const Stretch& stretch : stretches(lanes)) {
+    pairs += double((stretch.end - stretch.begin) * std::popcount(stretch.lanes));
+    out.push_back({static_cast<const Range&>(stretch), stretch.lanes == every});
+  }
+  return pairs;
 }
 
 void ListedKeys::restrict(const Lanes& lanes, Range keys, uint64_t* words) const {

@@ -2,6 +2,7 @@
 // read off the lists when a task begins: there may be more of them than a plan should keep.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -24,6 +25,15 @@ class ListedKeys {
 
   /// Keys that all lanes see, by the lists: those that `base` says, a group's runs by the program alone, and the lists.
   void runs(const Lanes& lanes, std::span<const KeyRun> base, const uint64_t* baseWords, ListedRuns& out) const;
+  /// The blocks that all lanes see, where there is one list alone, they have one line of it and `base` hides nothing.
+  std::optional<std::span<const int32_t>> lineAlone(const Lanes& lanes, std::span<const KeyRun> base) const;
+  /// Keys of such a block.
+  int64_t blockKeys() const { return mask_->lists().front().sizeK; }
+  /// Where `base` hides nothing: runs by the lists alone, without their bits. Returns how many pairs they have.
+  double runsAlone(const Lanes& lanes, std::vector<KeyRun>& out) const;
+  bool hidesNothing(std::span<const KeyRun> base) const {
+    return base.size() == 1 && base[0].full && base[0].begin == 0 && base[0].end == keys_;
+  }
   /// Takes away from a tile's bits what the lists hide.
   void restrict(const Lanes& lanes, Range keys, uint64_t* words) const;
 
@@ -46,8 +56,7 @@ class ListedKeys {
   void stretches(const BlockLists& list, const Lanes& lanes, std::vector<Stretch>& out) const;
   std::vector<Stretch>& stretches(const Lanes& lanes) const;
   void add(const BlockLists& list, int64_t block, uint64_t lanes, std::vector<Stretch>& out) const;
-  /// The runs of a line that all lanes have, where the program hides nothing.
-  void appendLine(const BlockLists& list, int64_t line, std::vector<KeyRun>& out) const;
+  void appendLine(std::span<const int32_t> blocks, int64_t size, std::vector<KeyRun>& out) const;
   int64_t lineOf(const BlockLists& list, const Lanes& lanes, int lane) const;
   int64_t rowOf(const BlockLists& list, int64_t row) const;
 

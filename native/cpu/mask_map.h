@@ -64,6 +64,8 @@ class MaskMap {
   const uint64_t* words() const { return words_.data(); }
   const uint64_t* words(const KeyRun& run) const { return words_.data() + run.words; }
 
+  /// Whether each unit has runs of its own.
+  bool perUnit() const { return perUnit_; }
   /// Whether groups do better with tiles of their own, gathered from their runs.
   bool gathered() const { return gathered_; }
   /// Of all keys, the part that a group sees something of.

@@ -33,7 +33,7 @@ size_t TaskPrograms::bytes(const Problem& problem, const Kernels& kernels, int64
 }
 
 TaskPrograms::TaskPrograms(const CpuPlan& plan, const Task& task, const QueryBlock& queries, const Pointers& pointers,
-                           Arena& arena)
+                           Arena& arena, bool lines)
     : plan_(plan),
       task_(task),
       queries_(queries),
@@ -50,8 +50,14 @@ TaskPrograms::TaskPrograms(const CpuPlan& plan, const Task& task, const QueryBlo
   thread_local std::vector<KeyRun> moved[QueryBlock::kMaxGroups];
   thread_local ListedRuns listed[QueryBlock::kMaxGroups];
   const MaskMap& map = *programs_.map;
-  for (int64_t g = 0; g < queries.groups(); ++g) {
-    runs_[g] = map.runs(task.unit, queries.firstGroup() + g, moved[g]);
+  for (int64_t g = 0; g < queries.groups(); ++g) runs_[g] = map.runs(task.unit, queries.firstGroup() + g, moved[g]);
+  inLines_ = lines && programs_.listed && !hasScore() && !mayHide();
+  for (int64_t g = 0; g < queries.groups() && inLines_; ++g) {
+    const auto line = programs_.listed->lineAlone(queries.lanes(g), runs_[g]);
+    inLines_ = line.has_value();
+    if (line) lines_[g] = *line;
+  }
+  for (int64_t g = 0; g < queries.groups() && !inLines_; ++g) {
     words_[g] = map.words();
     if (!programs_.listed) continue;
     programs_.listed->runs(queries.lanes(g), runs_[g], map.words(), listed[g]);

@@ -11,8 +11,15 @@ class TaskPrograms {
   /// What the constructor takes of an arena.
   static size_t bytes(const Problem& problem, const Kernels& kernels, int64_t groups, const SequencePlan& plan);
 
-  TaskPrograms(const CpuPlan& plan, const Task& task, const QueryBlock& queries, const Pointers& pointers,
-               Arena& arena);
+  /// `lines` says that the walk takes lines of blocks where it can: there are no runs then.
+  TaskPrograms(const CpuPlan& plan, const Task& task, const QueryBlock& queries, const Pointers& pointers, Arena& arena,
+               bool lines);
+
+  /// Whether each group sees the blocks of a line, and all of them.
+  bool inLines() const { return inLines_; }
+  /// Blocks of blockKeys() keys, ascending; the last one may reach past the sequence.
+  std::span<const int32_t> line(int64_t group) const { return lines_[group]; }
+  int64_t blockKeys() const { return programs_.listed->blockKeys(); }
 
   /// Runs of the keys that a group sees, over the whole sequence.
   std::span<const KeyRun> runs(int64_t group) const { return runs_[group]; }
@@ -46,6 +53,8 @@ class TaskPrograms {
   size_t maskFloats_ = 0, scoreFloats_ = 0;  // of a group
   uint64_t maskBound_ = 0, scoreBound_ = 0;  // bits of groups
   uint64_t maskClamped_ = 0, scoreClamped_ = 0;
+  bool inLines_ = false;
+  std::span<const int32_t> lines_[QueryBlock::kMaxGroups];
   std::span<const KeyRun> runs_[QueryBlock::kMaxGroups];
   const uint64_t* words_[QueryBlock::kMaxGroups];  // that the runs of each group tell of
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numbers>
+#include <utility>
 
 #include "../error.h"
 #include "half.h"
@@ -69,9 +70,10 @@ TileWalk::TileWalk(const CpuPlan& plan, const BoundTask& bound, const BoundTask*
       pointers_(pointers),
       following_(following),
       cancel_(cancel),
-      programs_(plan, task_, queries_, pointers, arena),
       keys_(keysOf(bound)),
       values_(valuesOf(bound)),
+      programs_(plan, task_, queries_, pointers, arena,
+                few == Few::rows && queries_.few() && !problem_.hasBias && keys_.affine() && values_.affine()),
       withValues_(reads == Reads::keysAndValues),
       inRows_(few == Few::rows && queries_.few() && !programs_.hasScore() && !problem_.hasBias),
       apartValues_(withValues_ && !(keys_.sameRows(values_) && keys_.dim >= values_.dim)) {
@@ -118,6 +120,11 @@ bool TileWalk::enter(Range chunk) {
   chunk_ = chunk;
   bool found = false;
   for (int64_t g = 0; g < queries_.groups(); ++g) {
+    if (programs_.inLines()) {
+      blocks_[g] = blocksInChunk(g);
+      found |= !blocks_[g].empty();
+      continue;
+    }
     const std::span<const KeyRun> all = programs_.runs(g);
     const auto first =
         std::partition_point(all.begin(), all.end(), [&](const KeyRun& r) { return r.end <= chunk.begin; });
@@ -131,6 +138,12 @@ bool TileWalk::enter(Range chunk) {
 }
 
 void TileWalk::walk(uint64_t groups) {
+  if (programs_.inLines()) {
+    for (int64_t g = 0; g < queries_.groups(); ++g) {
+      if (groups >> g & 1) walkLine(g);
+    }
+    return;
+  }
   if (!task_.plan->programs->map->gathered()) return walkTogether(groups);
   for (int64_t g = 0, end = 0; g < queries_.groups(); g = end) {
     end = g + 1;
@@ -181,6 +194,47 @@ void TileWalk::walkGathered(int64_t g, int64_t end) {
     }
     if (some) scoreKeys(g, tile->columns(), 0, hidden ? words : nullptr, 0);
   }
+}
+
+/// Of a group's line, the blocks that reach into the chunk.
+std::span<const int32_t> TileWalk::blocksInChunk(int64_t g) const {
+  const std::span<const int32_t> line = programs_.line(g);
+  const int64_t size = programs_.blockKeys();
+  const int64_t from = chunk_.begin / size, end = ceilDiv(chunk_.end, size);
+  if (line.empty() || (line.front() >= from && line.back() < end)) return line;
+  const auto first = std::lower_bound(line.begin(), line.end(), from);
+  return {first, std::lower_bound(first, line.end(), end)};
+}
+
+/// The same tiles as walkGathered makes of a line's runs, straight from its blocks: with few keys for each query, runs
+/// and pieces of them would take longer than the keys.
+void TileWalk::walkLine(int64_t g) {
+  const int64_t size = programs_.blockKeys(), keyBytes = keys_.rowBytes, valueBytes = values_.rowBytes;
+  const char *const keys = keys_.base, *const values = values_.base;
+  const void **const keyRows = keyRows_, **const valueRows = valueRows_;
+  int64_t count = 0;
+  for (const int32_t block : blocks_[g]) {
+    const int64_t end = std::min((block + 1) * size, chunk_.end);
+    for (int64_t key = std::max(block * size, chunk_.begin); key < end; ++key) {
+      keyRows[count] = keys + key * keyBytes;
+      valueRows[count] = values + key * valueBytes;
+      if (++count == kTileKeys) scoreRows(g, std::exchange(count, 0));
+    }
+  }
+  if (count > 0) scoreRows(g, count);
+}
+
+/// A tile of keys that all see, of few queries, with nothing to be done but a softcap.
+void TileWalk::scoreRows(int64_t g, int64_t keys) {
+  if (cancel_.raised()) throw Cancelled();
+  kernels_.fewScores(scores_, panel(g), queries_.counts()[g], problem_.dimQk, keyRows_, problem_.key.dtype, keys,
+                     fewLayout(true), {});
+  ahead_ = RowsAhead();
+  ScoreTile tile{};
+  tile.scores = scores_;
+  tile.keys = keys;
+  tile.softcap = float(problem_.softcap * std::numbers::log2e);
+  visit(g, tile, {}, 0, true);
 }
 
 /// Rows of a gathered tile, as the groups' kernels take them.

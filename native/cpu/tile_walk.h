@@ -49,7 +49,8 @@ class TileWalk {
 
   /// A tile of scores of a group, still without bias, softcap and mask. Its keys are `columns`, in this order; their
   /// rows are `first` rows after keyRows_ and valueRows_. Panels have queries_.padded()[group] lanes; where few()
-  /// allows it, scores are rows instead of a panel, and all that there is to do is a softcap.
+  /// allows it, scores are rows instead of a panel, and all that there is to do is a softcap; `columns` may be left
+  /// out.
   virtual void visit(int64_t group, const ScoreTile& tile, std::span<const Columns> columns, int64_t first,
                      bool rows) = 0;
   FewLayout fewLayout(bool rows) const { return rows ? FewLayout{1, kTileKeys} : FewLayout{kernels_.width, 1}; }
@@ -77,6 +78,9 @@ class TileWalk {
   bool seeSame(int64_t g, int64_t other) const;
   void walkGathered(int64_t g, int64_t end);
   void walkTogether(uint64_t groups);
+  std::span<const int32_t> blocksInChunk(int64_t g) const;
+  void walkLine(int64_t g);
+  void scoreRows(int64_t g, int64_t keys);
   void gatherRows(const Segment& segment, const GatheredTile& tile, float* scratch, const void** rows);
   void scoreTile(int64_t g, std::span<const KeyRun> runs, Range keys, bool full, int64_t firstLoaded);
   void scoreKeys(int64_t g, std::span<const Columns> columns, int phase, const uint64_t* visible, int64_t first);
@@ -91,8 +95,8 @@ class TileWalk {
 
   const BoundTask* following_;
   const CancelFlag& cancel_;
-  TaskPrograms programs_;
   Segment keys_, values_;
+  TaskPrograms programs_;
   bool withValues_;
   bool inRows_;       // scores of few queries, where none is hidden
   bool apartValues_;  // values are read, and are not the first components of keys
@@ -105,7 +109,9 @@ class TileWalk {
   float* valueScratch_ = nullptr;
   GatheredTile gathered_[2];  // under way, and what follows
   Range chunk_;
-  std::span<const KeyRun> runs_[QueryBlock::kMaxGroups];  // that reach into the chunk under way
+  // What of each group reaches into the chunk under way: runs, or blocks of lines.
+  std::span<const KeyRun> runs_[QueryBlock::kMaxGroups];
+  std::span<const int32_t> blocks_[QueryBlock::kMaxGroups];
 };
 
 inline const float* const* asFloats(const void* const* rows) { return reinterpret_cast<const float* const*>(rows); }

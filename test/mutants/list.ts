@@ -214,7 +214,7 @@ export const mutants: Mutant[] = [
   {
     name: 'rescale: groups that no tile came to keep what was there',
     file: forward,
-    search: 'if (untouched_ >> g & 1) state_->clearOutput(g, queries_.padded()[g]);',
+    search: 'if (untouched_ >> g & 1) state_->clearOutput(g, outputFloats(g));',
     replacement: '',
   },
   {
@@ -489,8 +489,20 @@ export const mutants: Mutant[] = [
   {
     name: 'lists: a stretch of blocks is a key longer',
     file: listed,
-    search: 'std::min((blocks[end - 1] + 1) * list.sizeK, keys_)',
-    replacement: 'std::min((blocks[end - 1] + 1) * list.sizeK + 1, keys_)',
+    search: 'std::min((blocks[end - 1] + 1) * size, keys_)',
+    replacement: 'std::min((blocks[end - 1] + 1) * size + 1, keys_)',
+  },
+  {
+    name: 'lists: the last block of a line reaches past the keys',
+    file: walk,
+    search: 'const int64_t end = std::min((block + 1) * size, chunk_.end);',
+    replacement: 'const int64_t end = (block + 1) * size;',
+  },
+  {
+    name: 'lists: chunks see all blocks of a line',
+    file: walk,
+    search: 'if (line.empty() || (line.front() >= from && line.back() < end)) return line;',
+    replacement: 'if (line.empty() || line.front() >= from) return line;',
   },
   {
     name: 'lists: lanes see what others of their group have in their lists',
