@@ -32,6 +32,7 @@ const MOST_MS = 20;
 const MOST_BYTES = 16 * 2 ** 20;
 
 const runs = (length: number): Int32Array => Int32Array.from({ length: LENGTH }, (_, at) => Math.floor(at / length));
+const [thousands, sixteenths] = [runs(1000), runs(4096)] as const;
 const spread = (count: number, last: number): number[] =>
   Array.from({ length: count }, (_, n) => Math.floor((n * last) / count));
 
@@ -40,10 +41,10 @@ const patterns: Record<string, () => Mask> = {
   'window 1024, causal': () => slidingWindow(1023, 0),
   'window 256 on each side': () => slidingWindow(256, 256),
   'prefix 8192': () => prefixLm(8192),
-  'documents of 1000': () => and(documents(runs(1000)), causal()),
+  'documents of 1000': () => and(documents(thousands), causal()),
   'segments of 4096': () =>
     segments(
-      runs(4096),
+      sixteenths,
       Array.from({ length: 16 }, (_, a) => spread(16, a + 2)),
     ),
   'dilated 4, window 256': () => and(dilated(4), slidingWindow(256, 256)),

@@ -14,8 +14,8 @@ namespace fused_attention {
 
 namespace {
 
-/// Groups that one thread looks at, at a time.
-constexpr int64_t kSliceGroups = 64;
+/// Groups that one thread looks at, at a time, and of these together first.
+constexpr int64_t kSliceGroups = 64, kTogether = 8;
 
 /// Tiles of a group of rows, as forward.cc cuts them: kTileKeys keys at a time from the start of the sequence.
 template <class Runs>
@@ -85,6 +85,35 @@ void append(std::vector<KeyRun>& runs, size_t first, const KeyRun& run) {
   }
 }
 
+/// Of each query head the first one that a program cannot tell from it: all that depends on the head alone has the same
+/// values for both.
+std::vector<int64_t> firstAlike(const UnaryValues& values, int64_t heads) {
+  const Program& program = values.program();
+  std::vector<bool> asked(size_t(program.result()) + 1);  // nodes of heads that others go by
+  asked[size_t(program.result())] = program.depends(program.result()) == onHead;
+  for (int n = 0; n <= program.result(); ++n) {
+    const Node& node = program.node(n);
+    for (int a = 0; a < node.arity; ++a) {
+      if (program.depends(node.args[a]) == onHead && program.depends(n) != onHead) asked[size_t(node.args[a])] = true;
+    }
+  }
+  std::vector<int64_t> first;
+  for (int64_t head = 0; head < heads; ++head) {
+    const auto same = [&](int64_t other) {
+      for (int n = 0; n < int(asked.size()); ++n) {
+        if (!asked[size_t(n)]) continue;
+        if (values.scalar(n, head).integer != values.scalar(n, other).integer) return false;
+        if (values.uncertain(n) && values.scalarPoison(n, head) != values.scalarPoison(n, other)) return false;
+      }
+      return true;
+    };
+    int64_t at = 0;
+    while (at < head && (first[size_t(at)] != at || !same(at))) ++at;
+    first.push_back(at);
+  }
+  return first;
+}
+
 /// What groups of a grid see, each kind once: groups away from the borders differ by their places alone.
 class GridShapes {
  public:
@@ -131,7 +160,7 @@ struct MaskMap::Slice {
   SchedulingCosts costs;
   double pairs = 0, keys = 0;
   // Memory to work in.
-  std::vector<Run> found;
+  std::vector<Run> together, found;
   std::vector<float> laneVectors;
   std::vector<double> scratch;
 };
@@ -170,14 +199,46 @@ void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernel
   visibility.prepareBoxes(plan.groupLanes);
   const VisibleBits bits(problem, sequence, kernels, program, nullptr);
 
-  const auto lookAt = [&](int64_t unit, int64_t group, Slice& slice) {
+  // What neighbouring groups see together says where each has to be looked at. Boxes of distances are known already.
+  const bool apart = plan.packed || plan.order || !program || program->unary()->bounds().onlyDistance();
+  const auto seenTogether = [&](int64_t unit, int64_t group, int64_t head, std::vector<Run>& out) {
+    out.clear();
+    if (apart) return out.push_back({Columns(0, sequence.keys), false});
+    const GroupLanes first(given, plan, kernels, unit, group);
+    const GroupLanes last(given, plan, kernels, unit, std::min(group + kTogether, groups_) - 1);
+    visibility.runs({first.rows.begin, last.rows.end}, {0, sequence.keys}, out, head);
+  };
+
+  // Units that are looked at, and of each unit which one of these it is like.
+  std::vector<int64_t> looked{0}, likeness(size_t(perUnit_ ? plan.units : 1), 0);
+  if (perUnit_) {
+    const std::vector<int64_t> first = plan.packed ? std::vector<int64_t>() : firstAlike(*program->unary(), plan.units);
+    for (int64_t unit = 1; unit < plan.units; ++unit) {
+      const bool alone = plan.packed || first[size_t(unit)] == unit;
+      likeness[size_t(unit)] = alone ? int64_t(looked.size()) : likeness[size_t(first[size_t(unit)])];
+      if (alone) looked.push_back(unit);
+    }
+  }
+  std::vector<int64_t> times(looked.size(), perUnit_ ? 0 : plan.units);  // that each of these counts
+  for (size_t unit = 0; perUnit_ && unit < likeness.size(); ++unit) ++times[size_t(likeness[unit])];
+
+  const auto lookAt = [&](int64_t index, int64_t group, Slice& slice) {
+    const int64_t unit = looked[size_t(index)];
+    const double pairsBefore = slice.pairs;
     const size_t firstRun = slice.runs.size();
     slice.first.push_back(int64_t(firstRun));
     const GroupLanes lanes(given, plan, kernels, unit, group);
     std::vector<Run>& found = slice.found;
     found.clear();
     const int64_t head = perUnit_ && !plan.packed ? unit : Bounds::kAllHeads;
-    visibility.runs(lanes.rows, {0, sequence.keys}, found, head);
+    if (group % kTogether == 0 || slice.first.size() == 1) seenTogether(unit, group, head, slice.together);
+    for (const Run& run : slice.together) {
+      if (run.full) {
+        found.push_back(run);
+      } else {
+        visibility.runs(lanes.rows, run, found, head);
+      }
+    }
 
     slice.laneVectors.resize(bits.laneFloats());
     slice.scratch.resize(bits.scratchBytes(kTileKeys) / sizeof(double) + 1);
@@ -227,10 +288,11 @@ void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernel
     for (const KeyRun& run : runs) slice.keys += double(run.end - run.begin);
     TileCounts counts = tilesOf(runs, sequence.keys);
     counts.promoted = tilesOf(found, sequence.keys).partial - counts.partial;
-    add(slice.counts, counts, 1);
+    add(slice.counts, counts, times[size_t(index)]);
+    slice.pairs = pairsBefore + (slice.pairs - pairsBefore) * double(times[size_t(index)]);
   };
 
-  const int64_t total = groups_ * (perUnit_ ? plan.units : 1);
+  const int64_t total = groups_ * int64_t(looked.size());
   std::vector<Slice> slices(size_t(ceilDiv(total, kSliceGroups)));
   Pool::shared().parallel(int64_t(slices.size()), given.threads, [&](int64_t index, int) {
     const int64_t end = std::min(total, (index + 1) * kSliceGroups);
@@ -239,7 +301,6 @@ void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernel
     }
   });
 
-  const int64_t times = perUnit_ ? 1 : plan.units;
   SchedulingCosts costs;
   double keys = 0;
   for (const Slice& slice : slices) {
@@ -256,8 +317,15 @@ void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernel
       runs_.push_back(run);
     }
     words_.insert(words_.end(), slice.words.begin(), slice.words.end());
-    add(counts_, slice.counts, times);
-    pairs_ += slice.pairs * double(times);
+    add(counts_, slice.counts, 1);
+    pairs_ += slice.pairs;
+  }
+  if (likeness.size() > looked.size()) {
+    std::vector<Kept> all;
+    for (const int64_t like : likeness) {
+      all.insert(all.end(), kept_.begin() + like * groups_, kept_.begin() + (like + 1) * groups_);
+    }
+    kept_ = std::move(all);
   }
   weigh(costs, keys, total, sequence, false);
 }

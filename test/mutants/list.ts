@@ -461,6 +461,12 @@ export const mutants: Mutant[] = [
     replacement: 'words[0] ^= uint64_t{1} << t;',
   },
   {
+    name: 'maps: heads share what the first of them sees',
+    file: map,
+    search: 'if (values.scalar(n, head).integer != values.scalar(n, other).integer) return false;',
+    replacement: '',
+  },
+  {
     name: 'grids: a group sees the keys of the one whose runs it shares',
     file: map,
     search: 'grid.originOf(cells) - grid.originOf(shape->cells)',

@@ -148,8 +148,18 @@ TEST(mask_map_is_shared_by_heads_that_do_not_differ) {
   const MaskMap& own = *each.sequences()[0].programs->map;
   CHECK(own.runs(0, 1, moved).data() != own.runs(7, 1, moved).data());
   CHECK(own.bytes() > 4 * map.bytes());
+  GraphBuilder perHalf;  // what the program takes of the head is h >> 2
+  p.mask = perHalf.mask(perHalf.le(
+      perHalf.j(),
+      perHalf.apply(Op::add, {perHalf.i(), perHalf.apply(Op::shr, {perHalf.leaf(Op::h), perHalf.integer(2)})})));
+  const CpuPlan halves(p, nullptr, nullptr);
+  const MaskMap& two = *halves.sequences()[0].programs->map;
+  CHECK(two.runs(0, 1, moved).data() == two.runs(3, 1, moved).data());
+  CHECK(two.runs(4, 1, moved).data() == two.runs(7, 1, moved).data());
+  CHECK(two.runs(0, 1, moved).data() != two.runs(4, 1, moved).data());
   checkMap(one);
   checkMap(each);
+  checkMap(halves);
 }
 
 TEST(mask_map_beyond_its_budget_keeps_no_bits) {
