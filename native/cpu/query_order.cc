@@ -13,6 +13,8 @@ constexpr int kAxes = AxisProduct::kMostAxes;
 /// Queries of a box, at most: of several groups where all of them see the same.
 constexpr int64_t kMostQueries = 256;
 constexpr int64_t kLongest = 64;
+/// Keys that would take as long as a group takes besides its keys.
+constexpr double kStart = 24;
 /// Pieces of an axis that are looked at to tell what one sees: of long axes a sample.
 constexpr int64_t kMostLooks = 64;
 
@@ -65,14 +67,15 @@ BoxShape bestShape(const GridKeys& keys, const AxisProduct& grid, const Kernels&
     for (shape.longest[1] = 1; shape.longest[1] < int64_t(cuts[1].size()); ++shape.longest[1]) {
       for (shape.longest[2] = 1; shape.longest[2] < int64_t(cuts[2].size()); ++shape.longest[2]) {
         int64_t queries = 1;
-        double cost = 1;
+        double pieces = 1, seen = 1;
         for (int a = 0; a < kAxes; ++a) {
           const Cut& cut = cuts[a][size_t(shape.longest[a])];
           queries *= shape.longest[a];
-          cost *= double(cut.pieces) * cut.seen;
+          pieces *= double(cut.pieces);
+          seen *= cut.seen;
         }
         if (queries > kMostQueries) break;
-        cost *= timeFor(queries, kernels);
+        const double cost = pieces * (kStart + seen) * timeFor(queries, kernels);
         if (cost < least) least = cost, best = shape;
       }
     }
@@ -90,7 +93,7 @@ std::vector<int64_t> groupsOf(int64_t queries, const Kernels& kernels) {
 }
 
 double timeFor(int64_t queries, const Kernels& kernels) {
-  constexpr double each = 0.08;  // of a key in a group, whatever its vectors
+  constexpr double each = 0.2;  // of a key in a group, whatever its vectors
   const int64_t vectors = ceilDiv(queries, kernels.width), groups = ceilDiv(vectors, kernels.vectors);
   return each * double(groups) + (1 - each) * double(vectors) / double(kernels.vectors);
 }
