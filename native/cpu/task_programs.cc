@@ -122,6 +122,20 @@ Seen TaskPrograms::visible(int64_t group, const KeyRun& run, const Columns& piec
   return every ? Seen::all : some ? Seen::some : Seen::none;
 }
 
+const uint64_t* TaskPrograms::keptWords(int64_t group, const GatheredTile& tile) const {
+  if (mayHide()) return nullptr;
+  int64_t next = 0;
+  for (int n = 0; n < tile.count; ++n) {
+    const KeyRun& run = *tile.runs[n];
+    const Columns& piece = tile.pieces[n];
+    if (run.full || run.words == KeyRun::kNotKept) return nullptr;
+    const int64_t at = run.words + (piece.begin > run.begin ? Columns(run.begin, piece.begin, run.step).count() : 0);
+    if (n > 0 && at != next) return nullptr;
+    next = at + piece.count();
+  }
+  return wordsOf(group, *tile.runs[0]) + (next - tile.keys - tile.runs[0]->words);
+}
+
 void TaskPrograms::score(int64_t group, Range keys, const uint64_t* words, float* scores) {
   const TileProgram& program = *programs_.score;
   const Kernels& kernels = plan_.kernels();

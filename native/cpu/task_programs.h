@@ -2,6 +2,7 @@
 #pragma once
 
 #include "arena.h"
+#include "gathered_tiles.h"
 #include "query_block.h"
 
 namespace fused_attention {
@@ -29,6 +30,8 @@ class TaskPrograms {
   Seen visible(int64_t group, std::span<const KeyRun> runs, Range keys, uint64_t* words);
   /// The same for a piece of one run, whose columns may be apart.
   Seen visible(int64_t group, const KeyRun& run, const Columns& piece, uint64_t* words);
+  /// The bits of a gathered tile where they are kept as they are to be read, all in a row; else null.
+  const uint64_t* keptWords(int64_t group, const GatheredTile& tile) const;
   /// Whether a tile that the runs say is full may have hidden pairs all the same.
   bool mayHide() const { return bits_.hasTensors(); }
 

@@ -35,6 +35,36 @@ Range extent(std::span<const KeyRun> runs, Range tile, bool& full) {
   return all.empty() ? Range{} : all;
 }
 
+/// Visits the pieces of the first tile that `runs` make inside a range.
+template <class Visit>
+void firstTile(std::span<const KeyRun> runs, Range within, const Visit& visit) {
+  int64_t left = kTileKeys;
+  for (const KeyRun& run : runs) {
+    if (left <= 0 || run.begin >= within.end) return;
+    Columns piece(run.begin, run.end, run.step);
+    if (within.begin > piece.begin) piece.begin += Columns(piece.begin, within.begin, run.step).count() * run.step;
+    piece.end = std::min({run.end, within.end, piece.begin + left * run.step});
+    if (piece.empty()) continue;
+    left -= piece.count();
+    visit(piece);
+  }
+}
+
+/// Visits of a piece of a tile what is in none of the runs `known`; of these, what lies before it is dropped.
+template <class Visit>
+void unknown(const Columns& piece, std::span<const KeyRun>& known, const Visit& visit) {
+  Columns left = piece;
+  for (; !known.empty() && known.front().begin < left.end; known = known.subspan(1)) {
+    const KeyRun& run = known.front();
+    if (run.end <= left.begin) continue;
+    if (run.step != left.step || (left.step > 1 && (run.begin - left.begin) % left.step != 0)) break;
+    if (run.begin > left.begin) visit(Columns(left.begin, run.begin, left.step));
+    left.begin = run.end - 1 + left.step;
+    if (run.end >= left.end) return;
+  }
+  if (!left.empty()) visit(left);
+}
+
 float element(const void* data, Dtype dtype, int64_t index) {
   switch (dtype) {
     case Dtype::float16: return float16ToFloat(static_cast<const uint16_t*>(data)[index]);
@@ -166,16 +196,23 @@ bool TileWalk::seeSame(int64_t g, int64_t other) const {
 void TileWalk::walkGathered(int64_t g, int64_t end) {
   GatheredTiles tiles(runs_[g], chunk_);
   GatheredTile *tile = &gathered_[0], *following = &gathered_[1];
+  std::span<const KeyRun> before = g > 0 ? runs_[g - 1] : std::span<const KeyRun>();
   for (bool more = tiles.next(*tile); more; std::swap(tile, following)) {
     if (cancel_.raised()) throw Cancelled();
     more = tiles.next(*following);
     gatherRows(keys_, *tile, keyScratch_, keyRows_);
     if (apartValues_) gatherRows(values_, *tile, valueScratch_, valueRows_);
     ahead_ = RowsAhead(rows_ + 2 * kTileKeys, plan_.rowsAhead());
-    if (more || (end < queries_.groups() && GatheredTiles(runs_[end], chunk_).next(*following))) {
-      for (const Columns& piece : following->columns()) addKeys(piece);
-    } else if (end == queries_.groups()) {
-      lookBehindTask();
+    if (more) {
+      for (const Columns& piece : following->columns()) addUnknown(piece, before);
+    } else {
+      addBehind(g, end);
+      std::span<const KeyRun> known = runs_[g];
+      if (end < queries_.groups()) {
+        firstTile(runs_[end], chunk_, [&](const Columns& piece) { addUnknown(piece, known); });
+      } else if (following_) {
+        addFirstKeys(*following_);
+      }
     }
     ahead_.share(2 * (end - g));
 
@@ -184,6 +221,10 @@ void TileWalk::walkGathered(int64_t g, int64_t end) {
       continue;
     }
     uint64_t words[kTileKeys];
+    if (const uint64_t* kept = programs_.keptWords(g, *tile)) {
+      scoreKeys(g, tile->columns(), 0, kept, 0);
+      continue;
+    }
     int64_t at = 0;
     bool some = false, hidden = false;
     for (int n = 0; n < tile->count; ++n) {
@@ -292,20 +333,43 @@ void TileWalk::lookAhead(Range tile) {
 }
 
 void TileWalk::lookBehindTask() {
-  if (withValues_ && plan_.maxParts() == 1) addRows(queries_, problem_.output, pointers_.output, problem_.dimV);
-  if (following_) lookAhead(*following_);
+  addBehind(0, queries_.groups());
+  if (following_) addFirstKeys(*following_);
 }
 
-void TileWalk::lookAhead(const BoundTask& bound) {
-  addRows(bound.queries, problem_.query, pointers_.query, problem_.dimQk);
+/// What comes after the keys of some groups: their results, and the queries in their place in the following task.
+void TileWalk::addBehind(int64_t begin, int64_t end) {
+  if (withValues_ && plan_.maxParts() == 1) {
+    addRows(queries_, begin, end, problem_.output, pointers_.output, problem_.dimV);
+  }
+  if (!following_) return;
+  const QueryBlock& next = following_->queries;
+  const int64_t stop = end == queries_.groups() ? next.groups() : std::min(end, next.groups());
+  addRows(next, begin, stop, problem_.query, pointers_.query, problem_.dimQk);
+}
+
+void TileWalk::addFirstKeys(const BoundTask& bound) {
   const SequencePlan& cut = *bound.task.plan;
   if (cut.programs->listed) return;  // which keys come first is only known when the task begins
-  const std::optional<int64_t> seen = cut.programs->map->firstKey(bound.task.unit, bound.queries.firstGroup());
-  if (!seen) return;
-  const int64_t first = std::max({*seen, bound.task.part * cut.partChunks * cut.chunk, cut.sequence.firstKey});
-  const Range keys{first, std::min((first / kTileKeys + 1) * kTileKeys, cut.sequence.keys)};
-  ahead_.add(keysOf(bound), keys);
-  if (apartValues_) ahead_.add(valuesOf(bound), keys);
+  const MaskMap& map = *cut.programs->map;
+  const int64_t part = cut.partChunks * cut.chunk, group = bound.queries.firstGroup();
+  const Range keys{std::max(bound.task.part * part, cut.sequence.firstKey),
+                   std::min((bound.task.part + 1) * part, cut.sequence.keys)};
+  const Segment key = keysOf(bound), value = valuesOf(bound);
+  const auto add = [&](const Columns& columns) {
+    ahead_.add(key, columns);
+    if (apartValues_) ahead_.add(value, columns);
+  };
+  if (map.gathered()) {
+    thread_local std::vector<KeyRun> moved;  // of the one task that a thread does next
+    const bool same = key.sameRows(keys_);
+    std::span<const KeyRun> known = same ? runs_[queries_.groups() - 1] : std::span<const KeyRun>();
+    firstTile(map.runs(bound.task.unit, group, moved), keys,
+              [&](const Columns& piece) { unknown(piece, known, add); });
+  } else if (const std::optional<int64_t> seen = map.firstKey(bound.task.unit, group)) {
+    const int64_t first = std::max(*seen, keys.begin);
+    add(Range{first, std::min((first / kTileKeys + 1) * kTileKeys, cut.sequence.keys)});
+  }
 }
 
 void TileWalk::addKeys(const Columns& keys) {
@@ -313,9 +377,14 @@ void TileWalk::addKeys(const Columns& keys) {
   if (apartValues_) ahead_.add(values_, keys);
 }
 
-void TileWalk::addRows(const QueryBlock& queries, const Layout& layout, const void* data, int64_t dim) {
+void TileWalk::addUnknown(const Columns& keys, std::span<const KeyRun>& known) {
+  unknown(keys, known, [&](const Columns& part) { addKeys(part); });
+}
+
+void TileWalk::addRows(const QueryBlock& queries, int64_t begin, int64_t end, const Layout& layout, const void* data,
+                       int64_t dim) {
   const void* rows[QueryBlock::kMaxLanes];
-  for (int64_t g = 0; g < queries.groups(); ++g) {
+  for (int64_t g = begin; g < end; ++g) {
     queries.rowsOf(layout, data, g, rows);
     ahead_.add(rows, queries.lanes(g).count, dim * sizeOf(layout.dtype));
   }
@@ -356,9 +425,9 @@ void TileWalk::scoreKeys(int64_t g, std::span<const Columns> columns, int phase,
   ScoreTile tile;
   if (visible) {
     const uint64_t every = everyLane(lanes);
-    while (visible[tile.hiddenFrom] == every) ++tile.hiddenFrom;
+    while (tile.hiddenFrom < count && visible[tile.hiddenFrom] == every) ++tile.hiddenFrom;
     tile.hiddenEnd = count;
-    while (visible[tile.hiddenEnd - 1] == every) --tile.hiddenEnd;
+    while (tile.hiddenEnd > tile.hiddenFrom && visible[tile.hiddenEnd - 1] == every) --tile.hiddenEnd;
   }
   const bool rows = inRows_ && !visible;
   if (queries_.few()) {

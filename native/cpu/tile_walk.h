@@ -87,10 +87,13 @@ class TileWalk {
   void fillBias(const Lanes& lanes, int padded, Range keys, float* panel);
 
   void lookAhead(Range tile);
-  void lookAhead(const BoundTask& bound);
   void lookBehindTask();
+  void addBehind(int64_t begin, int64_t end);
+  void addFirstKeys(const BoundTask& bound);
   void addKeys(const Columns& keys);
-  void addRows(const QueryBlock& queries, const Layout& layout, const void* data, int64_t dim);
+  void addUnknown(const Columns& keys, std::span<const KeyRun>& known);
+  void addRows(const QueryBlock& queries, int64_t begin, int64_t end, const Layout& layout, const void* data,
+               int64_t dim);
   Range seenOf(Range keys) const;
 
   const BoundTask* following_;
