@@ -130,6 +130,27 @@ TEST(grid_keys_equal_the_program) {
   }
 }
 
+TEST(grid_groups_of_small_windows_fill_more_than_one_vector) {
+  constexpr int64_t length = 28, window = 7;
+  Grid grid;
+  for (int axis = 0; axis < 2; ++axis) {
+    grid.lengths.push_back(length);
+    grid.periods.push_back(1);
+    grid.starts.emplace_back();
+    grid.ends.emplace_back();
+    for (int64_t at = 0; at < length; ++at) {
+      const int64_t start = std::clamp<int64_t>(at - window / 2, 0, length - window);
+      grid.starts.back().push_back(int32_t(start));
+      grid.ends.back().push_back(int32_t(start + window));
+    }
+  }
+  Problem p = problemOf(grid, true, Dtype::float32);
+  p.mask = programOf(grid, true);
+  const CpuPlan plan(p, nullptr, nullptr);
+  if (plan.kernels().width > 8) return;  // a vector holds a box of 4 x 4
+  CHECK(plan.sequences()[0].groups * 2 * plan.kernels().width <= p.queries);
+}
+
 TEST(grid_results_equal_those_of_the_program) {
   forEachTarget([](const Kernels& kernels) {
     int gathered = 0, orders = 0;
