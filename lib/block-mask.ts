@@ -14,6 +14,7 @@ import {
 import type { BlockLayout } from './block-layout.js';
 import { readLayout } from './block-lists.js';
 import type { BlockLayoutInput } from './block-lists.js';
+import { face } from './class-face.js';
 import { describe, formatShape, invalidType, invalidValue, shapeMismatch } from './errors.js';
 import { Mask, layoutToJSON, partsOfLayout } from './masks.js';
 import type { BlockMaskJson } from './masks.js';
@@ -51,6 +52,10 @@ export interface BlockPlace {
  */
 export class BlockMask extends Mask {
   readonly #layout: BlockLayout;
+
+  static {
+    face(this, 'BlockMask');
+  }
 
   /** @internal */
   constructor(layout: BlockLayout) {

@@ -6,6 +6,7 @@ import { appendCall, attendCall } from './cache-call.js';
 import { readCacheForm } from './cache-form.js';
 import type { CacheForm } from './cache-form.js';
 import type { AppendOptions, AttendOptions, KvCacheOptions } from './cache-options.js';
+import { face } from './class-face.js';
 import { execute, executeSync } from './execution.js';
 import { loadNative } from './native.cjs';
 import type { NativeCache, NativeError } from './native.cjs';
@@ -31,11 +32,7 @@ export class KvCache {
   readonly #handle: NativeCache;
 
   static {
-    // Not in the public types: their library may not know Symbol.dispose, and this runtime may not have it.
-    const { dispose } = Symbol as { dispose?: symbol };
-    if (dispose) Object.defineProperty(this.prototype, dispose, { value: this.prototype.free, configurable: true });
-    const inspect = Symbol.for('nodejs.util.inspect.custom');
-    Object.defineProperty(this.prototype, inspect, { value: this.prototype.toString, configurable: true });
+    face(this, 'KvCache', this.prototype.free);
   }
 
   /**

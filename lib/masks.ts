@@ -5,6 +5,7 @@ import { readLayout } from './block-lists.js';
 import { listedProgram, withoutLists } from './block-programs.js';
 import { BoundProgram, bindProgram, joinPrograms, rebind, sourceToJSON } from './bound-program.js';
 import type { AxisProduct, ProgramSource } from './bound-program.js';
+import { face } from './class-face.js';
 import { replaceInParts } from './combination.js';
 import { AttentionError, describe, invalidType, invalidValue, unsupported } from './errors.js';
 import { language } from './language.js';
@@ -93,8 +94,7 @@ export class Mask {
     isMask = (value): value is Mask => typeof value === 'object' && value !== null && #bound in value;
     boundOf = (item) => item.#bound;
     make = (bound, origin) => new Mask({ bound, origin });
-    const inspect = Symbol.for('nodejs.util.inspect.custom');
-    Object.defineProperty(this.prototype, inspect, { value: this.prototype.toString, configurable: true });
+    face(this, 'Mask');
   }
 
   /** @hidden */

@@ -2,6 +2,7 @@
 
 import { bindProgram, joinPrograms, rebind, sourceToJSON } from './bound-program.js';
 import type { BoundProgram, ProgramSource } from './bound-program.js';
+import { face } from './class-face.js';
 import { replaceInParts } from './combination.js';
 import { AttentionError, describe, invalidType, invalidValue } from './errors.js';
 import { language } from './language.js';
@@ -40,8 +41,7 @@ export class Score {
     isScore = (value): value is Score => typeof value === 'object' && value !== null && #bound in value;
     boundOf = (item) => item.#bound;
     make = (bound, origin) => new Score(bound, origin);
-    const inspect = Symbol.for('nodejs.util.inspect.custom');
-    Object.defineProperty(this.prototype, inspect, { value: this.prototype.toString, configurable: true });
+    face(this, 'Score');
   }
 
   private constructor(bound: BoundProgram, origin: Origin) {

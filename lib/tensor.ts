@@ -1,6 +1,7 @@
 // Tensor: a shape and strides over memory that stays the user's. Views share it; nothing is copied.
 
 import type { TensorData } from './arrays.js';
+import { face } from './class-face.js';
 import { denseFloat32 } from './dense.js';
 import type { Dtype } from './dtype.js';
 import { AttentionError, formatShape, invalidType, invalidValue, oneOf, shapeMismatch, unsupported } from './errors.js';
@@ -49,11 +50,7 @@ export class Tensor {
     read = (tensor, argument) => tensor.#read(argument);
     wrap = (view) => new Tensor(view);
     isTensor = (value): value is Tensor => typeof value === 'object' && value !== null && #view in value;
-    // Not in the public types: their library may not know Symbol.dispose, and this runtime may not have it.
-    const { dispose } = Symbol as { dispose?: symbol };
-    if (dispose) Object.defineProperty(this.prototype, dispose, { value: this.prototype.dispose, configurable: true });
-    const inspect = Symbol.for('nodejs.util.inspect.custom');
-    Object.defineProperty(this.prototype, inspect, { value: this.prototype.toString, configurable: true });
+    face(this, 'Tensor', this.prototype.dispose);
   }
 
   private constructor(view: HostView) {

@@ -54,7 +54,7 @@ const steps = {
         allowOverwrite: true,
         bundle: true,
         platform: 'node',
-        keepNames: true,
+        keepNames: false,
         // Names and structure stay as they are; without comments and indentation it loads a third faster.
         minifyWhitespace: true,
         external: ['acorn', 'node-gyp-build', '../package.json', ...shared, ...(entry === language ? [] : [language])],

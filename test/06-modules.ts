@@ -18,7 +18,10 @@ test('import and require give the same names and the very same objects', async (
   const names = Object.keys(required).sort();
   t.true(names.length > 5);
   t.deepEqual(Object.keys(imported).sort(), names);
-  for (const name of names) t.is(imported[name], required[name], name);
+  for (const name of names) {
+    t.is(imported[name], required[name], name);
+    if (typeof required[name] === 'function') t.is(required[name].name, name);
+  }
 });
 
 test('a tensor made by one is a tensor for the other', async (t) => {
