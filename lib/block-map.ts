@@ -170,9 +170,9 @@ export function blockMap(mask: MaskItem | readonly MaskItem[], options: BlockMap
       Tensor.from(new Float32Array(1), [b + 1, heads, length, 1], { strides: [0, 0, 0, 0] });
     const key = like(headsKv, nkv);
     const call = readCall(like(headsQ, nq), key, key, { mask, align }, 'reserve');
-    const native: NativeCall = { numbers: encodeNumbers(call), buffers: [], mask: call.visibility.program?.handle };
+    const native: NativeCall = [encodeNumbers(call), [], call.visibility.program?.handle];
     try {
-      const states = loadNative().blockMap(native, b, h, block[0], block[1]);
+      const states = loadNative().blockMap(b, h, block[0], block[1], ...native);
       return new BlockMap(nq, nkv, block, states);
     } catch (error) {
       if (error instanceof AttentionError) throw error;

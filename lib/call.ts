@@ -10,6 +10,7 @@ import type { CallOptions } from './options.js';
 import type { ResultName, Results } from './results.js';
 import type { StatisticsCall } from './statistics.js';
 import { rowsOf } from './geometry.js';
+import { giveLengthsBack } from './lengths-memory.js';
 import { rawView, wholeView } from './view.js';
 import type { HostView } from './view.js';
 
@@ -112,36 +113,51 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
 /** Numbers and buffers of an attention call. */
 export function encodeCall(call: AttentionCall): PreparedCall {
   const { geometry, visibility, score, bias, sinks, results, statistics } = call;
+  const { grids } = visibility;
+  const first = results.list[0]!;
   const buffers: (ArrayBufferView | null)[] = [
     wholeView(geometry.query),
     wholeView(geometry.key),
     wholeView(geometry.value),
+    wholeView(first.view),
   ];
-  let owned = 0;
-  for (const result of results.list) {
+  let owned = copiedSlots | (first.owned ? 1 << slotOf[first.name] : 0);
+  for (let n = 1; n < results.list.length; n += 1) {
+    const { name, view, owned: allocated } = results.list[n]!;
     // Statistics have no layout among the numbers: their buffer starts where they do.
-    const begins = result === results.list[0] || result.view.offset === 0;
-    putBuffer(buffers, slotOf[result.name], begins ? wholeView(result.view) : rawView(result.view));
-    if (result.owned) owned |= 1 << slotOf[result.name];
+    putBuffer(buffers, slotOf[name], view.offset === 0 ? wholeView(view) : rawView(view));
+    if (allocated) owned |= 1 << slotOf[name];
   }
   if (sinks) putBuffer(buffers, 9, sinks);
   if (bias) putBuffer(buffers, 10, wholeView(bias.view));
   if (geometry.lengthsQ) putBuffer(buffers, 11, geometry.lengthsQ);
   if (geometry.lengthsKv) putBuffer(buffers, 12, geometry.lengthsKv);
-  const { grids } = visibility;
   for (let i = 0; i < grids.length; i += 1) putBuffer(buffers, firstMaskSlot + i, wholeView(grids[i]!.view));
-  for (const [slot, list] of pageLists(call)) {
-    putBuffer(buffers, slot, list);
-    if (slot < 31) owned |= 1 << slot;
+  if (geometry.pages) {
+    for (const [slot, list] of pageLists(call)) {
+      putBuffer(buffers, slot, list);
+      if (slot < 31) owned |= 1 << slot;
+    }
   }
   statistics?.buffers.forEach((buffer, index) => {
     const slot = firstStatisticSlot(call) + index;
     putBuffer(buffers, slot, buffer);
     if (slot < 31) owned |= 1 << slot;
   });
-  const name = (slot: number): string | undefined => nameOf(call, slot);
-  const programs = { mask: visibility.program, score };
-  return { kind: 'attention', numbers: () => encodeNumbers(call), buffers, owned: owned | copiedSlots, name, programs };
+  return {
+    kind: 'attention',
+    numbers: () => encodeNumbers(call),
+    buffers,
+    owned,
+    name: (slot) => nameOf(call, slot),
+    programs: { mask: visibility.program, score },
+    release: geometry.ragged ? () => releaseLengths(geometry) : undefined,
+  };
+}
+
+function releaseLengths({ lengthsQ, lengthsKv }: Geometry): void {
+  giveLengthsBack(lengthsQ!);
+  if (lengthsKv !== lengthsQ) giveLengthsBack(lengthsKv!);
 }
 
 /** What a call over pages has after its masks, and where. */

@@ -4,9 +4,9 @@ import { bufferOf } from './arrays.js';
 import type { BoundProgram } from './bound-program.js';
 import { abortError, AttentionError, fromNative } from './errors.js';
 import { loadNative } from './native.cjs';
-import type { JobId, Native, NativeCache, NativeCall, NativeError } from './native.cjs';
+import type { JobId, Native, NativeCache, NativeError, Settled } from './native.cjs';
 import type { AbortSignalLike } from './options.js';
-import { mark, needsCopy } from './protection.js';
+import { isKept, keep, needsCopy } from './protection.js';
 
 /**
  * A call in the form of native/problem_codec.h. Slots 3 to 8 of an attention call are written, 0 and 1 of a merge.
@@ -21,6 +21,8 @@ export interface PreparedCall {
   /** Bits of the first slots whose memory no user has seen before the call settles: it needs no protection. */
   readonly owned: number;
   readonly programs?: Programs;
+  /** Called once the call no longer uses its buffers, or was refused. */
+  readonly release?: (() => void) | undefined;
   /** Of an attention call over a cache. */
   readonly step?: CacheStep;
 }
@@ -47,13 +49,18 @@ export interface Programs {
 export function executeSync(call: PreparedCall): void {
   const native = loadNative();
   try {
-    const given = handedOver(call, undefined);
-    const { step } = call;
-    if (step) native.runCacheSync(step.handle, given, step.positions, step.queries, step.appended);
-    else if (call.kind === 'merge') native.mergeSync(given);
-    else native.runSync(given);
+    const { step, buffers, programs } = call;
+    const mask = programs?.mask?.handle;
+    const score = programs?.score?.handle;
+    if (step) {
+      const { handle, positions, queries, appended } = step;
+      native.runCacheSync(handle, positions, queries, appended, call.numbers(), buffers, mask, score);
+    } else if (call.kind === 'merge') native.mergeSync(call.numbers(), buffers);
+    else native.runSync(call.numbers(), buffers, mask, score);
   } catch (error) {
     throw translate(call, error);
+  } finally {
+    call.release?.();
   }
 }
 
@@ -67,24 +74,22 @@ export function executeSync(call: PreparedCall): void {
 export function execute(call: PreparedCall, signal?: AbortSignalLike): Promise<void> {
   return new Promise((resolve, reject) => {
     const native = loadNative();
-    const { buffers } = call;
-    const copied = copiesOf(call);
+    const foreign = foreignSlots(call);
+    const copied = foreign && copiesOf(call, foreign);
     let job: JobId;
     const cancel = (): void => native.cancel(job);
-    const settled = (error: NativeError | null): void => {
-      signal?.removeEventListener('abort', cancel);
-      if (error === null) resolve();
-      else reject(error.code === 'ABORT_ERR' ? abortError(signal?.reason) : translate(call, error));
-    };
     try {
-      job = start(native, call, handedOver(call, copied), settled);
+      job = start(native, call, copied, (error) => {
+        call.release?.();
+        signal?.removeEventListener('abort', cancel);
+        if (error === null) resolve();
+        else reject(error.code === 'ABORT_ERR' ? abortError(signal?.reason) : translate(call, error));
+      });
     } catch (error) {
+      call.release?.();
       throw translate(call, error);
     }
-    for (let slot = 0; slot < buffers.length; slot += 1) {
-      const view = buffers[slot]!;
-      if (view !== null && !isOwned(call, slot) && copied?.[slot] !== true) mark(bufferOf(view));
-    }
+    foreign?.forEach((slot) => copied?.[slot] || keep(bufferOf(call.buffers[slot]!)));
     if (signal === undefined) return;
     signal.addEventListener('abort', cancel);
     // It may have happened since the arguments were checked.
@@ -96,31 +101,35 @@ function isOwned({ owned }: PreparedCall, slot: number): boolean {
   return slot < 31 && ((owned >> slot) & 1) === 1;
 }
 
-/** Which buffers a call in flight cannot rely on; undefined where it can on all. */
-function copiesOf(call: PreparedCall): boolean[] | undefined {
+/** Slots of memory that has not been seen here before; undefined where there is none, as in a loop of calls. */
+function foreignSlots(call: PreparedCall): number[] | undefined {
   const { buffers } = call;
-  let copied: boolean[] | undefined;
+  let foreign: number[] | undefined;
   for (let slot = 0; slot < buffers.length; slot += 1) {
     const view = buffers[slot]!;
-    if (view === null || isOwned(call, slot) || !needsCopy(bufferOf(view))) continue;
-    copied ??= new Array<boolean>(buffers.length).fill(false);
-    copied[slot] = true;
+    if (view === null || isOwned(call, slot) || isKept(bufferOf(view))) continue;
+    foreign ??= [];
+    foreign.push(slot);
   }
-  return copied;
+  return foreign;
 }
 
-function start(
-  native: Native,
-  { kind, step }: PreparedCall,
-  given: NativeCall,
-  settled: (error: NativeError | null) => void,
-): JobId {
-  if (step) return native.runCache(step.handle, given, step.positions, step.queries, step.appended, settled);
-  return kind === 'merge' ? native.merge(given, settled) : native.run(given, settled);
+/** Which buffers a call in flight cannot rely on; undefined where it can on all. */
+function copiesOf({ buffers }: PreparedCall, foreign: readonly number[]): boolean[] | undefined {
+  const moving = foreign.filter((slot) => needsCopy(bufferOf(buffers[slot]!)));
+  return moving.length === 0 ? undefined : buffers.map((_, slot) => moving.includes(slot));
 }
 
-function handedOver({ numbers, buffers, programs }: PreparedCall, copied: boolean[] | undefined): NativeCall {
-  return { numbers: numbers(), buffers, copied, mask: programs?.mask?.handle, score: programs?.score?.handle };
+function start(native: Native, call: PreparedCall, copied: boolean[] | undefined, settled: Settled): JobId {
+  const { step, buffers, programs } = call;
+  const mask = programs?.mask?.handle;
+  const score = programs?.score?.handle;
+  if (step) {
+    const { handle, positions, queries, appended } = step;
+    return native.runCache(settled, handle, positions, queries, appended, call.numbers(), buffers, mask, score, copied);
+  }
+  if (call.kind === 'merge') return native.merge(settled, call.numbers(), buffers, mask, score, copied);
+  return native.run(settled, call.numbers(), buffers, mask, score, copied);
 }
 
 /** The addon names buffers and tables by their place: users know them by other names. */

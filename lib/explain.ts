@@ -63,7 +63,7 @@ export function explain(
     for (const [slot, list] of pageLists(call)) buffers[slot] = list;
     const { program } = call.visibility;
     const numbers = encodeNumbers(call);
-    const account = ask({ numbers, buffers, mask: program?.handle, score: call.score?.handle });
+    const account = ask([numbers, buffers, program?.handle, call.score?.handle]);
     return new Account(account, program?.product === 'lost' ? [gridLost] : []);
   });
 }
@@ -78,7 +78,7 @@ const lengthSlots = 13;
 
 function ask(call: NativeCall): NativeExplanation {
   try {
-    return loadNative().explain(call);
+    return loadNative().explain(...call);
   } catch (error) {
     if (error instanceof AttentionError) throw error;
     throw fromNative(error as NativeError);

@@ -120,7 +120,7 @@ export function sizesOf(shape: readonly number[], ragged: boolean, layout: Layou
 /** Kernels read whole rows: the last axis must be contiguous. */
 export function checkLastAxis(argument: string, view: HostView): void {
   const axis = view.shape.length - 1;
-  if (view.shape[axis]! <= 1 || view.shape.includes(0) || view.strides[axis] === 1) return;
+  if (view.strides[axis] === 1 || view.shape[axis]! <= 1 || view.shape.includes(0)) return;
   const received = `stride ${view.strides[axis]} (strides ${formatShape(view.strides)})`;
   throw invalidValue(argument, 'a contiguous last axis (stride 1)', received);
 }

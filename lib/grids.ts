@@ -37,6 +37,9 @@ const everything: Visibility = { program: null, grids: [] };
 /** The meaning of the `mask` option: all items must allow, and `also`. */
 export function readMasks(mask: unknown, geometry: Geometry, also?: Mask): Visibility {
   if (mask === undefined && also === undefined) return everything;
+  // One program alone is what most calls have.
+  const alone = also === undefined ? readMask(mask) : undefined;
+  if (alone !== undefined && alone.grids.length === 0) return { program: alone, grids: everything.grids };
   const programs: BoundProgram[] = [];
   const read: Grid[] = [];
   const grids: Grid[] = [];

@@ -4,6 +4,7 @@ import { endianness } from 'node:os';
 
 import { bufferOf, byteOffsetOf, checkReadable, lengthOf, typedArrayName } from './arrays.js';
 import { AttentionError, describe, invalidType, outOfRange, shapeMismatch } from './errors.js';
+import { takeLengths } from './lengths-memory.js';
 
 /** Lengths, or cumulative lengths, of sequences: integers in rows. */
 export type LengthsInput = readonly number[] | Int32Array | BigInt64Array;
@@ -36,7 +37,7 @@ export function readCumulative(value: unknown, total: number, argument: string):
   const given = Array.isArray(value) ? (value as readonly unknown[]) : snapshotLengths(value, argument);
   const { length } = given;
   if (length === 0) throw shapeMismatch(argument, 'B + 1 values', 'none');
-  const lengths = new Float64Array(length);
+  const lengths = takeLengths(length);
   let previous = 0;
   for (let i = 0; i < length; i += 1) {
     const next = given[i];

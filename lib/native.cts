@@ -10,19 +10,26 @@ declare const nativeProgram: unique symbol;
 export type NativeCache = { readonly [nativeCache]: true };
 declare const nativeCache: unique symbol;
 
-/** The numbers of a call in the order of native/problem_codec.h, and its buffers. */
-export interface NativeCall {
-  numbers: Float64Array;
+/** The last arguments of functions that take a call: properties of an object would each be looked up by name. */
+export type NativeCall = [
+  /** In the order of native/problem_codec.h. */
+  numbers: Float64Array,
   /** By slot; those past the end are null. */
-  buffers: (ArrayBufferView | null)[];
+  buffers: (ArrayBufferView | null)[],
+  mask?: NativeProgram | undefined,
+  score?: NativeProgram | undefined,
   /**
-   * Of `run` and `merge`: buffers that JavaScript could take away in flight. They are copied before the call returns, and
-   * what was computed is written back when it settles.
+   * Of what runs in the background: buffers that JavaScript could take away in flight. They are copied before the call
+   * returns, and what was computed is written back when it settles.
    */
-  copied?: boolean[] | undefined;
-  mask?: NativeProgram | undefined;
-  score?: NativeProgram | undefined;
-}
+  copied?: boolean[] | undefined,
+];
+
+/** Called on the thread that made the call: with null, or the error (code 'ABORT_ERR' when cancelled). */
+export type Settled = (error: NativeError | null) => void;
+
+/** What a step over a cache takes besides its call. */
+export type NativeStep = [cache: NativeCache, positions: Int32Array | null, queries: number, appended: number];
 
 /** What the addon throws or hands to a callback: lib/errors.ts turns it into an AttentionError. */
 export interface NativeError extends Error {
@@ -69,39 +76,26 @@ export type JobId = number;
 export interface Native {
   info(): NativeInfo;
   /** Blocks; the calling thread computes too. Throws NativeError. */
-  runSync(call: NativeCall): void;
-  /** Queues the call; `settled` runs later on this thread with null or the error (code 'ABORT_ERR' when cancelled). */
-  run(call: NativeCall, settled: (error: NativeError | null) => void): JobId;
+  runSync(...call: NativeCall): void;
+  /** Queues the call; `settled` runs later. */
+  run(settled: Settled, ...call: NativeCall): JobId;
   /** Asks a call to stop; it settles soon with 'ABORT_ERR'. Unknown ids are ignored. */
   cancel(job: JobId): void;
-  explain(call: NativeCall): NativeExplanation;
+  explain(...call: NativeCall): NativeExplanation;
   /** States (0 none, 1 partial, 2 full) of the tiles of one sequence and query head, row-major. */
-  blockMap(call: NativeCall, batch: number, head: number, tileQ: number, tileK: number): Uint8Array;
+  blockMap(batch: number, head: number, tileQ: number, tileK: number, ...call: NativeCall): Uint8Array;
   /** The numbers of native/program/program.h; tables are copied. */
   program(numbers: Float64Array, tables: (Int32Array | Float32Array)[]): NativeProgram;
-  mergeSync(call: NativeCall): void;
-  merge(call: NativeCall, settled: (error: NativeError | null) => void): JobId;
+  mergeSync(...call: NativeCall): void;
+  merge(settled: Settled, ...call: NativeCall): JobId;
   /** An empty cache: the numbers of native/cache/cache_codec.h. */
   cache(numbers: Float64Array): NativeCache;
   /**
    * Appends the call's key and value, `appended` rows, to the cache, and attends to it with its `queries` rows. Positions
    * are those of the rows appended, or of the queries; null: their places in the cache.
    */
-  runCacheSync(
-    cache: NativeCache,
-    call: NativeCall,
-    positions: Int32Array | null,
-    queries: number,
-    appended: number,
-  ): void;
-  runCache(
-    cache: NativeCache,
-    call: NativeCall,
-    positions: Int32Array | null,
-    queries: number,
-    appended: number,
-    settled: (error: NativeError | null) => void,
-  ): JobId;
+  runCacheSync(...step: [...NativeStep, ...NativeCall]): void;
+  runCache(settled: Settled, ...step: [...NativeStep, ...NativeCall]): JobId;
   forkCache(cache: NativeCache): NativeCache;
   truncateCache(cache: NativeCache, length: number): void;
   freeCache(cache: NativeCache): void;

@@ -11,11 +11,16 @@ function markAsUntransferable(buffer: ArrayBufferLike): void {
   workerThreads.markAsUntransferable(buffer);
 }
 
-/** Buffers that were marked here. */
-const marked = new WeakSet<ArrayBufferLike>();
+/** Buffers that are known to stay: marked here, or shared. */
+const kept = new WeakSet<ArrayBufferLike>();
 
 /** Undefined until the first asynchronous call. */
 let marksHold: boolean | undefined;
+
+/** Whether a buffer stays where it is. */
+export function isKept(buffer: ArrayBufferLike): boolean {
+  return kept.has(buffer);
+}
 
 /**
  * How the memory of an asynchronous call's argument is kept in place: used as it is (shared buffers, which cannot be
@@ -23,7 +28,7 @@ let marksHold: boolean | undefined;
  * copied: resizing may take pages away, and marking the latter makes a later `grow` end the process on some versions.
  */
 export function needsCopy(buffer: ArrayBufferLike): boolean {
-  if (marked.has(buffer) || isSharedArrayBuffer(buffer)) return false;
+  if (isSharedArrayBuffer(buffer)) return false;
   if ((buffer as ArrayBuffer & { resizable?: boolean }).resizable) return true;
   return !((marksHold ??= tryMarks()) && isTransferable(buffer));
 }
@@ -32,10 +37,10 @@ export function needsCopy(buffer: ArrayBufferLike): boolean {
  * Keeps a buffer that needs no copy where it is. For good: Node has no way back. From now on transferring it fails, or
  * copies it (Node 20).
  */
-export function mark(buffer: ArrayBufferLike): void {
-  if (marked.has(buffer) || isSharedArrayBuffer(buffer)) return;
-  markAsUntransferable(buffer);
-  marked.add(buffer);
+export function keep(buffer: ArrayBufferLike): void {
+  if (kept.has(buffer)) return;
+  if (!isSharedArrayBuffer(buffer)) markAsUntransferable(buffer);
+  kept.add(buffer);
 }
 
 /** Whether marks stop every transfer that this runtime has, and WebAssembly memory can be told from other memory. */

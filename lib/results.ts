@@ -34,81 +34,71 @@ export interface Results {
   readonly rows: Rows;
 }
 
-/** What a result will be, before there is memory for it. */
-interface Form {
-  name: ResultName;
-  shape: readonly number[];
-  dtype: FloatDtype | undefined;
-}
+/** In the order in which users see them. */
+const names: readonly ResultName[] = ['output', 'lse', 'entropy', 'rowMax', 'o', 'm', 'l'];
+const nothing: Readonly<Record<string, unknown>> = Object.fromEntries(names.map((name) => [name, undefined]));
 
 /**
  * Checks `out`, and allocates what it does not have; `reserve` checks that sizes are possible instead of allocating.
  * Throws ERR_OUT_OF_MEMORY.
  */
 export function readResults(geometry: Geometry, options: CallOptions, obtain: 'allocate' | 'reserve'): Results {
-  const forms = formsOf(geometry, options);
+  const { batch, headsQ, queries, dimV, ragged, layout, query } = geometry;
   const out = options.given['out'];
   // A tensor stands for the first result. Tensors have data, a set of results has not.
   const single = typeof out === 'object' && out !== null && 'data' in out;
-  const given = single ? null : readOut(out, forms);
-  const list: Result[] = [];
-  for (const form of forms) {
-    const value = given !== null ? given[form.name] : list.length === 0 ? out : undefined;
-    // A Float16Array comes back as one where the query was one; raw bits otherwise.
-    list.push(value !== undefined ? fromUser(form, value) : fromMemory(form, geometry.query, obtain));
-  }
-  const { strides } = list[0]!.view;
-  // Numerators are head-first, like statistics, in all layouts.
-  if (!options.partial) return { list, rows: rowsOf(strides, geometry.ragged, geometry.layout) };
-  const rows = geometry.ragged
-    ? { batch: 0, head: strides[0]!, row: strides[1]! }
-    : { batch: strides[0]!, head: strides[1]!, row: strides[2]! };
-  return { list, rows };
-}
+  const given = single || out === undefined ? nothing : readOut(out, options);
+  const result = (name: ResultName, shape: readonly number[], dtype: FloatDtype | undefined, value: unknown): Result =>
+    value !== undefined ? fromUser(name, shape, dtype, value) : fromMemory(name, shape, dtype, query, obtain);
 
-function formsOf(geometry: Geometry, options: CallOptions): readonly Form[] {
-  const { batch, headsQ, queries, dimV, ragged, layout } = geometry;
   const statistic = ragged ? [headsQ, queries] : [batch, headsQ, queries];
   if (options.partial) {
-    return [
-      { name: 'o', shape: [...statistic, dimV], dtype: 'float32' },
-      { name: 'm', shape: statistic, dtype: 'float32' },
-      { name: 'l', shape: statistic, dtype: 'float32' },
-    ];
+    const first = result('o', [...statistic, dimV], 'float32', single ? out : given['o']);
+    const m = result('m', statistic, 'float32', given['m']);
+    const l = result('l', statistic, 'float32', given['l']);
+    const { strides } = first.view;
+    // Numerators are head-first, like statistics, in all layouts.
+    const rows = ragged
+      ? { batch: 0, head: strides[0]!, row: strides[1]! }
+      : { batch: strides[0]!, head: strides[1]!, row: strides[2]! };
+    return { list: [first, m, l], rows };
   }
-  const output = shapeOf(batch, headsQ, queries, dimV, ragged, layout);
-  const forms: Form[] = [{ name: 'output', shape: output, dtype: options.outputDtype }];
-  if (options.lse) forms.push({ name: 'lse', shape: statistic, dtype: 'float32' });
-  if (options.entropy) forms.push({ name: 'entropy', shape: statistic, dtype: 'float32' });
-  if (options.rowMax) forms.push({ name: 'rowMax', shape: statistic, dtype: 'float32' });
-  return forms;
+  const shape = shapeOf(batch, headsQ, queries, dimV, ragged, layout);
+  const first = result('output', shape, options.outputDtype, single ? out : given['output']);
+  const list = [first];
+  if (options.lse) list.push(result('lse', statistic, 'float32', given['lse']));
+  if (options.entropy) list.push(result('entropy', statistic, 'float32', given['entropy']));
+  if (options.rowMax) list.push(result('rowMax', statistic, 'float32', given['rowMax']));
+  return { list, rows: rowsOf(first.view.strides, ragged, layout) };
 }
 
-const nothing: Readonly<Record<string, unknown>> = {};
+function hasResult(options: CallOptions, name: ResultName): boolean {
+  if (name === 'lse' || name === 'entropy' || name === 'rowMax') return options[name];
+  return options.partial === (name !== 'output');
+}
 
 /** Results by name, as far as they are given. */
-function readOut(out: unknown, forms: readonly Form[]): Readonly<Record<string, unknown>> {
-  if (out === undefined) return nothing;
-  const all = ['output', 'lse', 'entropy', 'rowMax', 'o', 'm', 'l'];
-  const given = readSnapshot('options.out', out, all);
-  for (const name of all) {
-    if (given[name] === undefined || forms.some((form) => form.name === name)) continue;
-    const results = oneOf(forms.map((form) => form.name));
+function readOut(out: unknown, options: CallOptions): Readonly<Record<string, unknown>> {
+  const given = readSnapshot('options.out', out, names, { ...nothing });
+  for (let n = 0; n < names.length; n += 1) {
+    const name = names[n]!;
+    if (given[name] === undefined || hasResult(options, name)) continue;
+    const results = oneOf(names.filter((other) => hasResult(options, other)));
     throw invalidValue(`options.out.${name}`, `only results that this call has (${results})`, describe(given[name]));
   }
   return given;
 }
 
-function fromUser(form: Form, value: unknown): Result {
-  const argument = `options.out.${form.name}`;
+function fromUser(name: ResultName, shape: readonly number[], dtype: FloatDtype | undefined, value: unknown): Result {
+  const argument = `options.out.${name}`;
   const view = readTensor(value, argument);
-  if (!sameShape(view.shape, form.shape)) {
-    throw shapeMismatch(argument, formatShape(form.shape), formatShape(view.shape));
+  if (!sameShape(view.shape, shape)) {
+    throw shapeMismatch(argument, formatShape(shape), formatShape(view.shape));
   }
-  if (view.dtype !== (form.dtype ?? view.dtype) || view.dtype === 'bool') {
-    throw invalidValue(argument, `dtype ${form.dtype ? `'${form.dtype}'` : oneOf(floatDtypes)}`, describe(view.dtype));
+  if (view.dtype !== (dtype ?? view.dtype) || view.dtype === 'bool') {
+    throw invalidValue(argument, `dtype ${dtype ? `'${dtype}'` : oneOf(floatDtypes)}`, describe(view.dtype));
   }
-  if (form.name === 'output') {
+  if (name === 'output') {
     checkLastAxis(argument, view);
     if (!isInjective(view.shape, view.strides)) {
       const expected = 'memory with a place for every element';
@@ -117,19 +107,25 @@ function fromUser(form: Form, value: unknown): Result {
   } else if (!isContiguous(view.shape, view.strides)) {
     throw invalidValue(argument, 'a contiguous tensor', `strides ${formatShape(view.strides)}`);
   }
-  return { name: form.name, argument, view, owned: false, tensor: toTensor(value, view) };
+  return { name, argument, view, owned: false, tensor: toTensor(value, view) };
 }
 
-function fromMemory(form: Form, query: HostView, obtain: 'allocate' | 'reserve'): Result {
-  const dtype: Dtype = form.dtype ?? query.dtype;
-  const argument = form.name;
-  const shape = Object.freeze([...form.shape]);
+/** A Float16Array comes back as one where the query was one; raw bits otherwise. */
+function fromMemory(
+  name: ResultName,
+  sizes: readonly number[],
+  given: FloatDtype | undefined,
+  query: HostView,
+  obtain: 'allocate' | 'reserve',
+): Result {
+  const dtype: Dtype = given ?? query.dtype;
+  const shape = Object.freeze([...sizes]);
   const count = countOf(shape);
-  checkMemory(dtype, count, argument);
-  const raw = allocate(dtype, obtain === 'allocate' ? count : 0, argument);
+  checkMemory(dtype, count, name);
+  const raw = allocate(dtype, obtain === 'allocate' ? count : 0, name);
   const data = dtype === 'float16' ? likeHalf(raw as Uint16Array, query.data) : raw;
   const view: HostView = { data, dtype, shape, strides: contiguousStrides(shape), offset: 0 };
-  return { name: form.name, argument, view, owned: true, tensor: tensorOf(view) };
+  return { name, argument: name, view, owned: true, tensor: tensorOf(view) };
 }
 
 function likeHalf(raw: Uint16Array, sample: TensorData): TensorData {

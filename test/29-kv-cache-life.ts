@@ -346,9 +346,9 @@ test('the native functions refuse what is no cache', (t) => {
     () => native.cache(Float64Array.from(numbers, (x, n) => (n === 3 ? 0 : x))),
     () => native.cache(Float64Array.from(numbers, (x, n) => (n === 8 ? 1 : x))),
     () => native.cache(Float64Array.of(...numbers.subarray(0, 10), 3, 1, 1, 1)),
-    () => native.runCacheSync(cache, {} as never, null, 0, 1),
-    () => native.runCacheSync(cache, { numbers, buffers: [] }, null, 0, 1),
-    () => native.runCacheSync(cache, { numbers, buffers: [] }, new Float32Array(1) as never, -1, 1),
+    () => native.runCacheSync(cache, null, 0, 1, {} as never, []),
+    () => native.runCacheSync(cache, null, 0, 1, numbers, []),
+    () => native.runCacheSync(cache, new Float32Array(1) as never, -1, 1, numbers, []),
   ]) {
     const error = t.throws(call) as NodeJS.ErrnoException;
     t.regex(String(error.code), /^ERR_/);

@@ -66,10 +66,10 @@ test.serial('bad arguments reject, they never throw', async (t) => {
 
 test.serial('what only the addon sees comes back coded, at once or when the call runs', async (t) => {
   const bad = raggedCall([0, 7, 5, 10]);
-  t.throws(() => native.runSync(bad), { code: 'ERR_OUT_OF_RANGE' });
-  const error = await new Promise<NodeJS.ErrnoException | null>((settled) => native.run(bad, settled));
+  t.throws(() => native.runSync(...bad), { code: 'ERR_OUT_OF_RANGE' });
+  const error = await new Promise<NodeJS.ErrnoException | null>((settled) => native.run(settled, ...bad));
   t.is(error?.code, 'ERR_OUT_OF_RANGE');
-  t.is(await new Promise((settled) => native.run(raggedCall([0, 5, 7, 10]), settled)), null);
+  t.is(await new Promise((settled) => native.run(settled, ...raggedCall([0, 5, 7, 10]))), null);
 });
 
 test.serial('partials merge in the background as at once', async (t) => {
@@ -96,34 +96,34 @@ test.serial('shared memory is used in place', async (t) => {
 test.serial('the native functions refuse nonsense', (t) => {
   const numbers = new Float64Array(3);
   const nothing = (): void => t.fail();
-  for (const call of [
-    undefined,
-    1,
-    {},
-    { numbers },
-    { numbers: [1], buffers: [] },
-    { numbers, buffers: [1] },
-    { numbers, buffers: [new DataView(new ArrayBuffer(8))] },
+  const run = native.run as (...given: unknown[]) => number;
+  for (const given of [
+    [],
+    [nothing],
+    [nothing, 1],
+    [nothing, numbers],
+    [nothing, [1], []],
+    [nothing, new Float32Array(40), []],
+    [nothing, numbers, [1]],
+    [nothing, numbers, [new DataView(new ArrayBuffer(8))]],
+    [nothing, numbers, [], {}],
+    [nothing, numbers, [], undefined, 1],
+    [nothing, numbers, [], undefined, undefined, 1],
+    [undefined, ...raggedCall([0, 10])],
   ]) {
-    const error = t.throws(() => native.run(call as never, nothing)) as NodeJS.ErrnoException;
+    const error = t.throws(() => run(...given)) as NodeJS.ErrnoException;
     t.is(error.code, 'ERR_INVALID_ARG_TYPE');
   }
-  t.is(
-    (t.throws(() => native.run({ numbers, buffers: [] }, nothing)) as NodeJS.ErrnoException).code,
-    'ERR_OUT_OF_RANGE',
-  );
+  t.is((t.throws(() => run(nothing, numbers, [])) as NodeJS.ErrnoException).code, 'ERR_OUT_OF_RANGE');
   t.is((t.throws(() => native.park('somewhere' as never)) as NodeJS.ErrnoException).code, 'ERR_INVALID_ARG_VALUE');
   native.cancel(123456);
   native.cancel(undefined as never);
-  const thrown = t.throws(() =>
-    native.runSync(
-      Object.defineProperty({}, 'numbers', {
-        get: () => {
-          throw new Error('getter');
-        },
-      }) as never,
-    ),
-  );
+  const buffers = Object.defineProperty([], '0', {
+    get: () => {
+      throw new Error('getter');
+    },
+  });
+  const thrown = t.throws(() => native.runSync(numbers, buffers));
   t.is(thrown?.message, 'getter');
 });
 

@@ -2,6 +2,7 @@
 
 import test from 'ava';
 import { attention, attentionSync, mergePartials, Tensor } from '../lib/index.js';
+import type { NativeCall } from '../lib/native.cjs';
 import { refuses, rejects } from './helpers/errors.js';
 import { resizable } from './helpers/tensors.js';
 import { native, over, raggedCall, random, size, until, untilParked, whileParking } from './helpers/in-flight.js';
@@ -111,18 +112,17 @@ test.serial('memory in use by address: other views of it, shared memory, and mem
 
 test.serial('a call that fails or is refused holds nothing', async (t) => {
   const bad = raggedCall([0, 9, 8, 10]);
-  const good = {
-    ...bad,
-    buffers: raggedCall([0, 8, 9, 10]).buffers.map((view, slot) => (slot > 10 ? view : bad.buffers[slot]!)),
-  };
-  t.throws(() => native.runSync(bad), { code: 'ERR_OUT_OF_RANGE' });
-  t.notThrows(() => native.runSync(good));
-  const error = await new Promise<NodeJS.ErrnoException | null>((settled) => native.run(bad, settled));
+  const [numbers, buffers] = bad;
+  const other = raggedCall([0, 8, 9, 10])[1].map((view, slot) => (slot > 10 ? view : buffers[slot]!));
+  const good: NativeCall = [numbers, other];
+  t.throws(() => native.runSync(...bad), { code: 'ERR_OUT_OF_RANGE' });
+  t.notThrows(() => native.runSync(...good));
+  const error = await new Promise<NodeJS.ErrnoException | null>((settled) => native.run(settled, ...bad));
   t.is(error?.code, 'ERR_OUT_OF_RANGE');
-  t.notThrows(() => native.runSync(good));
-  const short = { ...good, buffers: good.buffers.map((view, slot) => (slot === 1 ? new Float32Array(3) : view)) };
-  t.throws(() => native.run(short, () => t.fail()), { code: 'ERR_SHAPE_MISMATCH' });
-  t.notThrows(() => native.runSync(good));
+  t.notThrows(() => native.runSync(...good));
+  const short = other.map((view, slot) => (slot === 1 ? new Float32Array(3) : view));
+  t.throws(() => native.run(() => t.fail(), numbers, short), { code: 'ERR_SHAPE_MISMATCH' });
+  t.notThrows(() => native.runSync(...good));
 });
 
 test.serial('inside one call, written memory is apart from everything else', async (t) => {
@@ -150,3 +150,33 @@ test.serial('merges hold their memory too', async (t) => {
 });
 
 test.after(async () => until(() => native.parked() === 0, 'no call stands parked'));
+
+test.serial("lengths of many sequences are each call's own, whatever ended before", async (t) => {
+  const sequences = 600;
+  const starts = (seed: number): number[] => {
+    const all = [0];
+    for (let b = 0; b < sequences; b += 1) all.push(all[b]! + ((b * 7 + seed) % 3));
+    return all;
+  };
+  const calls = [0, 1, 2, 3].map((seed) => {
+    const cuSeqlens = starts(seed).slice(0, seed === 3 ? 520 : sequences);
+    const x = random([cuSeqlens.at(-1)!, 1, 4], seed);
+    return { x, options: { cuSeqlensQ: cuSeqlens, cuSeqlensKv: seed % 2 ? [...cuSeqlens] : cuSeqlens } };
+  });
+  const alone = calls.map(({ x, options }) => attentionSync(x, x, x, options).output.toFloat32());
+  for (let round = 0; round < 3; round += 1) {
+    const controller = new AbortController();
+    const [{ x, options }] = calls as [(typeof calls)[0]];
+    const aborted = attention(x, x, x, { ...options, signal: controller.signal });
+    const together = calls.map((call) => attention(call.x, call.x, call.x, call.options));
+    controller.abort();
+    await t.throwsAsync(aborted, { name: 'AbortError' });
+    for (const [index, { output }] of (await Promise.all(together)).entries()) {
+      t.deepEqual(output.toFloat32(), alone[index]);
+    }
+    refuses(t, () => attentionSync(x, x, x, { ...options, cuSeqlensKv: [...options.cuSeqlensKv.slice(0, -1), 1e6] }), {
+      code: 'ERR_OUT_OF_RANGE',
+      argument: `options.cuSeqlensKv[${sequences - 1}]`,
+    });
+  }
+});

@@ -44,9 +44,9 @@ void compute(const MergeCall& call, const CancelFlag& cancel) { mergeOnCpu(call,
 template <CallKind kind>
 auto decode(const CallArguments& arguments) {
   if constexpr (kind == CallKind::merge) {
-    return decodeMerge(arguments.numbers, arguments.count, arguments.buffers);
+    return decodeMerge(arguments.numbers.data, arguments.numbers.count, arguments.buffers);
   } else {
-    return decodeCall(arguments.numbers, arguments.count, arguments.buffers, arguments.programs);
+    return decodeCall(arguments.numbers.data, arguments.numbers.count, arguments.buffers, arguments.programs);
   }
 }
 
@@ -60,7 +60,7 @@ int64_t integerOf(const Napi::Value& value, const char* argument) {
 
 template <CallKind kind>
 Napi::Value runSync(const Napi::CallbackInfo& info) {
-  auto call = decode<kind>(readCall(info.Env(), info[0]));
+  auto call = decode<kind>(readCall(info, 0));
   const Lease lease(std::move(call.ranges));
   compute(call, CancelFlag());
   return info.Env().Undefined();
@@ -89,11 +89,11 @@ Job::Task makeTask(CallArguments& arguments) {
 
 template <CallKind kind>
 Napi::Value run(const Napi::CallbackInfo& info) {
-  CallArguments arguments = readCall(info.Env(), info[0]);
-  if (!info[1].IsFunction()) throw CodedError("ERR_INVALID_ARG_TYPE", "settled", "a function", "another value");
+  CallArguments arguments = readCall(info, 1);
+  if (!info[0].IsFunction()) throw CodedError("ERR_INVALID_ARG_TYPE", "settled", "a function", "another value");
   const auto job = std::make_shared<Job>(makeTask<kind>(arguments));
   try {
-    job->hold(info.Env(), arguments.views, info[1]);
+    job->hold(info.Env(), arguments.views, info[0]);
     return Napi::Number::New(info.Env(), info.Env().GetInstanceData<Environment>()->start(job));
   } catch (...) {
     job->abandon(info.Env());
@@ -107,8 +107,9 @@ Napi::Value cancel(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value explain(const Napi::CallbackInfo& info) {
-  const CallArguments arguments = readCall(info.Env(), info[0]);
-  const Call call = decodeForExplain(arguments.numbers, arguments.count, arguments.buffers, arguments.programs);
+  const CallArguments arguments = readCall(info, 0);
+  const Call call =
+      decodeForExplain(arguments.numbers.data, arguments.numbers.count, arguments.buffers, arguments.programs);
   const Explanation e = planOrThrow(call.problem, call.pointers)->explain();
   Napi::Object result = Napi::Object::New(info.Env());
   result["device"] = e.device;
@@ -138,11 +139,11 @@ Napi::Value explain(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value tileStates(const Napi::CallbackInfo& info) {
-  const CallArguments arguments = readCall(info.Env(), info[0]);
-  const Problem problem = decodeProblem(arguments.numbers, arguments.count, arguments.programs);
+  const CallArguments arguments = readCall(info, 4);
+  const Problem problem = decodeProblem(arguments.numbers.data, arguments.numbers.count, arguments.programs);
   const std::vector<TileState> states =
-      blockMap(problem, integerOf(info[1], "options.b"), integerOf(info[2], "options.h"),
-               integerOf(info[3], "options.block"), integerOf(info[4], "options.block"));
+      blockMap(problem, integerOf(info[0], "options.b"), integerOf(info[1], "options.h"),
+               integerOf(info[2], "options.block"), integerOf(info[3], "options.block"));
   Napi::Uint8Array result = Napi::Uint8Array::New(info.Env(), states.size());
   std::memcpy(result.Data(), states.data(), states.size());
   return result;

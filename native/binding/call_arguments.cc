@@ -28,16 +28,9 @@ size_t bytesPerElement(napi_typedarray_type type) {
   }
 }
 
-napi_value elementOf(Napi::Env env, napi_value array, uint32_t index) {
-  napi_value element = nullptr;
-  if (napi_get_element(env, array, index, &element) != napi_ok) throw Napi::Error::New(env);
-  return element;
-}
-
-}  // namespace
-
-Buffer bufferOf(napi_env env, napi_value view, const char* argument) {
-  napi_typedarray_type type;
+/// Also tells the type.
+Buffer bufferOf(napi_env env, napi_value view, const char* argument, napi_typedarray_type& type) {
+  type = static_cast<napi_typedarray_type>(-1);  // stays where Node-API does not know it
   size_t length = 0;
   void* data = nullptr;
   const napi_status status = napi_get_typedarray_info(env, view, &type, &length, &data, nullptr, nullptr);
@@ -48,24 +41,35 @@ Buffer bufferOf(napi_env env, napi_value view, const char* argument) {
   return bytes == 0 ? Buffer{} : Buffer{data, bytes};
 }
 
-CallArguments readCall(Napi::Env env, napi_value value) {
-  const Napi::Value given(env, value);
-  if (!given.IsObject()) wrongType("call", "an object");
-  const Napi::Object call = given.As<Napi::Object>();
-  const Napi::Value numbers = call.Get("numbers");
-  const Napi::Value buffers = call.Get("buffers");
-  const Napi::Value copied = call.Get("copied");
-  const Napi::Value mask = call.Get("mask");
-  const Napi::Value score = call.Get("score");
-  if (!numbers.IsTypedArray() || numbers.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array) {
-    wrongType("call.numbers", "a Float64Array");
-  }
+napi_value elementOf(Napi::Env env, napi_value array, uint32_t index) {
+  napi_value element = nullptr;
+  if (napi_get_element(env, array, index, &element) != napi_ok) throw Napi::Error::New(env);
+  return element;
+}
+
+}  // namespace
+
+Buffer bufferOf(napi_env env, napi_value view, const char* argument) {
+  napi_typedarray_type type;
+  return bufferOf(env, view, argument, type);
+}
+
+Numbers numbersOf(napi_env env, napi_value view, const char* argument) {
+  napi_typedarray_type type;
+  const Buffer buffer = bufferOf(env, view, argument, type);
+  if (type != napi_float64_array) wrongType(argument, "a Float64Array");
+  return {static_cast<const double*>(buffer.data), buffer.bytes / sizeof(double)};
+}
+
+CallArguments readCall(const Napi::CallbackInfo& info, size_t first) {
+  const Napi::Env env = info.Env();
+  const Napi::Value buffers = info[first + 1], copied = info[first + 4];
   if (!buffers.IsArray()) wrongType("call.buffers", "an array");
   if (!copied.IsUndefined() && !copied.IsArray()) wrongType("call.copied", "an array");
 
   // Getters can run JavaScript: every value is fetched before the first address is taken.
   CallArguments arguments;
-  arguments.programs = {programOf(env, mask, "call.mask"), programOf(env, score, "call.score")};
+  arguments.programs = {programOf(env, info[first + 2], "call.mask"), programOf(env, info[first + 3], "call.score")};
   const uint32_t slots = buffers.As<Napi::Array>().Length();
   arguments.views.assign(slots, nullptr);
   for (uint32_t slot = 0; slot < slots; ++slot) {
@@ -81,9 +85,7 @@ CallArguments readCall(Napi::Env env, napi_value value) {
     }
   }
 
-  const Buffer encoded = bufferOf(env, numbers, "call.numbers");
-  arguments.numbers = static_cast<const double*>(encoded.data);
-  arguments.count = encoded.bytes / sizeof(double);
+  arguments.numbers = numbersOf(env, info[first], "call.numbers");
   arguments.buffers.resize(slots);
   for (uint32_t slot = 0; slot < slots; ++slot) {
     if (arguments.views[slot] != nullptr)

@@ -48,22 +48,23 @@ int64_t countOf(const Napi::Value& value, const char* argument) {
   return int64_t(number);
 }
 
-/// A step's arguments: cache, call, positions or null, queries, rows appended.
+/// A step's arguments from the one numbered `first` on: cache, positions or null, queries, rows appended, call.
 struct StepArguments {
   Held& held;
   CallArguments call;
   Buffer positions;
   KvCache::Step step;
 
-  explicit StepArguments(const Napi::CallbackInfo& info) : held(heldBy(info[0])), call(readCall(info.Env(), info[1])) {
-    if (!info[2].IsNull()) positions = bufferOf(info.Env(), info[2], "options.positions");
-    const int64_t queries = countOf(info[3], "query"), rows = countOf(info[4], "key");
+  StepArguments(const Napi::CallbackInfo& info, size_t first)
+      : held(heldBy(info[first])), call(readCall(info, first + 4)) {
+    if (!info[first + 1].IsNull()) positions = bufferOf(info.Env(), info[first + 1], "options.positions");
+    const int64_t queries = countOf(info[first + 2], "query"), rows = countOf(info[first + 3], "key");
     step = KvCache::begin(held.cache, rows, queries);
   }
 
   CacheCall decode() const {
-    return decodeCacheCall(held.cache->form(), step.view(), call.numbers, call.count, call.buffers, call.programs,
-                           positions);
+    return decodeCacheCall(held.cache->form(), step.view(), call.numbers.data, call.numbers.count, call.buffers,
+                           call.programs, positions);
   }
 };
 
@@ -96,14 +97,14 @@ Job::Task makeTask(Napi::Env env, StepArguments& arguments) {
 }  // namespace
 
 Napi::Value makeCache(const Napi::CallbackInfo& info) {
-  const Buffer numbers = bufferOf(info.Env(), info[0], "cache.numbers");
+  const Numbers numbers = numbersOf(info.Env(), info[0], "cache.numbers");
   const std::shared_ptr<ExternalMemory>& memory = info.Env().GetInstanceData<Environment>()->externalMemory();
-  CacheForm form = decodeCacheForm(static_cast<const double*>(numbers.data), numbers.bytes / sizeof(double));
+  CacheForm form = decodeCacheForm(numbers.data, numbers.count);
   return hold(info.Env(), std::make_shared<KvCache>(std::move(form), memory->account), memory);
 }
 
 Napi::Value runCacheSync(const Napi::CallbackInfo& info) {
-  StepArguments arguments(info);
+  StepArguments arguments(info, 0);
   const CacheCall decoded = arguments.decode();
   const Lease lease(decoded.call.ranges);
   computeStep(arguments.held.cache->form(), arguments.step.view(), decoded, CancelFlag());
@@ -114,11 +115,11 @@ Napi::Value runCacheSync(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value runCache(const Napi::CallbackInfo& info) {
-  StepArguments arguments(info);
-  if (!info[5].IsFunction()) throw CodedError("ERR_INVALID_ARG_TYPE", "settled", "a function", "another value");
+  StepArguments arguments(info, 1);
+  if (!info[0].IsFunction()) throw CodedError("ERR_INVALID_ARG_TYPE", "settled", "a function", "another value");
   const auto job = std::make_shared<Job>(makeTask(info.Env(), arguments));
   try {
-    job->hold(info.Env(), arguments.call.views, info[5]);
+    job->hold(info.Env(), arguments.call.views, info[0]);
     return Napi::Number::New(info.Env(), info.Env().GetInstanceData<Environment>()->start(job));
   } catch (...) {
     job->abandon(info.Env());

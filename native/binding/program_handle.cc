@@ -23,12 +23,11 @@ Napi::Value makeProgram(const Napi::CallbackInfo& info) {
   const Napi::Array tables = info[1].As<Napi::Array>();
   std::vector<napi_value> views;
   for (uint32_t k = 0; k < tables.Length(); ++k) views.push_back(tables.Get(k));
-  const Buffer numbers = bufferOf(env, info[0], "program.numbers");
+  const Numbers numbers = numbersOf(env, info[0], "program.numbers");
   std::vector<Buffer> buffers;
   for (const napi_value view : views) buffers.push_back(bufferOf(env, view, "program.tables"));
 
-  auto held = std::make_unique<Held>(
-      decodeProgram(static_cast<const double*>(numbers.data), numbers.bytes / sizeof(double), buffers));
+  auto held = std::make_unique<Held>(decodeProgram(numbers.data, numbers.count, buffers));
   const auto release = [](Napi::Env, Held* program) { delete program; };
   const auto handle = Napi::External<Held>::New(env, held.get(), release);
   held.release();

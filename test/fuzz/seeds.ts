@@ -90,10 +90,10 @@ function write(
 
 const native = loadNative();
 const original = { ...native };
-const record = (what: number) => (call: NativeCall) => write('problem', [what], call.numbers, call.buffers);
-native.runSync = (call) => (record(0)(call), original.runSync(call));
-native.explain = (call) => (record(1)(call), original.explain(call));
-native.mergeSync = (call) => (record(2)(call), original.mergeSync(call));
+const record = (what: number, [numbers, buffers]: NativeCall) => write('problem', [what], numbers, buffers);
+native.runSync = (...call) => (record(0, call), original.runSync(...call));
+native.explain = (...call) => (record(1, call), original.explain(...call));
+native.mergeSync = (...call) => (record(2, call), original.mergeSync(...call));
 native.program = (numbers, tables) => {
   write('program', [written.program % 12, written.program % 2], numbers, tables);
   return original.program(numbers, tables);

@@ -74,7 +74,7 @@ export function raggedCall(lengths: number[]): NativeCall {
   const buffers: (ArrayBufferView | null)[] = new Array(13).fill(null);
   for (let slot = 0; slot < 4; slot += 1) buffers[slot] = new Float32Array(rows * dim);
   for (const slot of [11, 12]) buffers[slot] = Float64Array.from(lengths);
-  return { numbers, buffers };
+  return [numbers, buffers];
 }
 
 /** What a child process left behind. */
