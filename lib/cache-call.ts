@@ -52,7 +52,7 @@ export function appendCall(
   v: unknown,
   given: unknown,
 ): PreparedCall {
-  const options = { ...readOptions(given, appendNames), layout: form.layout };
+  const options = readOptions(given, appendNames, form.layout);
   const added = readAdded(form, k, v);
   const query = emptyView(form, form.heads, form.dim);
   const call = callOf(form, length, query, form.heads, 0, added, options);
@@ -66,7 +66,7 @@ export function attendCall(
   q: unknown,
   given: unknown,
 ): { call: AttentionCall; prepared: PreparedCall } {
-  const options = { ...readOptions(given, attendNames), layout: form.layout };
+  const options = readOptions(given, attendNames, form.layout);
   throwIfAborted(options.signal);
   const { k, v } = options.given;
   const query = readTensor(q, 'query');
@@ -175,7 +175,7 @@ function stepOf(
   }
   const width = form.latent ? form.dim : form.dim + form.dimV;
   if (appended > 0) checkMemory(form.dtype, (appended + pageRows) * form.batch * form.heads * width, 'key');
-  return { ...encodeCall(call), step: { handle, positions, queries, appended } };
+  return encodeCall(call, { handle, positions, queries, appended });
 }
 
 /** Stands for a tensor that there is not. */

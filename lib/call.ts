@@ -3,7 +3,7 @@
 import type { BoundProgram } from './bound-program.js';
 import { dtypeId } from './dtype.js';
 import type { FloatDtype } from './dtype.js';
-import type { PreparedCall } from './execution.js';
+import type { CacheStep, PreparedCall } from './execution.js';
 import type { Geometry, Rows } from './geometry.js';
 import type { Grid, Visibility } from './grids.js';
 import type { CallOptions } from './options.js';
@@ -110,8 +110,8 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
   return numbers;
 }
 
-/** Numbers and buffers of an attention call. */
-export function encodeCall(call: AttentionCall): PreparedCall {
+/** Numbers and buffers of an attention call, which may be one over a cache. */
+export function encodeCall(call: AttentionCall, step?: CacheStep): PreparedCall {
   const { geometry, visibility, score, bias, sinks, results, statistics } = call;
   const { grids } = visibility;
   const first = results.list[0]!;
@@ -151,6 +151,7 @@ export function encodeCall(call: AttentionCall): PreparedCall {
     owned,
     name: (slot) => nameOf(call, slot),
     programs: { mask: visibility.program, score },
+    step,
     release: geometry.ragged ? () => releaseLengths(geometry) : undefined,
   };
 }

@@ -24,7 +24,7 @@ export interface PreparedCall {
   /** Called once the call no longer uses its buffers, or was refused. */
   readonly release?: (() => void) | undefined;
   /** Of an attention call over a cache. */
-  readonly step?: CacheStep;
+  readonly step?: CacheStep | undefined;
 }
 
 /** What a call over a cache has besides: its key and value are appended, and its queries attend to all of the cache. */

@@ -194,8 +194,8 @@ const nothing: Record<string, unknown> = Object.fromEntries(
 const aligns: readonly Align[] = ['bottom-right', 'top-left'];
 const layouts: readonly LayoutName[] = ['bhsd', 'bshd'];
 
-/** `known` are the names that an entry point takes. */
-export function readOptions(options: unknown, known: readonly string[] = names): CallOptions {
+/** `known` are the names that an entry point takes; `layout` where it is not for the call to say. */
+export function readOptions(options: unknown, known: readonly string[] = names, layout?: LayoutName): CallOptions {
   const given = readSnapshot('options', options, known, { ...nothing });
   const signal = checkSignal(given['signal']);
   const settings = environment();
@@ -205,7 +205,7 @@ export function readOptions(options: unknown, known: readonly string[] = names):
     scale: given['scale'] === undefined ? undefined : checkScale(given['scale']),
     softcap: given['softcap'] === undefined ? 0 : checkSoftcap(given['softcap']),
     align: choice('options.align', given['align'], aligns),
-    layout: choice('options.layout', given['layout'], layouts),
+    layout: layout ?? choice('options.layout', given['layout'], layouts),
     outputDtype:
       given['outputDtype'] === undefined ? undefined : choice('options.outputDtype', given['outputDtype'], floatDtypes),
     lse: flag('options.lse', given['lse']),

@@ -34,8 +34,17 @@ export interface Results {
   readonly rows: Rows;
 }
 
-/** In the order in which users see them. */
-const names: readonly ResultName[] = ['output', 'lse', 'entropy', 'rowMax', 'o', 'm', 'l'];
+/** What users call them, in the order in which they see them. */
+const argumentOf: Readonly<Record<ResultName, string>> = {
+  output: 'options.out.output',
+  lse: 'options.out.lse',
+  entropy: 'options.out.entropy',
+  rowMax: 'options.out.rowMax',
+  o: 'options.out.o',
+  m: 'options.out.m',
+  l: 'options.out.l',
+};
+const names = Object.keys(argumentOf) as readonly ResultName[];
 const nothing: Readonly<Record<string, unknown>> = Object.fromEntries(names.map((name) => [name, undefined]));
 
 /**
@@ -84,13 +93,13 @@ function readOut(out: unknown, options: CallOptions): Readonly<Record<string, un
     const name = names[n]!;
     if (given[name] === undefined || hasResult(options, name)) continue;
     const results = oneOf(names.filter((other) => hasResult(options, other)));
-    throw invalidValue(`options.out.${name}`, `only results that this call has (${results})`, describe(given[name]));
+    throw invalidValue(argumentOf[name], `only results that this call has (${results})`, describe(given[name]));
   }
   return given;
 }
 
 function fromUser(name: ResultName, shape: readonly number[], dtype: FloatDtype | undefined, value: unknown): Result {
-  const argument = `options.out.${name}`;
+  const argument = argumentOf[name];
   const view = readTensor(value, argument);
   if (!sameShape(view.shape, shape)) {
     throw shapeMismatch(argument, formatShape(shape), formatShape(view.shape));
