@@ -4,6 +4,7 @@
 #include "block.h"
 #include "decoder.h"
 #include "lanes.h"
+#include "program.h"
 
 namespace fused_attention::ptx {
 

@@ -3,6 +3,7 @@
 
 #include "decoder.h"
 #include "lanes.h"
+#include "memory.h"
 #include "rounding.h"
 
 namespace fused_attention::ptx {

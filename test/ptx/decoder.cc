@@ -4,6 +4,7 @@
 
 #include "findings.h"
 #include "half.h"
+#include "program.h"
 
 namespace fused_attention::ptx {
 

@@ -5,9 +5,11 @@
 #include <unordered_map>
 #include <vector>
 
-#include "program.h"
+#include "instruction.h"
 
 namespace fused_attention::ptx {
+
+class Program;
 
 class Decoder {
  public:

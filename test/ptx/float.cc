@@ -158,31 +158,38 @@ Handler single(const Decoder& d) {
                    : handlerOf<Single<F, false, false>, arity, float>();
 }
 
-// Sums and products with a directed rounding: exact or rounded to odd in double, then rounded as asked for.
+// Sums and products with a directed rounding: exact or rounded to odd in double, then rounded as asked for. `negated`
+// is the same of the opposite number: a sum that cancels is -0 when rounded down.
 template <class F>
 struct Exact;
 template <>
 struct Exact<Add> {
   double operator()(double a, double b) const { return addToOdd(a, b); }
+  double negated(double a, double b) const { return -a - b; }
 };
 template <>
 struct Exact<Sub> {
   double operator()(double a, double b) const { return addToOdd(a, -b); }
+  double negated(double a, double b) const { return b - a; }
 };
 template <>
 struct Exact<Mul> {
   double operator()(double a, double b) const { return a * b; }
+  double negated(double a, double b) const { return -a * b; }
 };
 template <>
 struct Exact<Fma> {
   double operator()(double a, double b, double c) const { return addToOdd(a * b, c); }
+  double negated(double a, double b, double c) const { return -a * b - c; }
 };
 
 template <class F, Rounding rounding>
 struct Directed {
   template <class... T>
   float operator()(T... values) const {
-    return roundToFloat(Exact<F>{}(static_cast<double>(values)...), rounding);
+    double exact = Exact<F>{}(static_cast<double>(values)...);
+    if (rounding == Rounding::Down && exact == 0) exact = -Exact<F>{}.negated(static_cast<double>(values)...);
+    return roundToFloat(exact, rounding);
   }
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "counters.h"
 #include "module.h"
@@ -12,7 +13,6 @@ namespace fused_attention::ptx {
 
 class Warp;
 struct Instruction;
-struct CallFrame;
 
 // Executes the instruction for the lanes of `mask`, never none. Handlers of control flow move the warp's fragments
 // themselves and see an empty mask too.
@@ -25,6 +25,15 @@ struct Ref {
   SlotKind kind = SlotKind::Word;
   bool present = false;
   bool negated = false;  // a predicate with !
+};
+
+// What a call copies between the .param variables of its two sides, a lane each.
+struct CallFrame {
+  struct Copy {
+    uint64_t from, to;
+    int64_t bytes;
+  };
+  std::vector<Copy> arguments, results;
 };
 
 struct Instruction {

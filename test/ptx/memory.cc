@@ -5,13 +5,6 @@
 
 namespace fused_attention::ptx {
 
-uint64_t Memory::place(uint64_t bytes, std::unique_ptr<uint8_t[]> owned, uint8_t* data) {
-  const uint64_t address = next_;
-  next_ += (bytes + 4095) / 4096 * 4096 + 4096;  // a gap, so that no overrun reaches the next one
-  allocations_[address] = {address, bytes, std::move(owned), data, true};
-  return address;
-}
-
 uint64_t Memory::allocate(uint64_t bytes) {
   if (bytes > capacity_ - used_) return 0;
   // Aligned as device memory is, so that hosts' vectors of it are aligned too.
@@ -20,10 +13,17 @@ uint64_t Memory::allocate(uint64_t bytes) {
   uint8_t* data = owned.get() + (256 - reinterpret_cast<uintptr_t>(owned.get()) % 256) % 256;
   std::memset(data, 0xff, bytes);
   used_ += bytes;
-  return place(bytes, std::move(owned), data);
+  const uint64_t address = next_;
+  next_ += (bytes + 4095) / 4096 * 4096 + 4096;  // a gap, so that no overrun reaches the next one
+  allocations_[address] = {address, bytes, std::move(owned), data, true};
+  return address;
 }
 
-uint64_t Memory::map(void* data, uint64_t bytes) { return place(bytes, nullptr, static_cast<uint8_t*>(data)); }
+void Memory::map(void* data, uint64_t bytes) {
+  const uint64_t address = reinterpret_cast<uint64_t>(data);
+  last_ = nullptr;
+  allocations_[address] = {address, bytes, nullptr, static_cast<uint8_t*>(data), true};
+}
 
 bool Memory::release(uint64_t address) {
   const auto found = allocations_.find(address);

@@ -22,12 +22,13 @@ class Memory {
     bool live;
   };
 
-  explicit Memory(uint64_t capacity) : capacity_(capacity) {}
+  // Devices of one process begin at different addresses, so that an address tells its device.
+  explicit Memory(uint64_t capacity, uint64_t first = globalWindow) : capacity_(capacity), next_(first) {}
 
   // 0 when the device has no room. Fresh memory is poisoned: every float of it is a NaN.
   uint64_t allocate(uint64_t bytes);
-  // Makes memory of the host visible to kernels.
-  uint64_t map(void* data, uint64_t bytes);
+  // Makes memory of the host visible to kernels at its own address.
+  void map(void* data, uint64_t bytes);
   bool release(uint64_t address);
 
   // Host bytes of [address, address + bytes), or null when they are not inside one live allocation.
@@ -48,9 +49,8 @@ class Memory {
 
  private:
   uint8_t* search(uint64_t address, uint64_t bytes);
-  uint64_t place(uint64_t bytes, std::unique_ptr<uint8_t[]> owned, uint8_t* data);
 
-  uint64_t capacity_, used_ = 0, next_ = globalWindow;
+  uint64_t capacity_, used_ = 0, next_;
   std::map<uint64_t, Allocation> allocations_;  // freed ones stay known, without their bytes
   const Allocation* last_ = nullptr;
 };

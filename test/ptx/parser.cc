@@ -380,10 +380,11 @@ class Parser {
       statement.guard = findRegister(scope, word());
     }
     statement.opcode = word();
-    while (!accept(";")) {
-      statement.operands.push_back(operand(scope));
-      if (!is(";")) expect(",");
+    if (!is(";")) {
+      do statement.operands.push_back(operand(scope));
+      while (accept(","));
     }
+    expect(";");
     for (size_t i = 0; i < statement.operands.size(); ++i) {
       if (statement.operands[i].kind == Operand::Symbol) {
         pendingLabels_.push_back({function_->statements.size(), i, scope});

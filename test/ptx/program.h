@@ -39,15 +39,6 @@ struct Place {
   int64_t bytes;
 };
 
-// What a call copies between the .param variables of its two sides, a lane each.
-struct CallFrame {
-  struct Copy {
-    uint64_t from, to;
-    int64_t bytes;
-  };
-  std::vector<Copy> arguments, results;
-};
-
 class Program {
  public:
   // Throws std::runtime_error when there is no such kernel.
@@ -83,6 +74,7 @@ class Program {
   Place place(const Function& function, const std::string& symbol) const;
   uint32_t baseOf(const Function& function) const { return frames_.at(&function).base; }
   uint32_t entryOf(const std::string& function) const;  // throws LaunchFault when it has no body
+  const Image& image() const { return image_; }
   // Throws LaunchFault where the call's lists don't fit the function.
   const CallFrame* callFrame(const Function& caller, const Statement& call);
 

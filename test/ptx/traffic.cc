@@ -4,11 +4,34 @@
 
 namespace fused_attention::ptx {
 
+namespace {
+
+// How many words lanes of [first, end) ask for when no two are of one bank; -1 otherwise.
+int withoutConflict(const uint64_t* addresses, uint32_t mask, int first, int end, int words) {
+  uint32_t banks = 0;
+  int distinct = 0;
+  for (int lane = first; lane < end; ++lane) {
+    if (!(mask >> lane & 1)) continue;
+    const uint32_t own = ((1u << words) - 1) << (addresses[lane] / 4 % 32);  // aligned, so it does not wrap
+    if (banks & own) return -1;
+    banks |= own;
+    distinct += words;
+  }
+  return distinct;
+}
+
+}  // namespace
+
 void countShared(Traffic& traffic, const uint64_t* addresses, uint32_t mask, int width) {
   ++traffic.requests;
   const int lanes = width <= 4 ? 32 : width == 8 ? 16 : 8;
   const int words = std::max(width / 4, 1);
   for (int first = 0; first < 32; first += lanes) {
+    if (const int distinct = withoutConflict(addresses, mask, first, first + lanes, words); distinct >= 0) {
+      traffic.units += distinct > 0;
+      traffic.minimum += distinct > 0;
+      continue;
+    }
     uint32_t seen[32][32];  // words by bank
     uint8_t counts[32] = {};
     int distinct = 0, most = 0;

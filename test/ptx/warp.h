@@ -9,12 +9,12 @@
 #include "async_copies.h"
 #include "findings.h"
 #include "instruction.h"
-#include "program.h"
 
 namespace fused_attention::ptx {
 
 class Block;
 class Launch;
+class Program;
 
 struct Fragment {
   enum class State : uint8_t { Running, Converging /* waits for other lanes to come */, Barrier };

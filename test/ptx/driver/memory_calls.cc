@@ -1,0 +1,198 @@
+// Entry points for memory: allocations, pinned memory, copies and fills. Asynchronous ones are done when they return.
+#include <cstring>
+#include <new>
+
+#include "device.h"
+
+using namespace fused_attention::ptx;
+
+namespace {
+
+// Device bytes of any device, pinned memory included; null when they are not inside one live allocation.
+uint8_t* deviceBytes(CUdeviceptr address, size_t bytes) {
+  Driver& driver = Driver::get();
+  Device* device = driver.owner(address);
+  return device == nullptr ? nullptr : device->memory.find(address, bytes);
+}
+
+CUresult copyIn(CUdeviceptr to, const void* from, size_t bytes) {
+  if (bytes == 0) return CUDA_SUCCESS;
+  uint8_t* place = deviceBytes(to, bytes);
+  if (place == nullptr || from == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  std::memcpy(place, from, bytes);
+  return CUDA_SUCCESS;
+}
+
+CUresult copyOut(void* to, CUdeviceptr from, size_t bytes) {
+  if (bytes == 0) return CUDA_SUCCESS;
+  const uint8_t* place = deviceBytes(from, bytes);
+  if (place == nullptr || to == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  std::memcpy(to, place, bytes);
+  return CUDA_SUCCESS;
+}
+
+CUresult copyAcross(CUdeviceptr to, CUdeviceptr from, size_t bytes) {
+  if (bytes == 0) return CUDA_SUCCESS;
+  uint8_t* target = deviceBytes(to, bytes);
+  const uint8_t* source = deviceBytes(from, bytes);
+  if (target == nullptr || source == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  std::memmove(target, source, bytes);
+  return CUDA_SUCCESS;
+}
+
+template <class T>
+CUresult fill(CUdeviceptr to, T value, size_t count) {
+  if (count == 0) return CUDA_SUCCESS;
+  uint8_t* place = deviceBytes(to, count * sizeof(T));
+  if (place == nullptr || to % sizeof(T) != 0) return CUDA_ERROR_INVALID_VALUE;
+  for (size_t i = 0; i < count; ++i) std::memcpy(place + i * sizeof(T), &value, sizeof(T));
+  return CUDA_SUCCESS;
+}
+
+CUresult allocate(Context* context, CUdeviceptr* out, size_t bytes) {
+  if (out == nullptr || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
+  *out = context->device->memory.allocate(bytes);
+  return *out == 0 ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS;
+}
+
+CUresult release(CUdeviceptr address) {
+  if (address == 0) return CUDA_SUCCESS;
+  Device* device = Driver::get().owner(address);
+  return device != nullptr && device->memory.release(address) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+}  // namespace
+
+extern "C" {
+
+CUresult cuMemGetInfo(size_t* free, size_t* total) {
+  PTX_CONTEXT;
+  const Memory& memory = context->device->memory;
+  if (free != nullptr) *free = memory.capacity() - memory.used();
+  if (total != nullptr) *total = memory.capacity();
+  return CUDA_SUCCESS;
+}
+
+CUresult cuMemAlloc(CUdeviceptr* out, size_t bytes) {
+  PTX_CONTEXT;
+  return allocate(context, out, bytes);
+}
+CUresult cuMemAllocAsync(CUdeviceptr* out, size_t bytes, CUstream) {
+  PTX_CONTEXT;
+  return allocate(context, out, bytes);
+}
+CUresult cuMemAllocFromPoolAsync(CUdeviceptr* out, size_t bytes, CUmemoryPool, CUstream) {
+  PTX_CONTEXT;
+  return allocate(context, out, bytes);
+}
+// Memory is given back whether or not the context has failed, so that hosts can clean up.
+CUresult cuMemFree(CUdeviceptr address) {
+  PTX_ENTRY;
+  return release(address);
+}
+CUresult cuMemFreeAsync(CUdeviceptr address, CUstream) {
+  PTX_ENTRY;
+  return release(address);
+}
+
+// --- pools: one a device, which keeps nothing back ---
+
+CUresult cuDeviceGetDefaultMemPool(CUmemoryPool* pool, CUdevice ordinal) {
+  PTX_ENTRY;
+  if (ordinal < 0 || static_cast<size_t>(ordinal) >= driver.devices.size()) return CUDA_ERROR_INVALID_DEVICE;
+  *pool = reinterpret_cast<CUmemoryPool>(driver.devices[ordinal].get());
+  return CUDA_SUCCESS;
+}
+CUresult cuDeviceGetMemPool(CUmemoryPool* pool, CUdevice ordinal) { return cuDeviceGetDefaultMemPool(pool, ordinal); }
+CUresult cuMemPoolSetAttribute(CUmemoryPool, CUmemPool_attribute, void*) { return CUDA_SUCCESS; }
+CUresult cuMemPoolTrimTo(CUmemoryPool, size_t) { return CUDA_SUCCESS; }
+
+// --- pinned memory, which kernels reach at the host's address ---
+
+CUresult cuMemHostAlloc(void** out, size_t bytes, unsigned int) {
+  PTX_CONTEXT;
+  if (out == nullptr || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
+  std::unique_ptr<uint8_t[]> owned(new (std::nothrow) uint8_t[bytes + 4096]);
+  if (!owned) return CUDA_ERROR_OUT_OF_MEMORY;
+  uint8_t* data = owned.get() + (4096 - reinterpret_cast<uintptr_t>(owned.get()) % 4096);
+  for (const auto& device : driver.devices) device->memory.map(data, bytes);
+  driver.pinned[data] = std::move(owned);
+  *out = data;
+  return CUDA_SUCCESS;
+}
+CUresult cuMemAllocHost(void** out, size_t bytes) { return cuMemHostAlloc(out, bytes, 0); }
+
+CUresult cuMemFreeHost(void* data) {
+  PTX_ENTRY;
+  if (driver.pinned.erase(data) == 0) return CUDA_ERROR_INVALID_VALUE;
+  for (const auto& device : driver.devices) device->memory.release(reinterpret_cast<uint64_t>(data));
+  return CUDA_SUCCESS;
+}
+
+CUresult cuMemHostGetDevicePointer(CUdeviceptr* out, void* data, unsigned int) {
+  PTX_CONTEXT;
+  *out = reinterpret_cast<CUdeviceptr>(data);
+  return context->device->memory.find(*out, 1) != nullptr ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult cuMemHostRegister(void* data, size_t bytes, unsigned int) {
+  PTX_CONTEXT;
+  if (data == nullptr || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
+  for (const auto& device : driver.devices) device->memory.map(data, bytes);
+  return CUDA_SUCCESS;
+}
+
+CUresult cuMemHostUnregister(void* data) {
+  PTX_ENTRY;
+  bool known = false;
+  for (const auto& device : driver.devices) known |= device->memory.release(reinterpret_cast<uint64_t>(data));
+  return known ? CUDA_SUCCESS : CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
+}
+
+// --- copies ---
+
+CUresult cuMemcpyHtoD(CUdeviceptr to, const void* from, size_t bytes) {
+  PTX_CONTEXT;
+  return copyIn(to, from, bytes);
+}
+CUresult cuMemcpyHtoDAsync(CUdeviceptr to, const void* from, size_t bytes, CUstream) {
+  return cuMemcpyHtoD(to, from, bytes);
+}
+CUresult cuMemcpyDtoH(void* to, CUdeviceptr from, size_t bytes) {
+  PTX_CONTEXT;
+  return copyOut(to, from, bytes);
+}
+CUresult cuMemcpyDtoHAsync(void* to, CUdeviceptr from, size_t bytes, CUstream) { return cuMemcpyDtoH(to, from, bytes); }
+CUresult cuMemcpyDtoD(CUdeviceptr to, CUdeviceptr from, size_t bytes) {
+  PTX_CONTEXT;
+  return copyAcross(to, from, bytes);
+}
+CUresult cuMemcpyDtoDAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream) {
+  return cuMemcpyDtoD(to, from, bytes);
+}
+
+// --- fills ---
+
+CUresult cuMemsetD8(CUdeviceptr to, unsigned char value, size_t count) {
+  PTX_CONTEXT;
+  return fill(to, value, count);
+}
+CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t count, CUstream) {
+  return cuMemsetD8(to, value, count);
+}
+CUresult cuMemsetD16(CUdeviceptr to, unsigned short value, size_t count) {
+  PTX_CONTEXT;
+  return fill(to, value, count);
+}
+CUresult cuMemsetD16Async(CUdeviceptr to, unsigned short value, size_t count, CUstream) {
+  return cuMemsetD16(to, value, count);
+}
+CUresult cuMemsetD32(CUdeviceptr to, unsigned int value, size_t count) {
+  PTX_CONTEXT;
+  return fill(to, value, count);
+}
+CUresult cuMemsetD32Async(CUdeviceptr to, unsigned int value, size_t count, CUstream) {
+  return cuMemsetD32(to, value, count);
+}
+
+}  // extern "C"
