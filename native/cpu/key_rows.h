@@ -126,7 +126,7 @@ inline void storedRows(const Segment& segment, Range range, const void** rows) {
 /// The same for columns that may be apart: rows[n] = row of the n-th.
 inline void storedRows(const Segment& segment, const Columns& columns, const void** rows) {
   if (columns.step == 1) return storedRows(segment, static_cast<const Range&>(columns), rows);
-  for (int64_t n = 0; n < columns.count(); ++n) rows[n] = segment.row(columns.begin + n * columns.step);
+  for (int64_t key = columns.begin; key < columns.end; key += columns.step) *rows++ = segment.row(key);
 }
 
 /// The same for all pieces of a tile, one after the other; returns their number of keys.
