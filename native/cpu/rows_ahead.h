@@ -31,6 +31,14 @@ class RowsAhead {
 
   /// Shares out what was added among `calls` calls of kernels.
   void share(int64_t calls) { calls_ = calls; }
+  /// The same where what was added stands behind `count` rows from `rows` on, which the calls read one after the other:
+  /// each asks for what lies `distance` rows further on.
+  void share(int64_t calls, const void** rows, int64_t count, int64_t distance) {
+    rows_ = rows;
+    count_ += count;
+    next_ = std::min(distance, count_);
+    share(calls);
+  }
   /// The part of the next call.
   Ahead next() {
     const int64_t part = calls_ > 0 ? (count_ - next_ + calls_ - 1) / calls_ : 0;

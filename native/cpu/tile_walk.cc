@@ -289,6 +289,8 @@ void TileWalk::walkTogether(uint64_t groups) {
   std::span<const KeyRun> rest[QueryBlock::kMaxGroups];  // of the runs, what tiles to come may
                                                          // need
   for (int64_t g = 0; g < queries_.groups(); ++g) rest[g] = runs_[g];
+  // A single group reads each row once, as it comes from memory. Of several only the first would wait for it.
+  const bool near = queries_.few() && apartValues_ && queries_.groups() == 1;
   for (int64_t begin = chunk_.begin; begin < chunk_.end; begin += kTileKeys) {
     if (cancel_.raised()) throw Cancelled();
     const Range tile{begin, std::min(begin + kTileKeys, chunk_.end)};
@@ -308,19 +310,34 @@ void TileWalk::walkTogether(uint64_t groups) {
     if (loaded.empty()) continue;
     if (queries_.few()) {
       storedRows(keys_, loaded, keyRows_);
+      if (near) valueRows_ = rows_ + (loaded.end - loaded.begin);
       if (apartValues_) storedRows(values_, loaded, valueRows_);
     } else {
       const bool many = seeing >= kManyGroups, keysAsValues = withValues_ && !apartValues_;
       tileRows(kernels_, keys_, loaded, many && (keysAsValues || keys_.scattered()), keyScratch_, keyRows_);
       if (apartValues_) tileRows(kernels_, values_, loaded, many, valueScratch_, valueRows_);
     }
-    ahead_ = RowsAhead(rows_ + 2 * kTileKeys, plan_.rowsAhead());
-    lookAhead(tile);
-    ahead_.share(2 * seeing);
+    if (near) {
+      const int64_t count = 2 * (loaded.end - loaded.begin), others = 2 * queries_.counts()[0];
+      ahead_ = RowsAhead(rows_ + count, std::min(plan_.rowsAhead(), nearRows() + others));
+      lookAhead(tile);
+      ahead_.share(2, rows_, count, nearRows());
+    } else {
+      ahead_ = RowsAhead(rows_ + 2 * kTileKeys, plan_.rowsAhead());
+      lookAhead(tile);
+      ahead_.share(2 * seeing);
+    }
     for (int64_t g = 0; g < queries_.groups(); ++g) {
       if (!seen[g].empty()) scoreTile(g, runs[g], seen[g], full[g], loaded.begin);
     }
   }
+}
+
+/// Rows between one that is read and the one that is asked for meanwhile: enough of them for the time that memory
+/// takes, few enough for the first-level cache.
+int64_t TileWalk::nearRows() const {
+  constexpr int64_t bytes = 16384;
+  return std::clamp<int64_t>(bytes / std::max<int64_t>(1, problem_.dimQk * sizeOf(problem_.key.dtype)), 1, kTileKeys);
 }
 
 /// Collects what comes after a tile: the next one, or results and the start of the following task.

@@ -86,6 +86,7 @@ class TileWalk {
   void scoreKeys(int64_t g, std::span<const Columns> columns, int phase, const uint64_t* visible, int64_t first);
   void fillBias(const Lanes& lanes, int padded, Range keys, float* panel);
 
+  int64_t nearRows() const;
   void lookAhead(Range tile);
   void lookBehindTask();
   void addBehind(int64_t begin, int64_t end);

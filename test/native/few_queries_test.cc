@@ -1,6 +1,7 @@
 // The operations for few queries, with components across lanes, on every instruction set that runs here, against
 // float64. Rows are memory of their own: a sanitizer sees a read past any of them.
 #include "cpu/half.h"
+#include "cpu/rows_ahead.h"
 #include "kernel_fixtures.h"
 
 namespace fused_attention {
@@ -215,6 +216,30 @@ TEST(few_results_are_combined_and_finished_like_those_of_lanes) {
       }
     }
   });
+}
+
+/// Two calls over keys and values ask for every row of the stream that lies `distance` behind its start, once and in
+/// order, however few rows follow.
+TEST(rows_of_a_stream_are_asked_for_once) {
+  for (const int64_t rows : {1, 3, 128}) {
+    for (const int64_t distance : {1, 2, 64}) {
+      for (const int64_t following : {int64_t{0}, int64_t{1}, distance, distance + 8}) {
+        const std::vector<float> memory(size_t(2 * rows + following));
+        std::vector<const void*> stream(memory.size());
+        for (int64_t n = 0; n < 2 * rows; ++n) stream[size_t(n)] = &memory[size_t(n)];
+        RowsAhead ahead(stream.data() + 2 * rows, following);
+        for (int64_t n = 0; n <= following; ++n) ahead.add(memory.data() + 2 * rows + n, 4);  // the last finds no room
+        ahead.share(2, stream.data(), 2 * rows, distance);
+        int64_t expected = std::min(distance, 2 * rows + following);
+        for (int call = 0; call < 2; ++call) {
+          const Ahead part = ahead.next();
+          for (int64_t n = 0; n < part.count; ++n) CHECK(part.rows[n] == &memory[size_t(expected++)]);
+        }
+        CHECK_EQ(expected, 2 * rows + following);
+        CHECK_EQ(ahead.next().count, 0);
+      }
+    }
+  }
 }
 
 }  // namespace

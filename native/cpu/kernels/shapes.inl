@@ -22,14 +22,23 @@ constexpr int rowsFor(int vectors) {
 /// waits for its own additions.
 SIMD int64_t nextRows(int64_t left, int most) { return left >= 2 * most ? most : left > most ? (left + 1) / 2 : left; }
 
-/// Asks for memory that will be read soon, a part at each step of a kernel.
+/// Asks for memory that will be read soon, as nearly the same part at each step of a kernel as there can be: a memory
+/// that is asked for too much at first stands idle at last.
 class Prefetch {
  public:
   SIMD Prefetch(const Ahead& ahead, int64_t steps)
-      : ahead_(ahead), each_(steps > 0 ? (ahead.count + steps - 1) / steps : 0) {}
+      : ahead_(ahead),
+        steps_(steps),
+        each_(steps > 0 ? ahead.count / steps : 0),
+        rest_(steps > 0 ? ahead.count % steps : 0) {}
 
   SIMD void step() {
-    const int64_t end = next_ + each_ < ahead_.count ? next_ + each_ : ahead_.count;
+    int64_t end = next_ + each_;
+    owed_ += rest_;
+    if (owed_ >= steps_) {
+      owed_ -= steps_;
+      ++end;
+    }
     for (; next_ < end; ++next_) {
       const char* row = static_cast<const char*>(ahead_.rows[next_]);
       for (int64_t at = 0; at < ahead_.bytes; at += 64) __builtin_prefetch(row + at, 0, 2);
@@ -38,7 +47,7 @@ class Prefetch {
 
  private:
   const Ahead& ahead_;
-  int64_t each_, next_ = 0;
+  int64_t steps_, each_, rest_, owed_ = 0, next_ = 0;
 };
 
 }  // namespace
