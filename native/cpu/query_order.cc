@@ -109,21 +109,21 @@ std::shared_ptr<const QueryOrder> boxesOf(const GridKeys& keys, const AxisProduc
   const BoxShape shape = bestShape(keys, grid, kernels);
   int64_t residue[kAxes] = {}, piece[kAxes] = {};
   const auto box = [&] {
-    Range part[kAxes];
+    Range part[kAxes] = {{0, 1}, {0, 1}, {0, 1}};
     for (int a = 0; a < grid.axes; ++a) {
       const int64_t length = classLength(grid.axis[a], residue[a]);
       part[a] = pieceOf(length, ceilDiv(length, shape.longest[a]), piece[a]);
     }
     const int64_t first = int64_t(order->rows.size());
     GridKeys::Place place;
-    const auto fill = [&](const auto& self, int a) -> void {
-      if (a == std::min(grid.axes, kAxes)) return order->rows.push_back(keys.rowOf(place));
+    const auto along = [&](int a, const auto& visit) {
       for (int64_t at = part[a].begin; at < part[a].end; ++at) {
         place.at[a] = residue[a] + at * grid.axis[a].period;
-        self(self, a + 1);
+        visit();
       }
     };
-    fill(fill, 0);
+    static_assert(kAxes == 3);
+    along(0, [&] { along(1, [&] { along(2, [&] { order->rows.push_back(keys.rowOf(place)); }); }); });
     for (const int64_t begin : groupsOf(int64_t(order->rows.size()) - first, kernels)) {
       order->groups.push_back(first + begin);
     }
