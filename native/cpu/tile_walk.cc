@@ -381,8 +381,7 @@ void TileWalk::addFirstKeys(const BoundTask& bound) {
     thread_local std::vector<KeyRun> moved;  // of the one task that a thread does next
     const bool same = key.sameRows(keys_);
     std::span<const KeyRun> known = same ? runs_[queries_.groups() - 1] : std::span<const KeyRun>();
-    firstTile(map.runs(bound.task.unit, group, moved), keys,
-              [&](const Columns& piece) { unknown(piece, known, add); });
+    firstTile(map.runs(bound.task.unit, group, moved), keys, [&](const Columns& piece) { unknown(piece, known, add); });
   } else if (const std::optional<int64_t> seen = map.firstKey(bound.task.unit, group)) {
     const int64_t first = std::max(*seen, keys.begin);
     add(Range{first, std::min((first / kTileKeys + 1) * kTileKeys, cut.sequence.keys)});

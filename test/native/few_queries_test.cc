@@ -228,7 +228,10 @@ TEST(rows_of_a_stream_are_asked_for_once) {
         std::vector<const void*> stream(memory.size());
         for (int64_t n = 0; n < 2 * rows; ++n) stream[size_t(n)] = &memory[size_t(n)];
         RowsAhead ahead(stream.data() + 2 * rows, following);
-        for (int64_t n = 0; n <= following; ++n) ahead.add(memory.data() + 2 * rows + n, 4);  // the last finds no room
+        for (int64_t n = 0; n <= following; ++n) {  // the last finds no room
+          const void* const row = memory.data() + 2 * rows + n;
+          ahead.add(&row, 1, 4);
+        }
         ahead.share(2, stream.data(), 2 * rows, distance);
         int64_t expected = std::min(distance, 2 * rows + following);
         for (int call = 0; call < 2; ++call) {
