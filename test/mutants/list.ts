@@ -397,12 +397,6 @@ export const mutants: Mutant[] = [
     replacement: '',
   },
   {
-    name: 'few: rows of weights are summed as if every tile began a chain',
-    file: few,
-    search: 'chains[(c + tile.phase) & 3] = sums[c];',
-    replacement: 'chains[c] = sums[c];',
-  },
-  {
     name: 'scores: keys after the last hidden one are not looked at for the maximum',
     file: softmax,
     search: 'look(tile.hiddenEnd, tile.keys);',
@@ -503,12 +497,6 @@ export const mutants: Mutant[] = [
     file: walk,
     search: 'const int64_t end = std::min((block + 1) * size, chunk_.end);',
     replacement: 'const int64_t end = (block + 1) * size;',
-  },
-  {
-    name: 'lists: chunks see all blocks of a line',
-    file: walk,
-    search: 'if (line.empty() || (line.front() >= from && line.back() < end)) return line;',
-    replacement: 'if (line.empty() || line.front() >= from) return line;',
   },
   {
     name: 'lists: lanes see what others of their group have in their lists',

@@ -164,3 +164,23 @@ export function wrongListed(random: Random, n: number): string | null {
   const { flops } = explain(q, k, v, { mask: given });
   return flops === 2 * (D + Dv) * pairs ? null : `${flops} FLOP for ${pairs} pairs, ${at}`;
 }
+
+/** The same for lists of a few keys that each query has to itself, in blocks that do not divide the keys. */
+export function wrongTokens(random: Random, n: number): string | null {
+  const [nq, nkv, H, D] = [random.integer(20, 60), 3 * random.integer(100, 300) + 1 + (n % 2), 2, 40];
+  const form = { sizeQ: 1, sizeK: 3, byRow: true, rows: nq, columns: Math.ceil(nkv / 3), batches: 1, heads: H };
+  const cells = Uint8Array.from({ length: H * nq * form.columns }, (_, cell) =>
+    Number(random.unit() < 0.05 || (cell + 1) % form.columns === 0),
+  );
+  const layout: Layout = { ...form, cells };
+  const whole = pairTensor([1, H, nq, nkv], (b, h, r, c) => layoutSees(layout, b, h, r, c));
+  const q = randomTensor(random, [1, H, nq, D]);
+  const [k, v] = [randomTensor(random, [1, H, nkv, D]), randomTensor(random, [1, H, nkv, D])];
+  const got = attentionSync(q, k, v, { lse: true, mask: maskOf(layout, n, random) });
+  const expected = attentionSync(q, k, v, { lse: true, mask: whole });
+  for (const name of ['output', 'lse'] as const) {
+    const away = difference(got[name], expected[name]);
+    if (!(away < 1e-5)) return `${name} is away by ${away}, ${JSON.stringify({ n, nq, nkv })}`;
+  }
+  return null;
+}
