@@ -54,7 +54,7 @@ const steps = {
         allowOverwrite: true,
         bundle: true,
         platform: 'node',
-        keepNames: false,
+        // Without keepNames: it names each inner function of a call anew, a tenth of what the call costs.
         // Names and structure stay as they are; without comments and indentation it loads a third faster.
         minifyWhitespace: true,
         external: ['acorn', 'node-gyp-build', '../package.json', ...shared, ...(entry === language ? [] : [language])],
