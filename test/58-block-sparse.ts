@@ -26,6 +26,7 @@ import {
   randomLayout,
   randomTensor,
   wrongListed,
+  wrongStairs,
   wrongTokens,
 } from './reference/listed-case.js';
 import { Random } from './reference/random.js';
@@ -46,6 +47,11 @@ for (let part = 0; part < 4; part += 1) {
 test('lists of a few keys for each query', (t) => {
   const random = new Random(7050);
   for (let n = 0; n < (long ? 200 : 12); n += 1) t.is(wrongTokens(random, n), null);
+});
+
+test('rows of blocks that see the same keys but for the last ones', (t) => {
+  const random = new Random(7060);
+  for (let n = 0; n < 8; n += 1) t.is(wrongStairs(random, n), null);
 });
 
 test('a layout serves a sequence whole, in chunks and token by token', async (t) => {

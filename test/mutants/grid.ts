@@ -9,7 +9,7 @@ import { differences } from '../reference/check.js';
 import { expectedOf } from '../reference/expected.js';
 import { deep, grid, type Topic } from '../reference/grid.js';
 import { flat, wrongKeys } from '../reference/keys-seen.js';
-import { wrongListed, wrongTokens } from '../reference/listed-case.js';
+import { wrongListed, wrongStairs, wrongTokens } from '../reference/listed-case.js';
 import { alone, joinQueries, makeBatch, outputOf } from '../reference/paged.js';
 import { wrongNeighborhood } from '../reference/neighborhood-case.js';
 import { cuts, finishedOf, parted, partialOf } from '../reference/parts.js';
@@ -37,6 +37,7 @@ function* checks(): Generator<[string, () => string[]]> {
   const lists = new Random(292_000);
   for (let n = 0; n < 12; n++) yield ['lists of blocks', () => [wrongListed(lists, n) ?? []].flat()];
   for (let n = 0; n < 4; n++) yield ['lists of tokens', () => [wrongTokens(lists, n) ?? []].flat()];
+  for (let n = 0; n < 8; n++) yield ['stairs of blocks', () => [wrongStairs(lists, n) ?? []].flat()];
   const topics: Topic[] = ['masks', 'long', 'lengths', 'decode', 'layouts', 'scores', 'types', 'dims', 'anything'];
   for (let n = 0; n < 12; n++) {
     for (const topic of topics) {

@@ -184,3 +184,17 @@ export function wrongTokens(random: Random, n: number): string | null {
   }
   return null;
 }
+
+/** The same for rows of blocks that each see what those before see and a block more: their keys differ in the end alone. */
+export function wrongStairs(random: Random, n: number): string | null {
+  const [size, count, H, D] = [8 + 8 * (n % 8), 6, 2, 16];
+  const form = { sizeQ: size, sizeK: size, byRow: true, rows: count, columns: count, batches: 1, heads: 1 };
+  const cells = Uint8Array.from({ length: count * count }, (_, cell) => Number(cell % count <= cell / count));
+  const layout: Layout = { ...form, cells };
+  const rows = size * count;
+  const whole = pairTensor([1, 1, rows, rows], (b, h, r, c) => layoutSees(layout, b, h, r, c));
+  const [q, k, v] = [0, 1, 2].map(() => randomTensor(random, [1, H, rows, D])) as [Tensor, Tensor, Tensor];
+  const got = attentionSync(q, k, v, { mask: maskOf(layout, n, random) });
+  const away = difference(got.output, attentionSync(q, k, v, { mask: whole }).output);
+  return away < 1e-5 ? null : `output is away by ${away}, blocks of ${size}`;
+}
