@@ -38,13 +38,14 @@ export function readCumulative(value: unknown, total: number, argument: string):
   const { length } = given;
   if (length === 0) throw shapeMismatch(argument, 'B + 1 values', 'none');
   const lengths = takeLengths(length);
+  if (typeof given[0] === 'number' && given[0] !== 0) throw outOfRange(`${argument}[0]`, '0', given[0]);
   let previous = 0;
   for (let i = 0; i < length; i += 1) {
     const next = given[i];
     if (typeof next !== 'number') throw invalidType(`${argument}[${i}]`, 'an integer', next);
-    if (!(next >= previous && next <= total && Math.floor(next) === next) || (i === 0 && next !== 0)) {
-      const expected = i === 0 ? '0' : `an integer in [${previous}, ${total}]`;
-      throw outOfRange(`${argument}[${i}]`, expected, next);
+    // Rows are at most 2^31 - 1: compared as integers, and not as doubles, where the array holds nothing else.
+    if ((next | 0) !== next || next < previous || next > total) {
+      throw outOfRange(`${argument}[${i}]`, `an integer in [${previous}, ${total}]`, next);
     }
     lengths[i] = next;
     previous = next;
