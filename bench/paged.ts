@@ -1,7 +1,7 @@
-// Decoding over pages beside the same over rows side by side, and a prefix that sequences share beside pages of each
-// one's own: interleaved medians in one process, against their bars.
+// Decoding over pages beside the same over rows side by side, and a prefix that sequences share, in a pool and in forks
+// of a cache, beside pages of each one's own: interleaved medians in one process, against their bars.
 //   npm run paged [rounds]
-import { attentionSync, Tensor } from '../dist/index.js';
+import { attentionSync, KvCache, Tensor } from '../dist/index.js';
 import { median } from './measure.js';
 
 type Dtype = 'float32' | 'float16';
@@ -81,6 +81,27 @@ function shared(dtype: Dtype, bar: number): void {
   tell(`32 sequences that share 4096 tokens, ${dtype}, 2 threads, over pages of their own`, separate / once, bar);
 }
 
+/** Forks of one cache beside caches that each appended all of it. */
+function forked(dtype: Dtype, bar: number): void {
+  const [sequences, prefix, suffix, dim] = [32, 4096, 128, 64];
+  const q = random([sequences, HEADS, 1, dim], dtype);
+  const tokens = (count: number): Tensor => random([1, HEADS, count, dim], dtype);
+  const cacheOf = (): KvCache => {
+    const cache = new KvCache({ heads: HEADS, dim, dtype });
+    cache.append(tokens(prefix), tokens(prefix));
+    return cache;
+  };
+  const root = cacheOf();
+  const forks = Array.from({ length: sequences }, () => root.fork());
+  const apart = Array.from({ length: sequences }, cacheOf);
+  for (const cache of [...forks, ...apart]) cache.append(tokens(suffix), tokens(suffix));
+  const [separate, once] = milliseconds([
+    () => KvCache.attendGroupSync(apart, q, { threads: 2 }),
+    () => KvCache.attendGroupSync(forks, q, { threads: 2, sharedPrefix: prefix }),
+  ]) as [number, number];
+  tell(`32 forks of a cache of 4096 tokens, ${dtype}, 2 threads, over caches of their own`, separate / once, bar);
+}
+
 for (const dim of [64, 128]) {
   for (const dtype of ['float32', 'float16'] as const) {
     decode(1, 16384, dim, dtype);
@@ -89,3 +110,5 @@ for (const dim of [64, 128]) {
 }
 shared('float32', 4);
 shared('float16', 2.2);
+forked('float32', 4);
+forked('float16', 2.2);

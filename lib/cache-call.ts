@@ -4,12 +4,11 @@ import type { AttentionCall } from './call.js';
 import { pageRows } from './cache-form.js';
 import type { CacheForm } from './cache-form.js';
 import { formatShape, invalidType, invalidValue, describe, shapeMismatch, unsupported } from './errors.js';
-import type { PreparedCall } from './execution.js';
+import type { CachesOfStep, PreparedCall } from './execution.js';
 import { checkOperand, shapeOf } from './geometry.js';
 import type { Geometry } from './geometry.js';
 import { readBias, readMasks } from './grids.js';
 import { checkMemory } from './memory.js';
-import type { NativeCache } from './native.cjs';
 import { readOptions, throwIfAborted } from './options.js';
 import type { CallOptions } from './options.js';
 import { encodeCall } from './call.js';
@@ -22,7 +21,7 @@ import { readTensor } from './tensor.js';
 import type { HostView } from './view.js';
 
 const appendNames = ['positions', 'threads'];
-const attendNames = [
+export const attendNames = [
   'k',
   'v',
   'positions',
@@ -46,7 +45,7 @@ const attendNames = [
 /** A call with no query, which only appends. */
 export function appendCall(
   form: CacheForm,
-  handle: NativeCache,
+  caches: CachesOfStep,
   length: number,
   k: unknown,
   v: unknown,
@@ -56,17 +55,17 @@ export function appendCall(
   const added = readAdded(form, k, v);
   const query = emptyView(form, form.heads, form.dim);
   const call = callOf(form, length, query, form.heads, 0, added, options);
-  return stepOf(form, handle, call, added, 0, options);
+  return stepOf(form, caches, call, added, 0, options);
 }
 
+/** `form` and `length` are those of the cache; of several caches, with one sequence each, and of the longest. */
 export function attendCall(
   form: CacheForm,
-  handle: NativeCache,
+  caches: CachesOfStep,
   length: number,
   q: unknown,
-  given: unknown,
+  options: CallOptions,
 ): { call: AttentionCall; prepared: PreparedCall } {
-  const options = readOptions(given, attendNames, form.layout);
   throwIfAborted(options.signal);
   const { k, v } = options.given;
   const query = readTensor(q, 'query');
@@ -80,7 +79,7 @@ export function attendCall(
   if (k === undefined && v !== undefined) throw invalidValue('options.v', 'none without options.k', describe(v));
   const added = k === undefined ? null : readAdded(form, k, v);
   const call = callOf(form, length, query, sizes.heads, sizes.rows, added, options);
-  return { call, prepared: stepOf(form, handle, call, added, sizes.rows, options) };
+  return { call, prepared: stepOf(form, caches, call, added, sizes.rows, options) };
 }
 
 /** What is appended. */
@@ -161,7 +160,7 @@ function callOf(
 
 function stepOf(
   form: CacheForm,
-  handle: NativeCache,
+  caches: CachesOfStep,
   call: AttentionCall,
   added: Added | null,
   queries: number,
@@ -175,7 +174,7 @@ function stepOf(
   }
   const width = form.latent ? form.dim : form.dim + form.dimV;
   if (appended > 0) checkMemory(form.dtype, (appended + pageRows) * form.batch * form.heads * width, 'key');
-  return encodeCall(call, { handle, positions, queries, appended });
+  return encodeCall(call, { ...caches, positions, queries, appended });
 }
 
 /** Stands for a tensor that there is not. */

@@ -2,6 +2,7 @@
 
 import type { FloatDtype } from './dtype.js';
 import type { AttentionBaseOptions, LayoutName } from './options.js';
+import type { SharedPrefix } from './pages.js';
 import type { RopeOptions } from './rotary.js';
 import type { TensorInput } from './tensor.js';
 
@@ -81,4 +82,22 @@ export interface AttendOptions<
   readonly entropy?: Entropy;
   /** As in {@link AttentionOptions}. */
   readonly rowMax?: RowMax;
+}
+
+/**
+ * Options of {@link KvCache.attendGroup}: those of {@link KvCache.attend}, where B is the number of caches, and which
+ * tokens the caches have in common, in pages that they share as forks.
+ */
+export interface AttendGroupOptions<
+  Lse extends boolean | undefined = boolean | undefined,
+  Entropy extends boolean | undefined = boolean | undefined,
+  RowMax extends boolean | undefined = boolean | undefined,
+> extends AttendOptions<Lse, Entropy, RowMax> {
+  /**
+   * So many first tokens are common to all caches: their pages are read once for all. Results stay within the accuracy of
+   * any call, but their bits may depend on which caches share. As `prefixes` with one entry.
+   */
+  readonly sharedPrefix?: number | undefined;
+  /** The same for groups of caches, numbered as in the array. */
+  readonly prefixes?: readonly SharedPrefix[] | undefined;
 }

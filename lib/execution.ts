@@ -28,11 +28,17 @@ export interface PreparedCall {
 }
 
 /** What a call over a cache has besides: its key and value are appended, and its queries attend to all of the cache. */
-export interface CacheStep {
-  readonly handle: NativeCache;
+export interface CacheStep extends CachesOfStep {
   readonly positions: Int32Array | null;
   readonly queries: number;
   readonly appended: number;
+}
+
+/** One cache, or several, each a sequence. */
+export interface CachesOfStep {
+  readonly handle: NativeCache | NativeCache[];
+  /** Which prefix each has or -1, then the tokens of each prefix. */
+  readonly shared: Int32Array | null;
 }
 
 /** What a call reads besides its buffers. */
@@ -53,8 +59,8 @@ export function executeSync(call: PreparedCall): void {
     const mask = programs?.mask?.handle;
     const score = programs?.score?.handle;
     if (step) {
-      const { handle, positions, queries, appended } = step;
-      native.runCacheSync(handle, positions, queries, appended, call.numbers(), buffers, mask, score);
+      const { handle, shared, positions, queries, appended } = step;
+      native.runCacheSync(handle, shared, positions, queries, appended, call.numbers(), buffers, mask, score);
     } else if (call.kind === 'merge') native.mergeSync(call.numbers(), buffers);
     else native.runSync(call.numbers(), buffers, mask, score);
   } catch (error) {
@@ -125,8 +131,9 @@ function start(native: Native, call: PreparedCall, copied: boolean[] | undefined
   const mask = programs?.mask?.handle;
   const score = programs?.score?.handle;
   if (step) {
-    const { handle, positions, queries, appended } = step;
-    return native.runCache(settled, handle, positions, queries, appended, call.numbers(), buffers, mask, score, copied);
+    const { handle, shared, positions, queries, appended } = step;
+    const of = [handle, shared, positions, queries, appended] as const;
+    return native.runCache(settled, ...of, call.numbers(), buffers, mask, score, copied);
   }
   if (call.kind === 'merge') return native.merge(settled, call.numbers(), buffers, mask, score, copied);
   return native.run(settled, call.numbers(), buffers, mask, score, copied);

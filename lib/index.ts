@@ -37,7 +37,13 @@ export type { ErrorCode } from './errors.js';
 export { explain } from './explain.js';
 export type { Explanation } from './explain.js';
 export { KvCache } from './kv-cache.js';
-export type { AppendOptions, AttendOptions, KvCacheOptions, PositionsInput } from './cache-options.js';
+export type {
+  AppendOptions,
+  AttendGroupOptions,
+  AttendOptions,
+  KvCacheOptions,
+  PositionsInput,
+} from './cache-options.js';
 export type { RopeOptions } from './rotary.js';
 export type { LengthsInput } from './lengths.js';
 export { Mask, and, mask, not, or } from './masks.js';

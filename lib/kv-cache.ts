@@ -2,15 +2,17 @@
 
 import type { AttentionResult } from './attention.js';
 import { resultOf } from './attention.js';
-import { appendCall, attendCall } from './cache-call.js';
+import { appendCall, attendCall, attendNames } from './cache-call.js';
 import { readCacheForm } from './cache-form.js';
 import type { CacheForm } from './cache-form.js';
-import type { AppendOptions, AttendOptions, KvCacheOptions } from './cache-options.js';
+import { groupCall, readMembers } from './cache-group.js';
+import type { AppendOptions, AttendGroupOptions, AttendOptions, KvCacheOptions } from './cache-options.js';
 import { face } from './class-face.js';
 import { execute, executeSync } from './execution.js';
 import { loadNative } from './native.cjs';
 import type { NativeCache, NativeError } from './native.cjs';
 import { AttentionError, fromNative } from './errors.js';
+import { readOptions } from './options.js';
 import { guarded } from './prepare.js';
 import { checkInteger } from './shape.js';
 import type { TensorInput } from './tensor.js';
@@ -68,7 +70,9 @@ export class KvCache {
    *   the cache is as it was.
    */
   append(k: TensorInput, v?: TensorInput, options?: AppendOptions): void {
-    const call = guarded(() => appendCall(this.#form, this.#handle, this.length, k, v, options));
+    const call = guarded(() =>
+      appendCall(this.#form, { handle: this.#handle, shared: null }, this.length, k, v, options),
+    );
     executeSync(call);
   }
 
@@ -84,7 +88,7 @@ export class KvCache {
     q: TensorInput,
     options?: AttendOptions<Lse, Entropy, RowMax>,
   ): Promise<AttentionResult<Lse, Entropy, RowMax, undefined>> {
-    const { call, prepared } = guarded(() => attendCall(this.#form, this.#handle, this.length, q, options));
+    const { call, prepared } = guarded(() => this.#attendCall(q, options));
     await execute(prepared, call.options.signal);
     return resultOf(call) as AttentionResult<Lse, Entropy, RowMax, undefined>;
   }
@@ -94,7 +98,46 @@ export class KvCache {
     q: TensorInput,
     options?: AttendOptions<Lse, Entropy, RowMax>,
   ): AttentionResult<Lse, Entropy, RowMax, undefined> {
-    const { call, prepared } = guarded(() => attendCall(this.#form, this.#handle, this.length, q, options));
+    const { call, prepared } = guarded(() => this.#attendCall(q, options));
+    executeSync(prepared);
+    return resultOf(call) as AttentionResult<Lse, Entropy, RowMax, undefined>;
+  }
+
+  /**
+   * {@link KvCache.attend} of several caches in one call, each a sequence with queries, keys and values of its own; what
+   * they share as forks, and are said to share, is read once for all of them (beam search, several answers to one prompt).
+   *
+   * @param caches Without a window, `batch: 1`, of the same options; their lengths may differ. None twice.
+   * @param q [B, Hq, Nq, D], or [B, Nq, Hq, D] in 'bshd' caches, where sequence b is that of caches[b]; so are `k` and
+   *   `v` of the options, appended to all caches or, where the call fails, to none.
+   * @returns As {@link attend}, of B sequences. Rejects with what that rejects with, and with `ERR_INVALID_ARG_VALUE`
+   *   where a cache has other tokens than those it is said to share, even if they are equal.
+   */
+  static async attendGroup<
+    Lse extends Flag = undefined,
+    Entropy extends Flag = undefined,
+    RowMax extends Flag = undefined,
+  >(
+    caches: readonly KvCache[],
+    q: TensorInput,
+    options?: AttendGroupOptions<Lse, Entropy, RowMax>,
+  ): Promise<AttentionResult<Lse, Entropy, RowMax, undefined>> {
+    const { call, prepared } = guarded(() => groupCall(KvCache.#members(caches), q, options));
+    await execute(prepared, call.options.signal);
+    return resultOf(call) as AttentionResult<Lse, Entropy, RowMax, undefined>;
+  }
+
+  /** {@link KvCache.attendGroup} on the calling thread (and the pool's); throws what that rejects with. */
+  static attendGroupSync<
+    Lse extends Flag = undefined,
+    Entropy extends Flag = undefined,
+    RowMax extends Flag = undefined,
+  >(
+    caches: readonly KvCache[],
+    q: TensorInput,
+    options?: AttendGroupOptions<Lse, Entropy, RowMax>,
+  ): AttentionResult<Lse, Entropy, RowMax, undefined> {
+    const { call, prepared } = guarded(() => groupCall(KvCache.#members(caches), q, options));
     executeSync(prepared);
     return resultOf(call) as AttentionResult<Lse, Entropy, RowMax, undefined>;
   }
@@ -138,6 +181,19 @@ export class KvCache {
       return 'KvCache(freed)';
     }
   }
+
+  #attendCall(q: unknown, given: unknown) {
+    const options = readOptions(given, attendNames, this.#form.layout);
+    return attendCall(this.#form, { handle: this.#handle, shared: null }, this.length, q, options);
+  }
+
+  static #members(caches: unknown) {
+    return readMembers(caches, (value, argument) => {
+      if (typeof value !== 'object' || value === null || !(#form in value)) return null;
+      const length = native(() => loadNative().cacheLength(value.#handle), argument);
+      return { form: value.#form, handle: value.#handle, length };
+    });
+  }
 }
 
 /** What a fork is made of. */
@@ -154,12 +210,14 @@ function fresh(options: unknown): Fork {
   return new Fork(form, handle);
 }
 
-/** Errors of the addon as users know them. */
-function native<Result>(call: () => Result): Result {
+/** Errors of the addon as users know them; `name` is what they know the cache by. */
+function native<Result>(call: () => Result, name?: string): Result {
   try {
     return call();
   } catch (error) {
     if (error instanceof AttentionError) throw error;
-    throw fromNative(error as NativeError);
+    const known = fromNative(error as NativeError);
+    if (name === undefined) throw known;
+    throw new AttentionError(known.code, name, known.expected, known.received, { cause: error });
   }
 }

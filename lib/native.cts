@@ -29,7 +29,15 @@ export type NativeCall = [
 export type Settled = (error: NativeError | null) => void;
 
 /** What a step over a cache takes besides its call. */
-export type NativeStep = [cache: NativeCache, positions: Int32Array | null, queries: number, appended: number];
+export type NativeStep = [
+  /** Several are of one form, and each is a sequence. */
+  caches: NativeCache | NativeCache[],
+  /** What several share: for each cache which prefix it has, or -1, then the tokens of each prefix. */
+  shared: Int32Array | null,
+  positions: Int32Array | null,
+  queries: number,
+  appended: number,
+];
 
 /** What the addon throws or hands to a callback: lib/errors.ts turns it into an AttentionError. */
 export interface NativeError extends Error {
@@ -91,8 +99,8 @@ export interface Native {
   /** An empty cache: the numbers of native/cache/cache_codec.h. */
   cache(numbers: Float64Array): NativeCache;
   /**
-   * Appends the call's key and value, `appended` rows, to the cache, and attends to it with its `queries` rows. Positions
-   * are those of the rows appended, or of the queries; null: their places in the cache.
+   * Appends the call's key and value, `appended` rows, to the cache, and attends to it with its `queries` rows; to each
+   * of several with its own. Positions are those of the rows appended, or of the queries; null: their places in the cache.
    */
   runCacheSync(...step: [...NativeStep, ...NativeCall]): void;
   runCache(settled: Settled, ...step: [...NativeStep, ...NativeCall]): JobId;

@@ -67,6 +67,7 @@ export interface Pages {
   readonly prefixOf: Int32Array | null;
 }
 
+const place = 'options.pages';
 const names = ['table', 'lengths', 'pageSize', 'sharedPrefix', 'prefixes'];
 
 /** The geometry of a call whose key and value are pools. */
@@ -79,7 +80,7 @@ export function readPagedGeometry(q: unknown, k: unknown, v: unknown, options: C
       name === 'lengthsQ' ? 'none with cumulative lengths' : 'none with options.pages, which has lengths';
     throw invalidValue(`options.${name}`, expected, describe(given[name]));
   }
-  const asked = readSnapshot('options.pages', given['pages'], names);
+  const asked = readSnapshot(place, given['pages'], names);
   const query = readTensor(q, 'query');
   const key = readTensor(k, 'key');
   const value = readTensor(v, 'value');
@@ -108,7 +109,13 @@ export function readPagedGeometry(q: unknown, k: unknown, v: unknown, options: C
   const capacity = columns * pool.rows;
   const lengths = snapshotLengths(asked['lengths'], 'options.pages.lengths');
   checkPadded(lengths, batch, capacity, 'options.pages.lengths');
-  const pages = { pageSize: pool.rows, count: pool.batch, columns, table, ...readPrefixes(asked, batch, lengths) };
+  const pages = {
+    pageSize: pool.rows,
+    count: pool.batch,
+    columns,
+    table,
+    ...readPrefixes(asked, batch, lengths, place),
+  };
   const rest = { headsQ: sizesQ.heads, headsKv: pool.heads, queries: sizesQ.rows, dimQk: pool.dim, dimV: values.dim };
   const shared = { query, key, value, ragged, layout, batch, ...rest, pages };
   if (cumulativeQ) {
@@ -189,27 +196,28 @@ function fromRows(rows: readonly unknown[], batch: number, argument: string): { 
   return { table, columns };
 }
 
-function readPrefixes(
+/** `sharedPrefix` and `prefixes` of sequences that have so many tokens. */
+export function readPrefixes(
   asked: Readonly<Record<string, unknown>>,
   batch: number,
   lengths: Float64Array,
+  options: string,
 ): Pick<Pages, 'prefixes' | 'prefixOf'> {
   const { sharedPrefix, prefixes } = asked;
   if (sharedPrefix !== undefined) {
     if (prefixes !== undefined) {
-      throw invalidValue('options.pages.prefixes', 'none with options.pages.sharedPrefix', describe(prefixes));
+      throw invalidValue(`${options}.prefixes`, `none with ${options}.sharedPrefix`, describe(prefixes));
     }
     const least = lengths.reduce((a, b) => Math.min(a, b), maxRows);
-    const tokens = checkInteger('options.pages.sharedPrefix', sharedPrefix, 0, least);
+    const tokens = checkInteger(`${options}.sharedPrefix`, sharedPrefix, 0, least);
     return { prefixes: [tokens], prefixOf: new Int32Array(batch) };
   }
   if (prefixes === undefined) return { prefixes: [], prefixOf: null };
-  if (!Array.isArray(prefixes))
-    throw invalidType('options.pages.prefixes', 'an array of { sequences, tokens }', prefixes);
-  if (prefixes.length > batch) throw outOfRange('options.pages.prefixes', `at most ${batch} prefixes`, prefixes.length);
+  if (!Array.isArray(prefixes)) throw invalidType(`${options}.prefixes`, 'an array of { sequences, tokens }', prefixes);
+  if (prefixes.length > batch) throw outOfRange(`${options}.prefixes`, `at most ${batch} prefixes`, prefixes.length);
   const prefixOf = new Int32Array(batch).fill(-1);
   const tokens = prefixes.map((prefix: unknown, n) => {
-    const argument = `options.pages.prefixes[${n}]`;
+    const argument = `${options}.prefixes[${n}]`;
     const read = readSnapshot(argument, prefix, ['sequences', 'tokens']);
     const members = snapshotList(read['sequences'], batch, `${argument}.sequences`);
     let least = maxRows;

@@ -58,14 +58,15 @@ struct Paging {
   int64_t rows = 0;   // 0: not in pages
   int64_t table = 0;  // pages from a sequence's first to the next one's
   int64_t pool = kAddresses;
-  std::vector<int64_t> shared;  // tokens that the sequences of a group share, whole pages of them in a pool
+  std::vector<int64_t> shared;  // tokens that the sequences of a group share, whole pages of them
 
   bool numbered() const { return pool != kAddresses; }
 };
 
-/// What tables over a pool say; owned by the call.
+/// What tables over a pool say, and who shares; owned by the call. Who has addresses of pages has seen to it that those
+/// shared are the same.
 struct PageLists {
-  const int32_t* table = nullptr;     // [batch][paging.table]
+  const int32_t* table = nullptr;     // [batch][paging.table]; null: addresses
   const int32_t* sharedOf = nullptr;  // [batch], which of paging.shared a sequence has, or -1; null: none has one
 };
 

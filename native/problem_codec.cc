@@ -461,6 +461,9 @@ CallOverHeld decodeCallOver(const HeldKeys& held, const double* numbers, size_t 
   problem.gap = held.gap;
   call.pointers.keyPages = held.keyPages;
   call.pointers.valuePages = held.valuePages;
+  if (held.lengths) problem.lengths = Lengths::padded;
+  call.pointers.lengthsKv = held.lengths;
+  call.pointers.pages.sharedOf = held.sharedOf;
   forgetEmptyBatch(problem);
   return call;
 }

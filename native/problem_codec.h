@@ -86,6 +86,8 @@ struct HeldKeys {
   Gap gap;
   const void* const* keyPages = nullptr;
   const void* const* valuePages = nullptr;
+  const double* lengths = nullptr;    // positions of each sequence; null: all have `keys`
+  const int32_t* sharedOf = nullptr;  // as in PageLists
 };
 
 /// The same where `held` are the keys and values. The call's key and value describe what is appended; value nothing

@@ -337,6 +337,8 @@ test.serial('a process and a worker end with caches in use', async (t) => {
 test('the native functions refuse what is no cache', (t) => {
   const numbers = Float64Array.of(1, 1, 1, 4, 4, 0, 0, -1, 0, 0, 0);
   const cache = native.cache(numbers);
+  const other = native.cache(numbers);
+  const wide = native.cache(Float64Array.from(numbers, (x, n) => (n === 3 ? 5 : x)));
   t.is(native.cacheLength(cache), 0);
   for (const call of [
     () => native.cacheLength({} as never),
@@ -346,9 +348,17 @@ test('the native functions refuse what is no cache', (t) => {
     () => native.cache(Float64Array.from(numbers, (x, n) => (n === 3 ? 0 : x))),
     () => native.cache(Float64Array.from(numbers, (x, n) => (n === 8 ? 1 : x))),
     () => native.cache(Float64Array.of(...numbers.subarray(0, 10), 3, 1, 1, 1)),
-    () => native.runCacheSync(cache, null, 0, 1, {} as never, []),
-    () => native.runCacheSync(cache, null, 0, 1, numbers, []),
-    () => native.runCacheSync(cache, new Float32Array(1) as never, -1, 1, numbers, []),
+    () => native.runCacheSync(cache, null, null, 0, 1, {} as never, []),
+    () => native.runCacheSync(cache, null, null, 0, 1, numbers, []),
+    () => native.runCacheSync(cache, null, new Float32Array(1) as never, -1, 1, numbers, []),
+    () => native.runCacheSync([], null, null, 0, 1, numbers, []),
+    () => native.runCacheSync([cache, {} as never], null, null, 0, 1, numbers, []),
+    () => native.runCacheSync([cache, cache], null, null, 0, 1, numbers, []),
+    () => native.runCacheSync([cache, wide], null, null, 0, 0, numbers, []),
+    () => native.runCacheSync([cache, other], Int32Array.of(0), null, 0, 0, numbers, []),
+    () => native.runCacheSync([cache, other], Int32Array.of(0, 1, 5), null, 0, 0, numbers, []),
+    () => native.runCacheSync([cache, other], Int32Array.of(0, 0, -5), null, 0, 0, numbers, []),
+    () => native.runCacheSync([cache, other], Int32Array.of(0, 0, 5), null, 0, 0, numbers, []),
   ]) {
     const error = t.throws(call) as NodeJS.ErrnoException;
     t.regex(String(error.code), /^ERR_/);

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "../cache/cache_codec.h"
 #include "../error.h"
@@ -48,25 +49,56 @@ int64_t countOf(const Napi::Value& value, const char* argument) {
   return int64_t(number);
 }
 
-/// A step's arguments from the one numbered `first` on: cache, positions or null, queries, rows appended, call.
+/// One cache, or an array of them.
+std::vector<Held> heldOfStep(const Napi::Value& value) {
+  if (!value.IsArray()) return {heldBy(value)};
+  const Napi::Array caches = value.As<Napi::Array>();
+  std::vector<Held> all;
+  for (uint32_t n = 0; n < caches.Length(); ++n) all.push_back(heldBy(caches.Get(n)));
+  if (all.empty()) throw CodedError("ERR_OUT_OF_RANGE", "caches", "a cache at least", "none");
+  return all;
+}
+
+/// A step's arguments from the one numbered `first` on: caches, what they share or null, positions or null, queries,
+/// rows appended, call.
 struct StepArguments {
-  Held& held;
+  std::vector<Held> held;  // before the call is read: elements of an array can be getters
   CallArguments call;
+  SharedRows shared;
   Buffer positions;
-  KvCache::Step step;
+  std::vector<KvCache::Step> steps;
 
   StepArguments(const Napi::CallbackInfo& info, size_t first)
-      : held(heldBy(info[first])), call(readCall(info, first + 4)) {
-    if (!info[first + 1].IsNull()) positions = bufferOf(info.Env(), info[first + 1], "options.positions");
-    const int64_t queries = countOf(info[first + 2], "query"), rows = countOf(info[first + 3], "key");
-    step = KvCache::begin(held.cache, rows, queries);
+      : held(heldOfStep(info[first])), call(readCall(info, first + 5)) {
+    if (!info[first + 1].IsNull()) {
+      shared = decodeShared(bufferOf(info.Env(), info[first + 1], "options.prefixes"), held.size());
+    }
+    if (!info[first + 2].IsNull()) positions = bufferOf(info.Env(), info[first + 2], "options.positions");
+    const int64_t queries = countOf(info[first + 3], "query"), rows = countOf(info[first + 4], "key");
+    if (held.size() == 1) {
+      steps.push_back(KvCache::begin(held.front().cache, rows, queries));
+      return;
+    }
+    std::vector<std::shared_ptr<KvCache>> caches;
+    for (const Held& one : held) caches.push_back(one.cache);
+    steps = beginTogether(caches, rows, queries);
   }
 
+  const CacheForm& form() const { return held.front().cache->form(); }
+  const std::shared_ptr<ExternalMemory>& memory() const { return held.front().memory; }
   CacheCall decode() const {
-    return decodeCacheCall(held.cache->form(), step.view(), call.numbers.data, call.numbers.count, call.buffers,
-                           call.programs, positions);
+    return decodeCacheCall(form(), steps, shared, call.numbers.data, call.numbers.count, call.buffers, call.programs,
+                           positions);
   }
 };
+
+/// Ends steps; what they appended counts where the call has succeeded.
+void endSteps(std::vector<KvCache::Step>& steps, bool succeeded) {
+  for (KvCache::Step& step : steps) {
+    if (succeeded) step.commit();
+  }
+  steps.clear();
+}
 
 /// Everything that the job needs, out of reach of JavaScript.
 Job::Task makeTask(Napi::Env env, StepArguments& arguments) {
@@ -83,12 +115,12 @@ Job::Task makeTask(Napi::Env env, StepArguments& arguments) {
       snapshot->writeBack(slot, buffer, shape);
     };
   }
-  const auto step = std::make_shared<KvCache::Step>(std::move(arguments.step));
-  task.compute = [step, snapshot, form = &arguments.held.cache->form(), decoded = std::move(decoded)](
-                     const CancelFlag& cancel) { computeStep(*form, step->view(), decoded, cancel); };
-  task.conclude = [step, memory = arguments.held.memory, env](bool succeeded) {
-    if (succeeded) step->commit();
-    *step = {};
+  const auto steps = std::make_shared<std::vector<KvCache::Step>>(std::move(arguments.steps));
+  task.compute = [steps, snapshot, form = &arguments.form(), decoded = std::move(decoded)](const CancelFlag& cancel) {
+    computeStep(*form, *steps, decoded, cancel);
+  };
+  task.conclude = [steps, memory = arguments.memory(), env](bool succeeded) {
+    endSteps(*steps, succeeded);
     memory->report(env);
   };
   return task;
@@ -107,10 +139,9 @@ Napi::Value runCacheSync(const Napi::CallbackInfo& info) {
   StepArguments arguments(info, 0);
   const CacheCall decoded = arguments.decode();
   const Lease lease(decoded.call.ranges);
-  computeStep(arguments.held.cache->form(), arguments.step.view(), decoded, CancelFlag());
-  arguments.step.commit();
-  arguments.step = {};
-  arguments.held.memory->report(info.Env());
+  computeStep(arguments.form(), arguments.steps, decoded, CancelFlag());
+  endSteps(arguments.steps, true);
+  arguments.memory()->report(info.Env());
   return info.Env().Undefined();
 }
 

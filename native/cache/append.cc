@@ -115,19 +115,17 @@ void writeRows(const CacheForm& form, const CacheView& view, const NewRows& rows
   });
 }
 
-std::vector<float> turnedQueries(const CacheForm& form, int64_t length, const Problem& problem, const void* queries,
-                                 const Angles& angles, const CancelFlag& cancel) {
+void turnQueries(const CacheForm& form, int64_t length, const Problem& problem, const void* queries,
+                 const Layout& layout, const Angles& angles, float* turned, const CancelFlag& cancel) {
   const int64_t dim = problem.dimQk, heads = problem.headsQ, count = problem.queries;
-  std::vector<float> turned(size_t(problem.batch * heads * count * dim));
   const Kernels& kernels = kernelsFor(problem.isa);
-  forEachRow(problem.batch, count, problem, cancel, [&](int64_t b, int64_t r) {
+  forEachRow(form.page.batch, count, problem, cancel, [&](int64_t b, int64_t r) {
     for (int64_t h = 0; h < heads; ++h) {
-      float* row = turned.data() + ((b * heads + h) * count + r) * dim;
-      widen(kernels, row, rowOf(queries, problem.query, b, h, r), problem.query.dtype, dim);
+      float* row = turned + ((b * heads + h) * count + r) * dim;
+      widen(kernels, row, rowOf(queries, layout, b, h, r), layout.dtype, dim);
       turn(form.rotary, angles.row(b, length - count + r), row);
     }
   });
-  return turned;
 }
 
 }  // namespace fused_attention

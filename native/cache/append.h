@@ -27,6 +27,11 @@ struct RotaryPositions {
     if (given.empty() || row < 0) return place;
     return given[size_t((perSequence ? batch * rows : 0) + row)];
   }
+  /// Those of one of several caches, which have a sequence each.
+  RotaryPositions ofCache(int64_t n) const {
+    if (!perSequence) return *this;
+    return {{given.begin() + n * rows, given.begin() + (n + 1) * rows}, rows, false};
+  }
 };
 
 /// Angles of the tokens that a step appends or queries for; none without rotary embedding. As the functions below: on
@@ -38,8 +43,9 @@ Angles anglesOf(const CacheForm& form, const CacheView& view, const RotaryPositi
 void writeRows(const CacheForm& form, const CacheView& view, const NewRows& rows, const Angles& angles,
                const Problem& problem, const CancelFlag& cancel);
 
-/// The queries of a problem, turned: float32 [batch, headsQ, queries, dimQk]. The last query is that of the last row.
-std::vector<float> turnedQueries(const CacheForm& form, int64_t length, const Problem& problem, const void* queries,
-                                 const Angles& angles, const CancelFlag& cancel);
+/// The queries of a cache's sequences, turned: float32 [batch, headsQ, queries, dimQk]. The last query is that of the
+/// last row.
+void turnQueries(const CacheForm& form, int64_t length, const Problem& problem, const void* queries,
+                 const Layout& layout, const Angles& angles, float* turned, const CancelFlag& cancel);
 
 }  // namespace fused_attention

@@ -1,5 +1,6 @@
 #include "cache_codec.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "../error.h"
@@ -14,18 +15,24 @@ constexpr int64_t kMostRows = std::numeric_limits<int32_t>::max();
 
 enum Flag { sharedValues = 1, interleaved = 2 };
 
-HeldKeys heldKeys(const CacheForm& form, const CacheView& view) {
+/// What does not go by the pages.
+HeldKeys heldKeys(const CacheForm& form, int64_t keys, int64_t appended) {
   HeldKeys held;
   held.batch = form.page.batch;
   held.heads = form.page.heads;
   held.dimQk = form.page.dimQk;
   held.dimV = form.page.dimV;
-  held.keys = view.length;
-  held.appended = view.appended;
+  held.keys = keys;
+  held.appended = appended;
   held.sharedValues = form.page.sharedValues;
   held.key = form.page.keyLayout();
   held.value = form.page.valueLayout();
   held.paging.rows = kPageRows;
+  return held;
+}
+
+HeldKeys heldKeys(const CacheForm& form, const CacheView& view) {
+  HeldKeys held = heldKeys(form, view.length, view.appended);
   if (view.firstKey > form.pinned) {
     const int64_t positions = view.firstKey - form.pinned;
     held.gap = {form.pinned, positions, positions - view.list->gapRows()};
@@ -35,20 +42,33 @@ HeldKeys heldKeys(const CacheForm& form, const CacheView& view) {
   return held;
 }
 
-RotaryPositions decodePositions(const CacheForm& form, const Problem& problem, const CacheView& view,
-                                const Buffer& buffer) {
+HeldKeys heldKeys(const CacheForm& form, const GroupPages& pages, int64_t appended) {
+  const double longest = *std::max_element(pages.lengths.begin(), pages.lengths.end());
+  HeldKeys held = heldKeys(form, int64_t(longest), appended);
+  held.batch = int64_t(pages.lengths.size());
+  held.key.batch = held.value.batch = 0;  // each sequence has a table instead
+  held.paging.table = pages.table;
+  held.paging.shared = pages.shared.rows;
+  held.keyPages = pages.keys.data();
+  held.valuePages = pages.values.data();
+  held.lengths = pages.lengths.data();
+  held.sharedOf = pages.shared.of.empty() ? nullptr : pages.shared.of.data();
+  return held;
+}
+
+RotaryPositions decodePositions(int64_t rows, int64_t sequences, const Buffer& buffer) {
   RotaryPositions positions;
-  positions.rows = view.appended > 0 ? view.appended : problem.queries;
+  positions.rows = rows;
   const size_t count = buffer.bytes / sizeof(int32_t);
   if (count == 0) return positions;
-  const size_t rows = size_t(positions.rows), all = size_t(form.page.batch) * rows;
-  if (count != rows && count != all) {
+  const size_t all = size_t(sequences * rows);
+  if (count != size_t(rows) && count != all) {
     throw CodedError("ERR_SHAPE_MISMATCH", "options.positions",
                      std::to_string(rows) + " or " + std::to_string(all) + " positions", std::to_string(count));
   }
   const int32_t* given = static_cast<const int32_t*>(buffer.data);
   positions.given.assign(given, given + count);
-  positions.perSequence = count != rows;
+  positions.perSequence = count != size_t(rows);
   return positions;
 }
 
@@ -91,30 +111,69 @@ CacheForm decodeCacheForm(const double* data, size_t count) {
   return form;
 }
 
-CacheCall decodeCacheCall(const CacheForm& form, const CacheView& view, const double* numbers, size_t count,
-                          const std::vector<Buffer>& buffers, const Programs& programs, const Buffer& positions) {
-  CacheCall step;
-  step.call = decodeCallOver(heldKeys(form, view), numbers, count, buffers, programs);
-  step.rows = {step.call.pointers.key, step.call.pointers.value, step.call.appendedKey, step.call.appendedValue};
-  step.positions = decodePositions(form, step.call.problem, view, positions);
-  return step;
+SharedRows decodeShared(const Buffer& buffer, size_t caches) {
+  SharedRows shared;
+  const char* const argument = "options.prefixes";
+  const int32_t* const given = static_cast<const int32_t*>(buffer.data);
+  const size_t count = buffer.bytes / sizeof(int32_t);
+  if (count == 0) return shared;
+  if (count < caches) throw CodedError("ERR_INVALID_ARG_VALUE", argument, "a prefix or -1 for each cache", "fewer");
+  shared.of.assign(given, given + caches);
+  shared.rows.assign(given + caches, given + count);
+  for (const int32_t prefix : shared.of) {
+    if (prefix >= -1 && prefix < int64_t(shared.rows.size())) continue;
+    throw CodedError("ERR_OUT_OF_RANGE", argument, "-1 or the number of a prefix", std::to_string(prefix));
+  }
+  for (const int64_t rows : shared.rows) {
+    if (rows < 0) throw CodedError("ERR_OUT_OF_RANGE", argument, "0 tokens or more", std::to_string(rows));
+  }
+  return shared;
 }
 
-void computeStep(const CacheForm& form, const CacheView& view, const CacheCall& step, const CancelFlag& cancel) {
-  Problem problem = step.call.problem;
-  const Angles angles = anglesOf(form, view, step.positions, problem, cancel);
-  writeRows(form, view, step.rows, angles, problem, cancel);
+CacheCall decodeCacheCall(const CacheForm& form, std::span<const KvCache::Step> steps, const SharedRows& shared,
+                          const double* numbers, size_t count, const std::vector<Buffer>& buffers,
+                          const Programs& programs, const Buffer& positions) {
+  CacheCall call;
+  const CacheView& view = steps.front().view();
+  if (steps.size() > 1) call.group = pagesOf(steps, shared);
+  const HeldKeys held = call.group ? heldKeys(form, *call.group, view.appended) : heldKeys(form, view);
+  call.call = decodeCallOver(held, numbers, count, buffers, programs);
+  call.rows = {call.call.pointers.key, call.call.pointers.value, call.call.appendedKey, call.call.appendedValue};
+  const int64_t rows = view.appended > 0 ? view.appended : call.call.problem.queries;
+  call.positions = decodePositions(rows, held.batch, positions);
+  return call;
+}
+
+void computeStep(const CacheForm& form, std::span<const KvCache::Step> steps, const CacheCall& call,
+                 const CancelFlag& cancel) {
+  Problem problem = call.call.problem;
+  Pointers pointers = call.call.pointers;
+  const int64_t perHead = problem.queries * problem.dimQk;
+  const int64_t perCache = form.page.batch * problem.headsQ * perHead;
+  const bool turning = !form.rotary.none() && problem.queries > 0;
+  std::vector<float> turned(turning ? steps.size() * size_t(perCache) : 0);
+  NewRows rows = call.rows;
+  Layout queries = problem.query;
+  for (size_t n = 0; n < steps.size(); ++n) {
+    const CacheView& view = steps[n].view();
+    const Angles angles =
+        anglesOf(form, view, call.group ? call.positions.ofCache(int64_t(n)) : call.positions, problem, cancel);
+    writeRows(form, view, rows, angles, problem, cancel);
+    if (turning) {
+      float* const to = turned.data() + int64_t(n) * perCache;
+      turnQueries(form, view.length, problem, pointers.query, queries, angles, to, cancel);
+    }
+    rows.keyLayout.offset += rows.keyLayout.batch;
+    rows.valueLayout.offset += rows.valueLayout.batch;
+    queries.offset += queries.batch;
+  }
   if (problem.queries == 0) return;
-  Pointers pointers = step.call.pointers;
-  std::vector<float> turned;
-  if (!form.rotary.none()) {
-    turned = turnedQueries(form, view.length, problem, pointers.query, angles, cancel);
-    const int64_t rows = problem.queries * problem.dimQk;
-    problem.query = {Dtype::float32, 0, problem.headsQ * rows, rows, problem.dimQk};
+  if (turning) {
+    problem.query = {Dtype::float32, 0, problem.headsQ * perHead, perHead, problem.dimQk};
     pointers.query = turned.data();
   }
   const Backend& backend = cpuBackend();
-  auto planned = backend.plan(problem, nullptr, nullptr);
+  auto planned = backend.plan(problem, nullptr, pointers.lengthsKv, pointers.pages);
   if (const Refusal* refusal = std::get_if<Refusal>(&planned)) {
     throw CodedError("ERR_UNSUPPORTED", "call", "what this device can compute", refusal->reason);
   }

@@ -26,6 +26,8 @@ struct PageForm {
   Dtype dtype = Dtype::float32;
   bool sharedValues = false;  // a value is the start of its key
 
+  bool operator==(const PageForm&) const = default;
+
   int64_t keyBytes() const { return batch * heads * kPageRows * dimQk * sizeOf(dtype); }
   int64_t valueBytes() const { return sharedValues ? 0 : batch * heads * kPageRows * dimV * sizeOf(dtype); }
   int64_t bytes() const { return keyBytes() + valueBytes(); }

@@ -91,7 +91,7 @@ std::vector<CommonGroup> shareableKeys(const Problem& p, const PageLists& pages,
                          "the " + std::to_string(p.paging.shared[g]) + " tokens that it shares, at least",
                          std::to_string(sequences[b].sequence.keys));
       }
-      requireSamePages(p, pages, int64_t(members[0]), int64_t(b), end / p.paging.rows);
+      if (p.paging.numbered()) requireSamePages(p, pages, int64_t(members[0]), int64_t(b), end / p.paging.rows);
       all = all && !reason && seesAll(sequences[b], end);
     }
     if (!all && !reason) apart = "the mask hides some of it from a query";

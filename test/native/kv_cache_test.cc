@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "cache/append.h"
+#include "cache/group.h"
 #include "cpu/key_rows.h"
 #include "error.h"
 #include "kernel_fixtures.h"
@@ -155,6 +156,53 @@ TEST(cache_writer_wants_to_be_alone) {
   }
   append(f.cache, 1, 10);
   CHECK_EQ(f.cache->length(), 11);
+}
+
+TEST(caches_of_a_group_have_a_table_each_and_copy_what_they_shared) {
+  Fixture f;
+  append(f.cache, 2 * kPageRows + 7, 0);
+  auto a = f.cache->fork(), b = f.cache->fork();
+  append(b, kPageRows, 5000);
+  {
+    std::vector<KvCache::Step> steps = beginTogether({a, f.cache, b}, 1, 1);
+    const auto pages = pagesOf(steps, {{2 * kPageRows + 7}, {0, -1, 0}});
+    CHECK_EQ(pages->table, 4);
+    CHECK(pages->lengths == (std::vector<double>{2 * kPageRows + 8, 2 * kPageRows + 8, 3 * kPageRows + 8}));
+    for (int64_t n = 0; n < 2; ++n) {
+      CHECK(pages->keys[size_t(n)] == pages->keys[size_t(8 + n)]);
+      CHECK(pages->values[size_t(n)] == pages->values[size_t(8 + n)]);
+    }
+    // Each has its own page to append to.
+    CHECK(pages->keys[2] != pages->keys[6] && pages->keys[2] != pages->keys[10]);
+    CHECK(pages->keys[3] == nullptr && pages->keys[11] != nullptr);
+    for (size_t n = 0; n < 3; ++n) write(*f.cache, steps[n].view(), float(700 + n));
+    for (KvCache::Step& step : steps) step.commit();
+  }
+  CHECK_EQ(at(a, 0, 2 * kPageRows + 7), 700.0f);
+  CHECK_EQ(at(f.cache, 0, 2 * kPageRows + 7), 701.0f);
+  CHECK_EQ(at(b, 0, 2 * kPageRows + 7), 5000.0f);
+  CHECK_EQ(at(b, 0, 3 * kPageRows + 7), 702.0f);
+  CHECK_EQ(at(a, 0, 2 * kPageRows + 6), float(2 * kPageRows + 6));
+}
+
+TEST(caches_that_do_not_go_together_are_left_as_they_were) {
+  Fixture f, windowed(3), wide(-1, 0, 3);
+  append(f.cache, kPageRows, 0);
+  auto a = f.cache->fork(), b = f.cache->fork();
+  CHECK_EQ(codeOf([&] { beginTogether({a, windowed.cache}, 1, 1); }), "ERR_UNSUPPORTED");
+  CHECK_EQ(codeOf([&] { beginTogether({a, wide.cache}, 1, 1); }), "ERR_INVALID_ARG_VALUE");
+  CHECK_EQ(codeOf([&] { beginTogether({a, a}, 1, 1); }), "ERR_BUFFER_IN_USE");
+  {
+    KvCache::Step reader = KvCache::begin(b, 0, 1);
+    CHECK_EQ(codeOf([&] { beginTogether({a, b}, 1, 1); }), "ERR_BUFFER_IN_USE");
+  }
+  b->truncate(kPageRows - 1);
+  append(b, 1, float(kPageRows - 1));  // the same token, in a page of its own
+  const std::vector<KvCache::Step> steps = beginTogether({a, f.cache, b}, 0, 1);
+  pagesOf(steps, {{kPageRows}, {0, 0, -1}});
+  pagesOf(steps, {{kPageRows - 1}, {0, 0, 0}});
+  CHECK_EQ(codeOf([&] { pagesOf(steps, {{kPageRows}, {0, -1, 0}}); }), "ERR_INVALID_ARG_VALUE");
+  CHECK_EQ(codeOf([&] { pagesOf(steps, {{kPageRows + 1}, {0, 0, -1}}); }), "ERR_OUT_OF_RANGE");
 }
 
 TEST(cache_free_leaves_pages_to_steps_under_way) {

@@ -324,6 +324,10 @@ same<typeof step.lse, undefined>();
 const branch: KvCache = cache.fork();
 branch.truncate(cache.length - 1);
 same<KvCache['bytes'], number>();
+const grown = KvCache.attendGroupSync([cache, branch], q, { k: q, v: q, sharedPrefix: 3, lse: true });
+same<typeof grown.lse, Tensor>();
+const group: Promise<AttentionResult> = KvCache.attendGroup([cache], q, { prefixes: [{ sequences: [0], tokens: 1 }] });
+void group;
 branch.free();
 
 // @ts-expect-error: there is no default pairing
@@ -332,5 +336,7 @@ new KvCache({ heads: 1, dim: 8, rope: {} });
 new KvCache({ dim: 8 });
 // @ts-expect-error: a cache has no alignment to choose
 cache.attendSync(q, { align: 'top-left' });
+// @ts-expect-error: what caches share is said of several
+cache.attendSync(q, { sharedPrefix: 4 });
 // @ts-expect-error: sinks are logits of a call; tokens that stay visible are pinned
 new KvCache({ heads: 1, dim: 8, sinks: 4 });
