@@ -4,7 +4,9 @@ import { encodeCall } from './call.js';
 import type { AttentionCall } from './call.js';
 import { execute, executeSync } from './execution.js';
 import type { AttentionOptions, PartialOptions } from './options.js';
-import type { SoftmaxPartial } from './partials.js';
+import { kinds } from './normalizers.js';
+import type { Normalizer } from './normalizers.js';
+import type { PartialOf } from './partials.js';
 import { guarded, readCall } from './prepare.js';
 import type { StatisticsOf, StatisticsOptions } from './statistics.js';
 import type { Tensor, TensorInput } from './tensor.js';
@@ -54,19 +56,19 @@ export type AttentionResult<
  *   float16 or bfloat16, q, k and v each their own. The last axis must be contiguous; other strides are free.
  * @param k [B, Hkv, Nkv, Dqk] and so on; Hq must be a multiple of Hkv.
  * @param v [B, Hkv, Nkv, Dv]. Dqk and Dv are 1 to 1024; B, Nq and Nkv may be 0.
- * @returns See {@link AttentionResult}; with `partial: true` a {@link SoftmaxPartial}.
+ * @returns See {@link AttentionResult}; with `partial: true` a {@link SoftmaxPartial} or {@link SumPartial}.
  *
  * Never throws: rejects with an AttentionError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`, `ERR_UNKNOWN_OPTION`,
  * `ERR_SHAPE_MISMATCH`, `ERR_OUT_OF_RANGE`, `ERR_UNSUPPORTED`, `ERR_NO_DEVICE`, `ERR_OUT_OF_MEMORY`,
  * `ERR_BUFFER_IN_USE` (`out` is written by another call), `ERR_ALIASING` (`out` overlaps another argument; whole address
  * ranges count), `ERR_DISPOSED`, `ERR_LOAD_FAILED`, `ERR_INTERNAL`; or with an AbortError.
  */
-export function attention(
+export function attention<const Given extends Normalizer | undefined = undefined>(
   q: TensorInput,
   k: TensorInput,
   v: TensorInput,
-  options: PartialOptions,
-): Promise<SoftmaxPartial>;
+  options: PartialOptions<Given>,
+): Promise<PartialOf<Given>>;
 export function attention<
   Lse extends Flag = undefined,
   Entropy extends Flag = undefined,
@@ -85,7 +87,12 @@ export async function attention(q: unknown, k: unknown, v: unknown, options?: un
 }
 
 /** {@link attention} on the calling thread (and the pool's); throws what that rejects with. */
-export function attentionSync(q: TensorInput, k: TensorInput, v: TensorInput, options: PartialOptions): SoftmaxPartial;
+export function attentionSync<const Given extends Normalizer | undefined = undefined>(
+  q: TensorInput,
+  k: TensorInput,
+  v: TensorInput,
+  options: PartialOptions<Given>,
+): PartialOf<Given>;
 export function attentionSync<
   Lse extends Flag = undefined,
   Entropy extends Flag = undefined,
@@ -109,7 +116,7 @@ function prepare(q: unknown, k: unknown, v: unknown, options: unknown) {
 }
 
 export function resultOf({ options, results, statistics }: AttentionCall): unknown {
-  const tensors: Record<string, unknown> = options.partial ? { kind: 'softmax' } : {};
+  const tensors: Record<string, unknown> = options.partial ? { kind: kinds[options.normalizer?.kind ?? 0] } : {};
   for (const { name, tensor } of results.list) tensors[name] = tensor;
   if (statistics) tensors['statistics'] = statistics.results;
   return tensors;

@@ -63,7 +63,8 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
     (options.lse ? flagBits.lse : 0) |
     (options.entropy ? flagBits.entropy : 0) |
     (options.rowMax ? flagBits.rowMax : 0) |
-    (options.partial ? flagBits.partial : 0) |
+    // A sum of weights is its own partial.
+    (options.partial && !options.normalizer ? flagBits.partial : 0) |
     (sinks ? flagBits.sinks : 0) |
     (bias ? flagBits.bias : 0) |
     (pages ? flagBits.pages : 0) |
@@ -221,16 +222,21 @@ export interface MergeCall {
   readonly queries: number;
   readonly dim: number;
   readonly output: MergeBuffer;
-  readonly lse: MergeBuffer;
+  /** null: of sums. */
+  readonly lse: MergeBuffer | null;
   readonly sinks: Float32Array | null;
   readonly parts: readonly MergePart[];
 }
 
 export interface MergePart {
-  readonly finished: boolean;
-  /** o, m, l; or output, lse. */
+  readonly form: MergeForm;
+  /** o, m, l; output, lse; or o. */
   readonly buffers: readonly MergeBuffer[];
 }
+
+/** A softmax partial, { output, lse }, or a sum of weights. */
+export type MergeForm = 'softmax' | 'finished' | 'sum';
+const mergeForms: readonly MergeForm[] = ['softmax', 'finished', 'sum'];
 
 export interface MergeBuffer {
   readonly argument: string;
@@ -240,11 +246,11 @@ export interface MergeBuffer {
 
 /** Numbers and buffers of a merge. */
 export function encodeMerge({ batch, heads, queries, dim, output, lse, sinks, parts }: MergeCall): PreparedCall {
-  const kinds = parts.map(({ finished }) => (finished ? 1 : 0));
+  const kinds = parts.map(({ form }) => mergeForms.indexOf(form));
   const head = [codecVersion, batch, heads, queries, dim, sinks ? 1 : 0, parts.length];
   const sinkBuffer = sinks && { argument: 'options.sinks', view: sinks, owned: true };
   const slots: (MergeBuffer | null)[] = [output, lse, sinkBuffer];
-  for (const { buffers } of parts) slots.push(buffers[0]!, buffers[1]!, buffers[2] ?? null);
+  for (const { buffers } of parts) slots.push(buffers[0]!, buffers[1] ?? null, buffers[2] ?? null);
   // The first two and the sinks are at most owned; parts may be copies, too, and then need no protection either.
   let owned = 0;
   for (let slot = 0; slot < Math.min(slots.length, 31); slot += 1) if (slots[slot]?.owned) owned |= 1 << slot;

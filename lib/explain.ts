@@ -4,6 +4,7 @@ import { encodeNumbers, pageLists } from './call.js';
 import { AttentionError, fromNative } from './errors.js';
 import { loadNative } from './native.cjs';
 import type { NativeCall, NativeError, NativeExplanation } from './native.cjs';
+import type { Normalizer } from './normalizers.js';
 import type { AttentionOptions, PartialOptions } from './options.js';
 import { guarded, readCall } from './prepare.js';
 import type { TensorInput } from './tensor.js';
@@ -52,7 +53,7 @@ export function explain(
   q: TensorInput,
   k: TensorInput,
   v: TensorInput,
-  options?: AttentionOptions | PartialOptions,
+  options?: AttentionOptions | PartialOptions<Normalizer | undefined>,
 ): Explanation {
   return guarded(() => {
     const call = readCall(q, k, v, options, 'reserve');

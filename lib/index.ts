@@ -59,7 +59,13 @@ export type {
 } from './options.js';
 export type { PagesOptions, PageTableInput, PageTableTensor, SharedPrefix } from './pages.js';
 export type { NestedNumbers, ProgramParameter, ProgramParameters, TableArray } from './parameters.js';
-export type { Normalizer, NormalizerName, ReluNormalizer, SigmoidNormalizer } from './normalizers.js';
+export type {
+  Normalizer,
+  NormalizerName,
+  ReluNormalizer,
+  SigmoidNormalizer,
+  SoftmaxNormalizer,
+} from './normalizers.js';
 export type { BlockStatistics, Statistics, StatisticsOf, StatisticsOptions, TopWeights } from './statistics.js';
 export type { ProgramOptions } from './program-options.js';
 export { Score, compose, score } from './scores.js';
@@ -72,7 +78,17 @@ export type { NeighborhoodOptions, NeighborhoodWindow } from './neighborhood.js'
 export { neighborhoodAttention, neighborhoodAttentionSync } from './neighborhood-attention.js';
 export type { NeighborhoodAttentionOptions, NeighborhoodAttentionResult } from './neighborhood-attention.js';
 export { mergePartials, mergePartialsSync } from './partials.js';
-export type { MergeOptions, MergeResult, PartialInput, SoftmaxPartial } from './partials.js';
+export type {
+  MergeOptions,
+  MergeResult,
+  PartialInput,
+  PartialOf,
+  SoftmaxPartial,
+  SumKind,
+  SumMergeOptions,
+  SumPartial,
+  SumPartialInput,
+} from './partials.js';
 export { branches, draftTree } from './tree-patterns.js';
 export { Tensor } from './tensor.js';
 export type { TensorInput, TensorLike, TensorOptions } from './tensor.js';

@@ -25,11 +25,15 @@ export interface ReluNormalizer {
 /**
  * How scores become weights. But for softmax, each weight w(i, j) is a function of its own score s(i, j), with mask,
  * score program, soft cap and bias as ever; output i = Σ w(i, j) v(j) over the keys that i sees. There is no
- * denominator, so no sinks, lse, entropy, rowMax or partial (`ERR_UNSUPPORTED`). A row that sees no key is 0, and a
- * value whose weight is 0 is never looked at: NaN and infinities in it do not reach the row. 'keys' is the number of
- * keys Nkv of the row's sequence, seen or not. A name alone stands for the defaults of its kind.
+ * denominator, so no sinks, lse, entropy or rowMax (`ERR_UNSUPPORTED`). A row that sees no key is 0, and a value whose
+ * weight is 0 is never looked at: NaN and infinities in it do not reach the row. 'keys' is the number of keys Nkv of the
+ * row's sequence, seen or not; a partial, which has only some of them, needs the number instead. A name alone stands for
+ * the defaults of its kind.
  */
 export type Normalizer = NormalizerName | SigmoidNormalizer | ReluNormalizer | { readonly kind: 'softmax' };
+
+/** A {@link Normalizer} that is softmax. */
+export type SoftmaxNormalizer = 'softmax' | { readonly kind: 'softmax' };
 
 /** A normalizer that is not softmax, as native/problem_codec.h has it. */
 export interface NormalizerNumbers {
@@ -39,7 +43,9 @@ export interface NormalizerNumbers {
 }
 
 const argument = 'options.normalizer';
-const kinds: readonly NormalizerName[] = ['softmax', 'sigmoid', 'relu', 'squared-relu'];
+
+/** By the numbers that the addon has for them. */
+export const kinds: readonly NormalizerName[] = ['softmax', 'sigmoid', 'relu', 'squared-relu'];
 
 /** null for softmax. */
 export function readNormalizer(value: unknown): NormalizerNumbers | null {

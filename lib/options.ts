@@ -106,7 +106,7 @@ export interface AttentionBaseOptions {
   device?: DeviceName | undefined;
   /** Aborts the call. Of a synchronous call it is only looked at before it starts. */
   signal?: AbortSignalLike | undefined;
-  /** How scores become weights. Default 'softmax'; only that one goes with sinks, statistics and `partial`. */
+  /** How scores become weights. Default 'softmax'; only that one goes with sinks and statistics. */
   normalizer?: Normalizer | undefined;
 }
 
@@ -129,9 +129,13 @@ export interface AttentionOptions<
   partial?: false | undefined;
 }
 
-/** Options of a call that returns a {@link SoftmaxPartial}. It has no sinks: they join when partials are merged. */
-export interface PartialOptions extends AttentionBaseOptions {
+/**
+ * Options of a call that returns a {@link SoftmaxPartial}, or a {@link SumPartial} where the normalizer is another. It has
+ * no sinks: they join when partials are merged.
+ */
+export interface PartialOptions<Given extends Normalizer | undefined = undefined> extends AttentionBaseOptions {
   partial: true;
+  normalizer?: Given;
   outputDtype?: 'float32' | undefined;
   lse?: false | undefined;
   entropy?: false | undefined;
@@ -247,15 +251,18 @@ function checkPartial({ lse, entropy, rowMax, outputDtype, given }: CallOptions)
 }
 
 /** Weights that each go by their own score have no denominator, and nothing that is made of one. */
-function checkSumOfWeights({ lse, entropy, rowMax, partial, given }: CallOptions): void {
+function checkSumOfWeights({ lse, entropy, rowMax, partial, normalizer, given }: CallOptions): void {
   if (given['sinks'] !== undefined) {
     throw unsupported('options.sinks', "none without the normalizer 'softmax'", describe(given['sinks']));
   }
   if (given['statistics'] !== undefined) {
     throw unsupported('options.statistics', "none without the normalizer 'softmax'", describe(given['statistics']));
   }
-  for (const [name, set] of Object.entries({ lse, entropy, rowMax, partial })) {
+  for (const [name, set] of Object.entries({ lse, entropy, rowMax })) {
     if (set) throw unsupported(`options.${name}`, "false without the normalizer 'softmax'", 'true');
+  }
+  if (partial && normalizer?.byKeys) {
+    throw unsupported('options.normalizer', 'a number with options.partial, which has not all keys', "'keys'");
   }
 }
 

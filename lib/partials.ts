@@ -1,7 +1,7 @@
 // Partials: attention over some of the keys, and the one way to combine them.
 
 import { encodeMerge } from './call.js';
-import type { MergeBuffer, MergePart } from './call.js';
+import type { MergeBuffer, MergeForm, MergePart } from './call.js';
 import { denseElements } from './dense.js';
 import {
   AttentionError,
@@ -9,12 +9,15 @@ import {
   formatShape,
   invalidType,
   invalidValue,
+  oneOf,
   shapeMismatch,
   unsupported,
 } from './errors.js';
 import { execute, executeSync } from './execution.js';
 import type { PreparedCall } from './execution.js';
 import { allocate } from './memory.js';
+import { kinds } from './normalizers.js';
+import type { Normalizer, NormalizerName, SoftmaxNormalizer } from './normalizers.js';
 import { checkSignal, choice, throwIfAborted } from './options.js';
 import type { AbortSignalLike, LayoutName } from './options.js';
 import { guarded } from './prepare.js';
@@ -41,6 +44,32 @@ export interface SoftmaxPartial {
   readonly l: Tensor;
 }
 
+/**
+ * Attention over some of the keys with a normalizer that is not softmax: `o` = Σ w v over the keys seen, float32. Weights
+ * are functions of their own scores alone, so that sums over parts of the keys add up.
+ */
+export interface SumPartial {
+  readonly kind: SumKind;
+  /** [B, Hq, Nq, Dv] whatever the call's layout; ragged [Hq, total, Dv]. */
+  readonly o: Tensor;
+}
+
+/** What the weights of a {@link SumPartial} were made by. */
+export type SumKind = Exclude<NormalizerName, 'softmax'>;
+
+/** What `partial: true` gives with a normalizer; either where that is only known later. */
+export type PartialOf<Given extends Normalizer | undefined> = [Given] extends [SoftmaxNormalizer | undefined]
+  ? SoftmaxPartial
+  : [Given] extends [Exclude<Normalizer, SoftmaxNormalizer>]
+    ? SumPartial
+    : SoftmaxPartial | SumPartial;
+
+/** A {@link SumPartial} to merge with others of its kind, shift and divisor. */
+export interface SumPartialInput {
+  readonly kind: SumKind;
+  readonly o: TensorInput;
+}
+
 /** One part to merge: a partial, or a float32 result with its lse, made without sinks. */
 export type PartialInput =
   | { readonly kind: 'softmax'; readonly o: TensorInput; readonly m: TensorInput; readonly l: TensorInput }
@@ -61,6 +90,16 @@ export interface MergeOptions {
   signal?: AbortSignalLike | undefined;
 }
 
+/** Options of {@link mergePartials} for sums, which have neither sinks nor lse. */
+export interface SumMergeOptions {
+  /** As in {@link MergeOptions}. */
+  layout?: LayoutName | undefined;
+  /** As in {@link MergeOptions}. */
+  out?: { readonly output?: TensorInput | undefined } | undefined;
+  /** Aborts the merge. */
+  signal?: AbortSignalLike | undefined;
+}
+
 /** What {@link mergePartials} returns; float32. */
 export interface MergeResult {
   /**
@@ -75,19 +114,30 @@ export interface MergeResult {
 /**
  * Combines attention over parts of the keys into attention over all of them.
  *
- * @param parts At least one; all of the same queries and heads. Tensors of another order in memory than
- *   [B, Hq, Nq, …] are copied first, on the calling thread.
+ * @param parts At least one; all of the same queries and heads. Sums of weights go with those of their own kind only, and
+ *   give an output without lse. Tensors of another order in memory than [B, Hq, Nq, …] are copied first, on the calling
+ *   thread.
  *
  * Never throws: rejects with an AttentionError, of the codes of {@link attention}, or with an AbortError.
  */
-export async function mergePartials(parts: readonly PartialInput[], options?: MergeOptions): Promise<MergeResult> {
+export function mergePartials(parts: readonly PartialInput[], options?: MergeOptions): Promise<MergeResult>;
+export function mergePartials(
+  parts: readonly SumPartialInput[],
+  options?: SumMergeOptions,
+): Promise<Pick<MergeResult, 'output'>>;
+export async function mergePartials(parts: unknown, options?: unknown): Promise<unknown> {
   const { prepared, signal, result } = guarded(() => prepareMerge(parts, options));
   await execute(prepared, signal);
   return result;
 }
 
 /** {@link mergePartials} on the calling thread (and the pool's); throws what that rejects with. */
-export function mergePartialsSync(parts: readonly PartialInput[], options?: MergeOptions): MergeResult {
+export function mergePartialsSync(parts: readonly PartialInput[], options?: MergeOptions): MergeResult;
+export function mergePartialsSync(
+  parts: readonly SumPartialInput[],
+  options?: SumMergeOptions,
+): Pick<MergeResult, 'output'>;
+export function mergePartialsSync(parts: unknown, options?: unknown): unknown {
   const { prepared, result } = guarded(() => prepareMerge(parts, options));
   executeSync(prepared);
   return result;
@@ -95,11 +145,21 @@ export function mergePartialsSync(parts: readonly PartialInput[], options?: Merg
 
 /** A part's tensors, head-first: [B, Hq, Nq, Dv] or [Hq, total, Dv]. */
 interface Part {
-  readonly finished: boolean;
+  /** undefined: finished. */
+  readonly kind: NormalizerName | undefined;
   readonly argument: string;
-  readonly names: readonly string[];
   readonly views: readonly HostView[];
 }
+
+/** What the tensors of a part are called. */
+const namesOf: Readonly<Record<MergeForm, readonly string[]>> = {
+  softmax: ['o', 'm', 'l'],
+  finished: ['output', 'lse'],
+  sum: ['o'],
+};
+
+const formOf = (kind: NormalizerName | undefined): MergeForm =>
+  kind === undefined ? 'finished' : kind === 'softmax' ? kind : 'sum';
 
 /** Parts, sinks and shapes past this are a mistake, and would only be slow to refuse. */
 const maxParts = 2 ** 16;
@@ -107,7 +167,7 @@ const maxParts = 2 ** 16;
 function prepareMerge(
   given: unknown,
   options: unknown,
-): { prepared: PreparedCall; signal: AbortSignalLike | undefined; result: MergeResult } {
+): { prepared: PreparedCall; signal: AbortSignalLike | undefined; result: Partial<MergeResult> } {
   const settings = readSnapshot('options', options, ['sinks', 'layout', 'out', 'signal']);
   const signal = checkSignal(settings['signal']);
   throwIfAborted(signal);
@@ -116,22 +176,27 @@ function prepareMerge(
   const shape = parts[0]!.views[0]!.shape;
   const statistic = shape.slice(0, -1);
   const [batch, heads, queries] = (statistic.length === 2 ? [1, ...statistic] : statistic) as [number, number, number];
+  const sums = formOf(parts[0]!.kind) === 'sum';
+  if (sums && settings['sinks'] !== undefined) {
+    throw unsupported('options.sinks', 'none with sums of weights', describe(settings['sinks']));
+  }
   const sinks = readSinks(settings['sinks'], heads);
 
-  const out = readSnapshot('options.out', settings['out'], ['output', 'lse']);
+  const out = readSnapshot('options.out', settings['out'], sums ? ['output'] : ['output', 'lse']);
   const output = target('output', out['output'], shape, (view) => headFirst(view, layout));
-  const lse = target('lse', out['lse'], statistic, (view) => view);
+  const lse = sums ? null : target('lse', out['lse'], statistic, (view) => view);
   const prepared = encodeMerge({
     batch,
     heads,
     queries,
     dim: shape.at(-1)!,
     output: output.buffer,
-    lse: lse.buffer,
+    lse: lse && lse.buffer,
     sinks,
     parts: parts.map(densePart),
   });
-  return { prepared, signal, result: { output: output.tensor(layout), lse: lse.tensor('bhsd') } };
+  const result = { output: output.tensor(layout), ...(lse && { lse: lse.tensor('bhsd') }) };
+  return { prepared, signal, result };
 }
 
 function readParts(given: unknown, layout: LayoutName): readonly Part[] {
@@ -141,10 +206,15 @@ function readParts(given: unknown, layout: LayoutName): readonly Part[] {
   }
   const parts = Array.from(given, (part: unknown, index) => readPart(part, `parts[${index}]`, layout));
   const shape = formatShape(parts[0]!.views[0]!.shape);
-  for (const { argument, names, views } of parts) {
+  const { kind: first } = parts[0]!;
+  for (const { kind, argument, views } of parts) {
+    if (kind !== first && (formOf(kind) === 'sum' || formOf(first) === 'sum')) {
+      const expected = `${describe(first)}, as parts[0] has: sums go with sums of the same weights`;
+      throw invalidValue(`${argument}.kind`, expected, describe(kind));
+    }
     if (formatShape(views[0]!.shape) === shape) continue;
     throw shapeMismatch(
-      `${argument}.${names[0]}`,
+      `${argument}.${namesOf[formOf(kind)][0]}`,
       `${shape} (head-first), as parts[0] has`,
       formatShape(views[0]!.shape),
     );
@@ -154,10 +224,11 @@ function readParts(given: unknown, layout: LayoutName): readonly Part[] {
 
 function readPart(part: unknown, argument: string, layout: LayoutName): Part {
   if (typeof part !== 'object' || part === null) throw invalidType(argument, 'a partial or { output, lse }', part);
-  const kind = readProperty(argument, part, 'kind');
-  if (kind !== undefined && kind !== 'softmax') throw invalidValue(`${argument}.kind`, "'softmax'", describe(kind));
-  const finished = kind === undefined;
-  const names = finished ? ['output', 'lse'] : ['o', 'm', 'l'];
+  const given = readProperty(argument, part, 'kind');
+  const kind = kinds.find((name) => name === given);
+  if (kind !== given) throw invalidValue(`${argument}.kind`, oneOf(kinds), describe(given));
+  const form = formOf(kind);
+  const names = namesOf[form];
   const read = names.map((name) => readFloat32(readProperty(argument, part, name), `${argument}.${name}`));
   const [first, ...statistics] = read as [HostView, ...HostView[]];
   const rank = first.shape.length;
@@ -168,7 +239,7 @@ function readPart(part: unknown, argument: string, layout: LayoutName): Part {
       `rank ${rank} ${formatShape(first.shape)}`,
     );
   }
-  const views = [finished ? headFirst(first, layout) : first, ...statistics];
+  const views = [form === 'finished' ? headFirst(first, layout) : first, ...statistics];
   const shape = views[0]!.shape;
   checkSizes(`${argument}.${names[0]}`, shape);
   const expected = formatShape(shape.slice(0, -1));
@@ -176,7 +247,7 @@ function readPart(part: unknown, argument: string, layout: LayoutName): Part {
     if (index === 0 || formatShape(view.shape) === expected) return;
     throw shapeMismatch(`${argument}.${names[index]}`, expected, formatShape(view.shape));
   });
-  return { finished, argument, names, views };
+  return { kind, argument, views };
 }
 
 function checkSizes(argument: string, shape: readonly number[]): void {
@@ -201,12 +272,13 @@ function headFirst(view: HostView, layout: LayoutName): HostView {
   return { ...view, shape, strides: Object.freeze(order.map((axis) => view.strides[axis]!)) };
 }
 
-function densePart({ finished, argument, names, views }: Part): MergePart {
+function densePart({ kind, argument, views }: Part): MergePart {
+  const form = formOf(kind);
   const buffers = views.map((view, index) => {
-    const name = `${argument}.${names[index]}`;
+    const name = `${argument}.${namesOf[form][index]}`;
     return { argument: name, view: denseElements(view, name), owned: !isContiguous(view.shape, view.strides) };
   });
-  return { finished, buffers };
+  return { form, buffers };
 }
 
 /** Where a result goes, given head-first. */

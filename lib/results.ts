@@ -63,14 +63,16 @@ export function readResults(geometry: Geometry, options: CallOptions, obtain: 'a
   const statistic = ragged ? [headsQ, queries] : [batch, headsQ, queries];
   if (options.partial) {
     const first = result('o', [...statistic, dimV], 'float32', single ? out : given['o']);
-    const m = result('m', statistic, 'float32', given['m']);
-    const l = result('l', statistic, 'float32', given['l']);
+    const list = [first];
+    if (!options.normalizer) {
+      list.push(result('m', statistic, 'float32', given['m']), result('l', statistic, 'float32', given['l']));
+    }
     const { strides } = first.view;
     // Numerators are head-first, like statistics, in all layouts.
     const rows = ragged
       ? { batch: 0, head: strides[0]!, row: strides[1]! }
       : { batch: strides[0]!, head: strides[1]!, row: strides[2]! };
-    return { list: [first, m, l], rows };
+    return { list, rows };
   }
   const shape = shapeOf(batch, headsQ, queries, dimV, ragged, layout);
   const first = result('output', shape, options.outputDtype, single ? out : given['output']);
@@ -83,6 +85,7 @@ export function readResults(geometry: Geometry, options: CallOptions, obtain: 'a
 
 function hasResult(options: CallOptions, name: ResultName): boolean {
   if (name === 'lse' || name === 'entropy' || name === 'rowMax') return options[name];
+  if (name === 'm' || name === 'l') return options.partial && !options.normalizer;
   return options.partial === (name !== 'output');
 }
 

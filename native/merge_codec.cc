@@ -28,9 +28,16 @@ MergeCall decodeMerge(const double* data, size_t count, const std::vector<Buffer
   const bool withSinks = numbers.integer("options.sinks", 0, 1) == 1;
   const int64_t parts = numbers.integer("parts", 1, kMostParts);
   for (int64_t i = 0; i < parts; ++i) {
-    call.parts.emplace_back().kind = static_cast<MergePart::Kind>(numbers.integer(partName(i), 0, 1));
+    call.parts.emplace_back().kind = static_cast<MergePart::Kind>(numbers.integer(partName(i), 0, 2));
   }
   numbers.finish();
+  const bool sums = call.parts[0].kind == MergePart::Kind::sum;
+  for (int64_t i = 0; i < parts; ++i) {
+    if ((call.parts[size_t(i)].kind == MergePart::Kind::sum) == sums) continue;
+    throw CodedError("ERR_INVALID_ARG_VALUE", partName(i) + ".kind", "parts that are all sums of weights, or none",
+                     "both");
+  }
+  if (sums && withSinks) throw CodedError("ERR_UNSUPPORTED", "options.sinks", "none with sums of weights", "some");
 
   const int64_t expected = kFirstPart + kBuffersOfPart * parts;
   if (static_cast<int64_t>(buffers.size()) != expected) {
@@ -45,12 +52,12 @@ MergeCall decodeMerge(const double* data, size_t count, const std::vector<Buffer
   const int64_t rows = product({call.batch, call.headsQ, call.queries}, partName(0));
   const int64_t components = product({rows, call.dimV}, partName(0));
   call.output = floats(0, components, true);
-  call.lse = floats(1, rows, true);
+  if (!sums) call.lse = floats(1, rows, true);
   if (withSinks) call.sinks = floats(2, call.headsQ, false);
   int slot = kFirstPart;
   for (MergePart& part : call.parts) {
     part.o = floats(slot, components, false);
-    part.m = floats(slot + 1, rows, false);
+    if (!sums) part.m = floats(slot + 1, rows, false);
     if (part.kind == MergePart::Kind::softmax) part.l = floats(slot + 2, rows, false);
     slot += kBuffersOfPart;
   }

@@ -99,19 +99,20 @@ CallOverHeld decodeCallOver(const HeldKeys& held, const double* numbers, size_t 
                             const std::vector<Buffer>& buffers, const Programs& programs = {});
 
 /// mergePartials. The numbers: version (1), batch, headsQ, queries, dimV, sinks (0 or 1), number of parts; each part:
-/// kind (0 softmax partial, 1 finished { output, lse }). The buffers: output, lse, sinks or null, then three a part: o,
-/// m, l - or output, lse, null. Everything is contiguous float32: o and output [B, Hq, Nq, dimV], the rest [B, Hq, Nq].
+/// kind (0 softmax partial, 1 finished { output, lse }, 2 sum of weights, which goes with its like alone). The buffers:
+/// output, lse or null (of sums), sinks or null, then three a part: o, m, l - or output, lse, null, or o, null, null.
+/// Everything is contiguous float32: o and output [B, Hq, Nq, dimV], the rest [B, Hq, Nq].
 struct MergePart {
-  enum class Kind : uint8_t { softmax = 0, finished = 1 } kind = Kind::softmax;
+  enum class Kind : uint8_t { softmax = 0, finished = 1, sum = 2 } kind = Kind::softmax;
   const float* o = nullptr;
-  const float* m = nullptr;  // lse when finished
-  const float* l = nullptr;  // null when finished
+  const float* m = nullptr;  // lse when finished, null of a sum
+  const float* l = nullptr;  // of a softmax partial
 };
 
 struct MergeCall {
   int64_t batch = 0, headsQ = 0, queries = 0, dimV = 0;
   float* output = nullptr;
-  float* lse = nullptr;
+  float* lse = nullptr;  // null of sums
   const float* sinks = nullptr;
   std::vector<MergePart> parts;
   std::vector<MemoryRange> ranges;

@@ -15,6 +15,7 @@ import type { MaskItem, SoftmaxPartial } from '../lib/index.js';
 import { Random } from './reference/random.js';
 import { refuses, rejects } from './helpers/errors.js';
 import { filled } from './helpers/tensors.js';
+import { loadNative } from '../lib/native.cjs';
 
 const random = new Random(4);
 const normal = (shape: number[]): Tensor =>
@@ -278,7 +279,34 @@ test('partials: refused', async (t) => {
   refuses(t, merge(good), { code: type, argument: 'parts' });
   refuses(t, merge([]), { code: 'ERR_OUT_OF_RANGE', argument: 'parts' });
   refuses(t, merge([good, 7]), { code: type, argument: 'parts[1]' });
-  refuses(t, merge([{ ...good, kind: 'sigmoid' }]), { code: value, argument: 'parts[0].kind' });
+  refuses(t, merge([{ ...good, kind: 'softmin' }]), { code: value, argument: 'parts[0].kind' });
+  const sum = attentionSync(q, k, v, { normalizer: 'relu', partial: true });
+  for (const parts of [
+    [good, sum],
+    [sum, good],
+    [sum, { output: result.output, lse: result.lse }],
+    [sum, { ...sum, kind: 'sigmoid' }],
+  ]) {
+    refuses(t, merge(parts), { code: value, argument: 'parts[1].kind', expected: /as parts\[0\] has/ });
+  }
+  refuses(t, merge([sum], { sinks: [1] }), { code: 'ERR_UNSUPPORTED', argument: 'options.sinks' });
+  refuses(t, merge([sum], { out: { lse: result.lse } }), {
+    code: 'ERR_UNKNOWN_OPTION',
+    argument: 'options.out.lse',
+  });
+  refuses(t, merge([{ kind: 'relu', o: filled([H, Nq]) }]), { code: shape, argument: 'parts[0].o' });
+  refuses(t, merge([sum, { kind: 'relu', o: filled([B, H, Nq, 13]) }]), { code: shape, argument: 'parts[1].o' });
+  const native = loadNative();
+  const numbers = (...kinds: number[]) => Float64Array.of(1, 1, 1, 1, 1, 0, kinds.length, ...kinds);
+  const one = () => new Float32Array(1);
+  for (const [kinds, code] of [
+    [[2, 0], 'ERR_INVALID_ARG_VALUE'],
+    [[1, 2], 'ERR_INVALID_ARG_VALUE'],
+    [[3], 'ERR_OUT_OF_RANGE'],
+  ] as const) {
+    const buffers = [one(), one(), null, ...kinds.flatMap(() => [one(), one(), one()])];
+    t.throws(() => native.mergeSync(numbers(...kinds), buffers), { code });
+  }
   refuses(t, merge([{ ...good, l: undefined }]), { code: type, argument: 'parts[0].l' });
   refuses(t, merge([{ output: result.output }]), { code: type, argument: 'parts[0].lse' });
   refuses(t, merge([{ ...good, m: filled([B, H, Nq + 1]) }]), { code: shape, argument: 'parts[0].m' });

@@ -7,6 +7,8 @@ import {
   attentionSync,
   causal,
   KvCache,
+  mergePartials,
+  mergePartialsSync,
   neighborhood,
   score,
   slidingWindow,
@@ -14,6 +16,7 @@ import {
   type AttentionOptions,
   type ErrorCode,
   type Normalizer,
+  type SumPartial,
 } from '../lib/index.js';
 import { bitsOf, callOf, run } from './reference/call.js';
 import { describe } from './reference/case.js';
@@ -246,6 +249,81 @@ test('a NaN among its scores spoils a row, an infinite one saturates it', (t) =>
   t.true(Math.abs(outputOfScores(-1, 2, { kind: 'squared-relu', divide: 8 }) - 5) < 1e-5);
 });
 
+const partially = weighings.filter((one) => !JSON.stringify(one).includes('keys'));
+
+test('partials of parts of the keys add up to the whole', async (t) => {
+  for (const [seed, sizes] of [
+    { heads: 2, queries: 37, keys: 301, dim: 24 },
+    { heads: 1, queries: 1, keys: 2500, dim: 64 },
+    { heads: 3, queries: 70, keys: 3, dim: 5 },
+  ].entries()) {
+    const random = new Random(seed);
+    const tensors = drawn(random, sizes);
+    for (const normalizer of partially) {
+      const inner = Array.from({ length: random.integer(0, 6) }, () => random.integer(0, sizes.keys));
+      const ends = [...inner, sizes.keys].sort((a, b) => a - b); // empty parts among them
+      const parts = ends.map((end, n) => {
+        const begin = ends[n - 1] ?? 0;
+        const [k, v] = [tensors.k, tensors.v].map((tensor) => tensor.narrow(2, begin, end - begin));
+        return attentionSync(tensors.q, k!, v!, { normalizer, partial: true }) as SumPartial;
+      });
+      t.deepEqual(Object.keys(parts[0]!), ['kind', 'o']);
+      const merged = mergePartialsSync(parts);
+      t.deepEqual(Object.keys(merged), ['output']);
+      t.deepEqual(
+        wrongIn(tensors, merged.output, normalizer, () => true),
+        [],
+        JSON.stringify(normalizer),
+      );
+      t.deepEqual(bitsOf((await mergePartials(parts)).output), bitsOf(merged.output));
+      const whole = attentionSync(tensors.q, tensors.k, tensors.v, { normalizer });
+      const single = attentionSync(tensors.q, tensors.k, tensors.v, { normalizer, partial: true }) as SumPartial;
+      t.deepEqual(bitsOf(single.o), bitsOf(whole.output));
+      t.deepEqual(bitsOf(mergePartialsSync([single]).output), bitsOf(whole.output));
+    }
+  }
+});
+
+test('partials are head-first float32 of every layout and type; NaN stays in its own row', (t) => {
+  const random = new Random(6);
+  const [q, k, v] = [normal(random, [2, 5, 4, 8]), normal(random, [2, 9, 2, 8]), normal(random, [2, 9, 2, 8])];
+  const normalizer = { kind: 'squared-relu', divide: 9 } as const;
+  const options = { normalizer, layout: 'bshd', lengthsQ: [5, 3], lengthsKv: [9, 0] } as const;
+  const [whole, part] = [attentionSync(q, k, v, options), attentionSync(q, k, v, { ...options, partial: true })];
+  t.deepEqual([part.kind, part.o.shape, part.o.dtype], ['squared-relu', [2, 4, 5, 8], 'float32']);
+  t.deepEqual(bitsOf(mergePartialsSync([part], { layout: 'bshd' }).output), bitsOf(whole.output));
+  const half = attentionSync(q, k, Tensor.from(new Uint16Array(2 * 9 * 2 * 8), v.shape, { dtype: 'bfloat16' }), {
+    ...options,
+    partial: true,
+  });
+  t.is(half.o.dtype, 'float32');
+  const ragged = attentionSync(q.reshape([10, 4, 8]), k.reshape([18, 2, 8]), v.reshape([18, 2, 8]), {
+    normalizer: 'sigmoid',
+    cuSeqlensQ: [0, 4, 10],
+    cuSeqlensKv: [0, 9, 18],
+    partial: true,
+  });
+  t.deepEqual(ragged.o.shape, [4, 10, 8]);
+  t.deepEqual(mergePartialsSync([ragged, ragged]).output.shape, [10, 4, 8]);
+  const out = Tensor.from(new Float32Array(320), [2, 4, 5, 8]);
+  t.is(attentionSync(q, k, v, { ...options, partial: true, out: { o: out } }).o, out);
+  refuses(t, () => attentionSync(q, k, v, { ...options, partial: true, out: { m: out } }), {
+    code: 'ERR_INVALID_ARG_VALUE',
+    argument: 'options.out.m',
+  });
+  const spoiled = part.o.toFloat32();
+  spoiled[8 * 7 + 1] = NaN;
+  const merged = mergePartialsSync([part, { kind: part.kind, o: Tensor.from(spoiled, part.o.shape) }]).output;
+  merged.toFloat32().forEach((x, n) => t.is(Number.isNaN(x), n === 8 * 7 + 1));
+  for (const kind of ['sigmoid', 'relu'] as const) {
+    const byKeys = kind === 'sigmoid' ? { kind, shift: 'keys' as const } : { kind, divide: 'keys' as const };
+    refuses(t, () => attentionSync(q, k, v, { layout: 'bshd', normalizer: byKeys, partial: true }), {
+      code: 'ERR_UNSUPPORTED',
+      argument: 'options.normalizer',
+    });
+  }
+});
+
 test('names stand for kinds, and what has no meaning is refused', (t) => {
   const { q, k, v } = drawn(new Random(5), { heads: 1, queries: 3, keys: 5, dim: 4 });
   const call = (options: object) => attentionSync(q, k, v, options as AttentionOptions);
@@ -254,7 +332,7 @@ test('names stand for kinds, and what has no meaning is refused', (t) => {
   }
   t.notDeepEqual(bitsOf(call({ normalizer: 'relu' }).output), bitsOf(call({}).output));
   for (const kind of ['sigmoid', 'relu', 'squared-relu']) {
-    for (const [name, value] of Object.entries({ sinks: [1], lse: true, entropy: true, rowMax: true, partial: true })) {
+    for (const [name, value] of Object.entries({ sinks: [1], lse: true, entropy: true, rowMax: true })) {
       refuses(t, () => call({ normalizer: kind, [name]: value }), {
         code: 'ERR_UNSUPPORTED',
         argument: `options.${name}`,

@@ -21,16 +21,18 @@ namespace {
 constexpr int64_t kRowsPerTask = 64;
 
 /// Loads one row of a part into lane `lane` of a block state. A finished { output, lse } is a partial with the integer
-/// reference above its lse.
+/// reference above its lse; a sum of weights is one with the reference and the denominator that all of them have.
 void loadRow(const MergePart& part, int64_t row, int64_t dim, const BlockState& state, int lanes, int lane) {
   const SoftmaxState softmax = state.softmax(0);
-  float reference = part.m[row], sum = 0, factor = 1;
+  float reference = 0, sum = 1, factor = 1;
   if (part.kind == MergePart::Kind::softmax) {
+    reference = part.m[row];
     sum = part.l[row];
-  } else if (reference != -std::numeric_limits<float>::infinity()) {
-    const double logSum = double(reference) * std::numbers::log2e;
+  } else if (part.kind == MergePart::Kind::finished) {
+    const double logSum = double(part.m[row]) * std::numbers::log2e;
+    const bool seen = part.m[row] != -std::numeric_limits<float>::infinity();
     reference = float(std::ceil(logSum));
-    sum = factor = float(std::exp2(logSum - double(reference)));
+    sum = factor = seen ? float(std::exp2(logSum - double(reference))) : 0;
   }
   const bool empty = sum == 0;
   softmax.reference[lane] = empty ? -FLT_MAX : reference;
@@ -58,16 +60,21 @@ void mergeRows(const MergeCall& call, const Kernels& kernels, int64_t firstRow, 
   }
 
   const BlockState& merged = tree.collapse();
+  const bool sums = call.parts[0].kind == MergePart::Kind::sum;
   const SoftmaxState softmax = merged.softmax(0);
   float factors[QueryBlock::kMaxLanes] = {}, denominators[QueryBlock::kMaxLanes] = {};
   void* rows[QueryBlock::kMaxLanes];
   for (int t = 0; t < count; ++t) {
     const int64_t row = firstRow + t, head = row / call.queries % call.headsQ;
+    rows[t] = call.output + row * call.dimV;
+    if (sums) {
+      factors[t] = denominators[t] = 1;
+      continue;
+    }
     const Denominator d = denominatorOf(softmax.reference[t], softmax.sum[t], call.sinks ? call.sinks + head : nullptr,
                                         call.lse != nullptr);
     factors[t] = d.factor;
     denominators[t] = d.value;
-    rows[t] = call.output + row * call.dimV;
     if (call.lse) call.lse[row] = float(d.lse);
   }
   kernels.finish(merged.output(0), lanes, call.dimV, factors, denominators, rows, count, Dtype::float32);

@@ -43,14 +43,18 @@ import type {
   ErrorCode,
   Explanation,
   MaskItem,
+  MergeResult,
   NeighborhoodAttentionOptions,
   NeighborhoodAttentionResult,
   NeighborhoodOptions,
+  Normalizer,
+  PartialOptions,
   PerAxis,
   ProgramParameters,
   Score,
   SoftmaxPartial,
   StatisticsOptions,
+  SumPartial,
   TensorInput,
   TopWeights,
   TensorLike,
@@ -131,6 +135,16 @@ export async function calls(): Promise<void> {
   same<typeof partial, SoftmaxPartial>();
   const merged = await mergePartials([partial, partial, { output: q, lse: q }], { sinks: [0.5] });
   const mergedSync = mergePartialsSync([partial]);
+  const sums = attentionSync(q, q, q, { partial: true, normalizer: { kind: 'relu', divide: 4 } });
+  same<typeof sums, SumPartial>();
+  const settings: PartialOptions = { partial: true };
+  const named = attentionSync(q, q, q, settings);
+  same<typeof named, SoftmaxPartial>();
+  const added = await mergePartials([sums, sums]);
+  same<typeof added, Pick<MergeResult, 'output'>>();
+  const how: Normalizer = Math.random() < 0.5 ? 'softmax' : 'sigmoid';
+  const either = attentionSync(q, q, q, { partial: true, normalizer: how as Normalizer });
+  same<typeof either, SoftmaxPartial | SumPartial>();
   same<(typeof merged)['lse'], Tensor>();
   same<(typeof mergedSync)['output'], Tensor>();
 }
@@ -190,6 +204,10 @@ attentionSync(q, q, q, { device: 'tpu' });
 attentionSync(q, q);
 // @ts-expect-error: both sides of a window are given
 slidingWindow(128);
+// @ts-expect-error: sums of weights have no lse
+void mergePartialsSync([attentionSync(q, q, q, { partial: true, normalizer: 'relu' })]).lse;
+// @ts-expect-error: they do not go with softmax
+mergePartialsSync([attentionSync(q, q, q, { partial: true, normalizer: 'relu' }), { output: q, lse: q }]);
 // @ts-expect-error: partials come in an array
 mergePartialsSync(attentionSync(q, q, q, { partial: true }));
 
