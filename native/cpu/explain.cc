@@ -43,7 +43,7 @@ std::pair<TileCounts, double> countListed(const Problem& problem, const Sequence
         listed.runs(lanes.lanes, base, map.words(), own);
         pairs += pairsOf(lanes.lanes, own);
       }
-      const TileCounts counts = countTiles(own.runs, plan.sequence.keys);
+      const TileCounts counts = tilesOf(own.runs, plan.sequence.keys);
       sum.full += problem.masks.empty() ? counts.full : 0;
       sum.partial += counts.partial + (problem.masks.empty() ? 0 : counts.full);
       sum.skipped += counts.skipped;

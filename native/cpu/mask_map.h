@@ -11,38 +11,12 @@
 #include <span>
 #include <vector>
 
+#include "key_runs.h"
 #include "visible_bits.h"
 
 namespace fused_attention {
 
 struct SequencePlan;
-
-/// Keys of one tile: rows of a score panel that stays in the first-level cache.
-inline constexpr int64_t kTileKeys = 128;
-
-struct KeyRun : Columns {
-  static constexpr int64_t kNotKept = -1;
-
-  bool full = false;
-  int64_t words = kNotKept;  // of a partial run: where its bits stand, or that
-                             // they are to be evaluated
-};
-
-struct TileCounts {
-  int64_t full = 0, partial = 0, skipped = 0;
-  int64_t promoted = 0;  // tiles that are full or skipped only because their
-                         // pairs were looked at
-};
-
-/// Tiles of a group, by its runs of so many keys.
-TileCounts countTiles(std::span<const KeyRun> runs, int64_t keys);
-
-/// What groups spend on the keys of a sequence, in keys: those that they go over, and what tiles and chunks take
-/// besides. Together: all groups of a block go over the same tiles, from the first key to the last that each sees of a
-/// tile. Gathered: each goes over tiles of its own, made of its runs alone.
-struct SchedulingCosts {
-  double together = 0, gathered = 0;
-};
 
 class MaskMap {
  public:
@@ -78,7 +52,6 @@ class MaskMap {
   size_t bytes() const;
 
  private:
-  struct Slice;
   /// Where the runs of a group stand, and how far off its keys are.
   struct Kept {
     int64_t first = 0, end = 0, shift = 0;
@@ -87,12 +60,16 @@ class MaskMap {
   const Kept& keptOf(int64_t unit, int64_t group) const {
     return kept_[uniform_ ? 0 : size_t((perUnit_ ? unit * groups_ : 0) + group)];
   }
+  /// Moves runs by `shift`; what all see is cut off where there are no keys.
   std::span<const KeyRun> move(std::span<const KeyRun> runs, int64_t shift, std::vector<KeyRun>& moved) const;
   void buildGrid(const Problem& problem, const SequencePlan& plan, const Kernels& kernels,
                  std::atomic<int64_t>& budget);
   void weigh(const SchedulingCosts& costs, double keys, int64_t maps, const Sequence& sequence, bool grid);
   void build(const Problem& problem, const SequencePlan& plan, const Kernels& kernels, const TileProgram* program,
              std::atomic<int64_t>& budget);
+  int64_t slide(const SequencePlan& plan, const Kernels& kernels, const Problem& problem,
+                const Visibility::Sliding& sliding, const VisibleBits& bits, std::atomic<int64_t>& budget,
+                MapTotals& totals);
 
   int64_t groups_ = 0;    // of a unit
   bool perUnit_ = false;  // the mask tells heads apart
@@ -100,6 +77,7 @@ class MaskMap {
   bool gathered_ = false;
   double density_ = 1;
   int64_t origin_ = 0;  // runs that begin before it stay where they are
+  int64_t keys_ = 0;    // of the sequence
   std::vector<Kept> kept_;
   std::vector<KeyRun> runs_;
   std::vector<uint64_t> words_;

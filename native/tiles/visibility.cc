@@ -165,14 +165,16 @@ Visibility::Visibility(const Problem& problem, const Sequence& sequence, std::sh
 void Visibility::runs(Range rows, Range within, std::vector<Run>& out, int64_t head) const {
   if (rows.empty() || within.empty()) return;
   if (!unary_) return out.push_back({within, certain_});
-  if (slidingRows_ != 0 && rows.end - rows.begin == slidingRows_) return slide(rows.begin, within, out);
-  BoxView view(unary_->bounds(), head);
-  view.setRows(rows);
-  const auto ask = [&](Range columns) {
-    view.setColumns(columns);
-    return view.verdict();
-  };
-  findRuns(within, ask, certain_, out);
+  if (sliding_.rows != 0 && rows.end - rows.begin == sliding_.rows) return slide(rows.begin, within, out);
+  Rows view(*this, head);
+  view.set(rows);
+  view.runs(within, out);
+}
+
+void Visibility::Rows::runs(Range within, std::vector<Run>& out) {
+  if (within.empty()) return;
+  findRuns(
+      within, [&](Range columns) { return verdict(columns); }, visibility_.certain_, out);
 }
 
 void Visibility::prepareBoxes(int64_t rows) {
@@ -181,25 +183,25 @@ void Visibility::prepareBoxes(int64_t rows) {
   const Place& place = unary_->place();
   if (place.queries < fewBoxes * rows) return;
   // A box below the last row: every box sees a stretch of what it sees, moved up.
-  slidingStart_ = place.queries;
+  sliding_.start = place.queries;
   BoxView view(unary_->bounds());
-  view.setRows({slidingStart_, slidingStart_ + rows});
+  view.setRows({sliding_.start, sliding_.start + rows});
   const auto ask = [&](Range columns) {
     view.setColumns(columns);
     return view.verdict();
   };
   constexpr int mostTiles = 4096;
-  RunFinder<decltype(ask)>(ask, sliding_, mostTiles).find({1, place.queries + place.keys});
-  slidingRows_ = rows;
+  RunFinder<decltype(ask)>(ask, sliding_.runs, mostTiles).find({1, place.queries + place.keys});
+  sliding_.rows = rows;
 }
 
 void Visibility::slide(int64_t row, Range within, std::vector<Run>& out) const {
   constexpr size_t most = 128;  // runs of a box; what comes after them is left to its bits
   const size_t first = out.size();
-  const int64_t shift = row - slidingStart_;
-  auto run = std::partition_point(sliding_.begin(), sliding_.end(),
+  const int64_t shift = row - sliding_.start;
+  auto run = std::partition_point(sliding_.runs.begin(), sliding_.runs.end(),
                                   [&](const Run& r) { return r.end + shift <= within.begin; });
-  for (; run != sliding_.end() && run->begin + shift < within.end; ++run) {
+  for (; run != sliding_.runs.end() && run->begin + shift < within.end; ++run) {
     const Range range{std::max(run->begin + shift, within.begin), std::min(run->end + shift, within.end)};
     if (out.size() - first < most) {
       append(out, first, range, run->full);

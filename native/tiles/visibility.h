@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "../problem.h"
-#include "../program/bounds.h"
+#include "../program/box_view.h"
 #include "../range.h"
 
 namespace fused_attention {
@@ -28,9 +28,41 @@ class Visibility {
   /// unnoticed, more of them where the mask is mixed all over.
   void runs(Range rows, Range within, std::vector<Run>& out, int64_t head = Bounds::kAllHeads) const;
 
+  /// Of the mask program.
+  const UnaryValues& values() const { return *unary_; }
+
+  /// The same for one box of rows after the other. Of one thread; the mask is a program.
+  class Rows {
+   public:
+    explicit Rows(const Visibility& visibility, int64_t head = Bounds::kAllHeads)
+        : visibility_(visibility), head_(head), view_(visibility.unary_->bounds(), head) {}
+
+    int64_t head() const { return head_; }
+    void set(Range rows) { view_.setRows(rows); }
+    /// Mask tensors are not asked.
+    Verdict verdict(Range columns) {
+      view_.setColumns(columns);
+      return view_.verdict();
+    }
+    void runs(Range within, std::vector<Run>& out);
+
+   private:
+    const Visibility& visibility_;
+    int64_t head_;
+    BoxView view_;
+  };
+
   /// Boxes of so many rows are about to be asked for, one after the other: where the mask depends on distances alone,
   /// what one of them sees is found now, for all. Before any thread asks.
   void prepareBoxes(int64_t rows);
+
+  /// What a box prepared so sees: that of one that begins at row `start`, moved along the diagonal and cut off where
+  /// there are no keys. Null where none were prepared.
+  struct Sliding {
+    std::vector<Run> runs;
+    int64_t rows = 0, start = 0;
+  };
+  const Sliding* sliding() const { return sliding_.rows == 0 ? nullptr : &sliding_; }
 
   /// The same with the roles exchanged: runs of queries inside `within` that may see some key of `keys`.
   void runsT(Range keys, Range within, std::vector<Run>& out, int64_t head = Bounds::kAllHeads) const;
@@ -38,8 +70,7 @@ class Visibility {
  private:
   void slide(int64_t row, Range within, std::vector<Run>& out) const;
 
-  std::vector<Run> sliding_;  // of a box that begins at row slidingStart_
-  int64_t slidingRows_ = 0, slidingStart_ = 0;
+  Sliding sliding_;
   bool certain_ = true;  // no mask tensor takes anything away
   std::shared_ptr<const UnaryValues> unary_;
 };

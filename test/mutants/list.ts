@@ -10,6 +10,9 @@ export interface Mutant {
 
 const visibility = 'native/tiles/visibility.cc';
 const map = 'native/cpu/mask_map.cc';
+const groups = 'native/cpu/group_runs.cc';
+const runs = 'native/cpu/key_runs.h';
+const sliding = 'native/cpu/sliding_map.cc';
 const bits = 'native/cpu/visible_bits.cc';
 const program = 'native/cpu/kernels/program.inl';
 const tiles = 'native/cpu/tile_program.cc';
@@ -90,26 +93,44 @@ export const mutants: Mutant[] = [
   {
     name: 'visibility: boxes that share their runs see those of the next row',
     file: visibility,
-    search: 'const int64_t shift = row - slidingStart_;',
-    replacement: 'const int64_t shift = row - slidingStart_ + 1;',
+    search: 'const int64_t shift = row - sliding_.start;',
+    replacement: 'const int64_t shift = row - sliding_.start + 1;',
   },
   {
     name: 'map: partial runs miss their last key',
-    file: map,
-    search: 'from[piece.end - piece.begin - 1] == 0) --piece.end;',
-    replacement: 'from[piece.end - piece.begin - 1] == 0) --piece.end;\n        --piece.end;',
+    file: runs,
+    search: 'end = k + 1;',
+    replacement: 'end = std::max(k, from + 1);',
   },
   {
     name: 'map: partial runs start one key late',
-    file: map,
-    search: 'while (piece.begin < piece.end && *from == 0) ++from, ++piece.begin;',
-    replacement: 'while (piece.begin < piece.end && *from == 0) ++from, ++piece.begin;\n        ++from, ++piece.begin;',
+    file: runs,
+    search: 'from = k;',
+    replacement: 'from = std::min(k + 1, count - 1);',
   },
   {
     name: 'map: what some see counts as seen by all',
-    file: map,
-    search: 'if (seen == Seen::all) {',
-    replacement: 'if (seen != Seen::none) {',
+    file: runs,
+    search: '{{begin + from, begin + end}, false, kept(from, end)}',
+    replacement: '{{begin + from, begin + end}, true}',
+  },
+  {
+    name: 'map: what is mixed near the last group’s ends is hidden',
+    file: groups,
+    search: 'if (verdict.never()) continue;',
+    replacement: 'if (!verdict.always()) continue;',
+  },
+  {
+    name: 'map: groups at a distance see the keys of the next row',
+    file: sliding,
+    search: 'lanesOfGroup(plan, kernels, group).begin - start;',
+    replacement: 'lanesOfGroup(plan, kernels, group).begin - start + 1;',
+  },
+  {
+    name: 'map: bits that are cut off at the first key are those before it',
+    file: sliding,
+    search: 'const int64_t word = run.words + from - run.begin;',
+    replacement: 'const int64_t word = run.words;',
   },
   {
     name: 'map: heads share one map though the mask tells them apart',

@@ -46,6 +46,15 @@ struct Memory {
 
 Place placeOf(const Problem& p) { return {0, p.queries, p.keys, p.keys - p.queries, p.headsQ, p.groupSize()}; }
 
+/// What of a tile is seen: nothing, a stretch of keys that all lanes see, or anything else.
+void countTile(const uint64_t* seen, int64_t keys, uint64_t every, TileCounts& counts) {
+  int64_t begin = 0, end = keys;
+  while (begin < end && seen[begin] == 0) ++begin;
+  while (end > begin && seen[end - 1] == 0) --end;
+  const bool full = std::all_of(seen + begin, seen + end, [&](uint64_t word) { return word == every; });
+  ++(begin == end ? counts.skipped : full ? counts.full : counts.partial);
+}
+
 /// Every pair of the map equals the mask's; kept words are kept only where some pair is hidden and some is not.
 void checkMap(const CpuPlan& plan) {
   const Problem& p = plan.problem();
@@ -55,6 +64,7 @@ void checkMap(const CpuPlan& plan) {
   Interpreter oracle(*p.mask, placeOf(p));
   double pairs = 0;
   bool exact = true;
+  TileCounts tiles;
   for (int64_t unit = 0; unit < cut.units; ++unit) {
     for (int64_t group = 0; group < cut.groups; ++group) {
       const GroupLanes lanes(p, cut, plan.kernels(), unit, group);
@@ -75,6 +85,9 @@ void checkMap(const CpuPlan& plan) {
         }
         if (!run.full && run.words == KeyRun::kNotKept) continue;
       }
+      for (int64_t key = 0; key < p.keys; key += kTileKeys) {
+        countTile(&seen[size_t(key)], std::min(kTileKeys, p.keys - key), everyLane(lanes.lanes), tiles);
+      }
       for (int64_t key = 0; key < p.keys; ++key) {
         for (int t = 0; t < lanes.lanes.count; ++t) {
           const bool expected = oracle.result(lanes.head[t], lanes.row[t], key).cell.integer;
@@ -92,6 +105,9 @@ void checkMap(const CpuPlan& plan) {
   const TileCounts& counts = map.counts();
   const int64_t groups = cut.groups * cut.units;
   CHECK_EQ(counts.full + counts.partial + counts.skipped, groups * ceilDiv(p.keys, kTileKeys));
+  if (!exact) return;
+  CHECK_EQ(counts.full, tiles.full);
+  CHECK_EQ(counts.skipped, tiles.skipped);
 }
 
 TEST(mask_map_equals_the_mask) {
@@ -110,6 +126,71 @@ TEST(mask_map_equals_the_mask) {
       } catch (const CodedError&) {
         // An overflow that the analysis could not exclude.
       }
+    }
+  });
+}
+
+TEST(mask_map_of_distances_equals_the_mask) {
+  forEachTarget([](const Kernels& kernels) {
+    for (int round = 0; round < 16; ++round) {
+      Problem p = problemOf(2, 2, integer(80, 240), integer(1, 420));
+      p.isa = kernels.isa;
+      GraphBuilder g;
+      const int distance = g.apply(Op::sub, {g.i(), g.j()});
+      const int near = g.land(g.le(distance, g.integer(int32_t(integer(0, 90)))),
+                              g.le(g.integer(-int32_t(integer(0, 90))), distance));
+      const int every = g.eq(g.apply(Op::mod, {distance, g.integer(int32_t(integer(1, 70)))}), g.integer(0));
+      const int kinds[] = {near, every, g.land(near, every), g.test(Op::lor, {near, every})};
+      const int kind = kinds[round % 4];
+      p.mask = g.mask(integer(0, 1) ? g.land(g.le(g.j(), g.i()), kind) : kind);
+      const CpuPlan plan(p, nullptr, nullptr);
+      const int before = test::failuresHere;
+      checkMap(plan);
+      if (test::failuresHere > before) FAIL("in round " + std::to_string(round));
+    }
+  });
+}
+
+TEST(mask_map_of_distances_is_kept_once) {
+  GraphBuilder g;
+  Problem p = problemOf(1, 1, 4000, 4000);
+  const int distance = g.apply(Op::sub, {g.i(), g.j()});
+  p.mask = g.mask(g.land(g.le(g.apply(Op::abs, {distance}), g.integer(500)),
+                         g.eq(g.apply(Op::mod, {distance, g.integer(2)}), g.integer(0))));
+  const CpuPlan plan(p, nullptr, nullptr);
+  const SequencePlan& cut = plan.sequences()[0];
+  CHECK(cut.programs->map->bytes() < size_t(cut.groups * 64 + 65536));
+  std::atomic<int64_t> nothing{0};
+  const MaskMap open(p, cut, plan.kernels(), cut.programs->mask, nothing);
+  std::vector<KeyRun> moved;
+  for (const KeyRun& run : open.runs(0, cut.groups / 2, moved)) CHECK_EQ(run.words, KeyRun::kNotKept);
+}
+
+TEST(mask_map_follows_what_moves_and_what_stays) {
+  forEachTarget([](const Kernels& kernels) {
+    for (int round = 0; round < 16; ++round) {
+      const int64_t length = integer(60, 330), keys = round == 0 ? 0 : length;
+      Problem p = problemOf(2, 2, length, keys);
+      p.isa = kernels.isa;
+      p.threads = int32_t(integer(1, 3));
+      GraphBuilder g;
+      std::vector<int32_t> ids(size_t(length), 0);
+      for (size_t n = 1; n < ids.size(); ++n) ids[n] = ids[n - 1] + (integer(0, 40) == 0);
+      const int table = g.table(ids, {length});
+      const int same = g.eq(g.read(table, {g.i()}), g.read(table, {g.j()}));
+      const int causal = g.le(g.j(), g.i());
+      const int prefix = g.le(g.j(), g.integer(int32_t(integer(0, length))));
+      const int back = g.le(g.apply(Op::add, {g.i(), g.j()}), g.integer(int32_t(integer(0, 2 * length))));
+      const int steep = g.le(g.j(), g.apply(Op::mul, {g.apply(Op::floorDiv, {g.i(), g.integer(16)}), g.integer(32)}));
+      const int ofHeads = g.le(g.apply(Op::add, {g.j(), g.apply(Op::mul, {g.leaf(Op::h), g.integer(50)})}), g.i());
+      const int parts[] = {same, causal, prefix, back, steep, ofHeads};
+      const auto part = [&] { return parts[integer(0, 5)]; };
+      const int both = g.land(part(), part());
+      p.mask = g.mask(integer(0, 1) ? both : g.test(Op::lor, {both, part()}));
+      const CpuPlan plan(p, nullptr, nullptr);
+      const int before = test::failuresHere;
+      checkMap(plan);
+      if (test::failuresHere > before) FAIL("in round " + std::to_string(round));
     }
   });
 }
