@@ -31,6 +31,8 @@ const flagBits = {
 /** Slots of the results among the buffers. */
 const slotOf: Readonly<Record<ResultName, number>> = { output: 3, lse: 4, entropy: 5, rowMax: 6, o: 3, m: 7, l: 8 };
 const firstMaskSlot = 13;
+/** In the place of a merged output's dtype. */
+const partialResult = 3;
 
 /** All that an attention call is made of, checked. */
 export interface AttentionCall {
@@ -221,9 +223,10 @@ export interface MergeCall {
   readonly heads: number;
   readonly queries: number;
   readonly dim: number;
-  readonly output: MergeBuffer;
-  /** null: of sums. */
-  readonly lse: MergeBuffer | null;
+  /** Of a finished result. */
+  readonly dtype: FloatDtype;
+  /** o, m and l where the result is a partial; else output and lse, or output alone of sums. */
+  readonly results: readonly MergeBuffer[];
   readonly sinks: Float32Array | null;
   readonly parts: readonly MergePart[];
 }
@@ -245,13 +248,15 @@ export interface MergeBuffer {
 }
 
 /** Numbers and buffers of a merge. */
-export function encodeMerge({ batch, heads, queries, dim, output, lse, sinks, parts }: MergeCall): PreparedCall {
+export function encodeMerge({ batch, heads, queries, dim, dtype, results, sinks, parts }: MergeCall): PreparedCall {
   const kinds = parts.map(({ form }) => mergeForms.indexOf(form));
-  const head = [codecVersion, batch, heads, queries, dim, sinks ? 1 : 0, parts.length];
+  const partial = results.length === 3;
+  const result = partial ? partialResult : dtypeId[dtype];
+  const head = [codecVersion, batch, heads, queries, dim, sinks ? 1 : 0, result, parts.length];
   const sinkBuffer = sinks && { argument: 'options.sinks', view: sinks, owned: true };
-  const slots: (MergeBuffer | null)[] = [output, lse, sinkBuffer];
+  const slots: (MergeBuffer | null)[] = [results[0]!, results[1] ?? null, partial ? results[2]! : sinkBuffer];
   for (const { buffers } of parts) slots.push(buffers[0]!, buffers[1] ?? null, buffers[2] ?? null);
-  // The first two and the sinks are at most owned; parts may be copies, too, and then need no protection either.
+  // Results and sinks are at most owned; parts may be copies, too, and then need no protection either.
   let owned = 0;
   for (let slot = 0; slot < Math.min(slots.length, 31); slot += 1) if (slots[slot]?.owned) owned |= 1 << slot;
   return {

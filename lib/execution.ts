@@ -9,7 +9,7 @@ import type { AbortSignalLike } from './options.js';
 import { isKept, keep, needsCopy } from './protection.js';
 
 /**
- * A call in the form of native/problem_codec.h. Slots 3 to 8 of an attention call are written, 0 and 1 of a merge.
+ * A call in the form of native/problem_codec.h. Slots 3 to 8 of an attention call are written, 0 to 2 of a merge.
  */
 export interface PreparedCall {
   readonly kind: 'attention' | 'merge';

@@ -80,6 +80,7 @@ export type { NeighborhoodAttentionOptions, NeighborhoodAttentionResult } from '
 export { mergePartials, mergePartialsSync } from './partials.js';
 export type {
   MergeOptions,
+  MergePartialOptions,
   MergeResult,
   PartialInput,
   PartialOf,

@@ -3,6 +3,8 @@
 import { encodeMerge } from './call.js';
 import type { MergeBuffer, MergeForm, MergePart } from './call.js';
 import { denseElements } from './dense.js';
+import { floatDtypes } from './dtype.js';
+import type { FloatDtype } from './dtype.js';
 import {
   AttentionError,
   describe,
@@ -18,7 +20,7 @@ import type { PreparedCall } from './execution.js';
 import { allocate } from './memory.js';
 import { kinds } from './normalizers.js';
 import type { Normalizer, NormalizerName, SoftmaxNormalizer } from './normalizers.js';
-import { checkSignal, choice, throwIfAborted } from './options.js';
+import { checkSignal, choice, flag, throwIfAborted } from './options.js';
 import type { AbortSignalLike, LayoutName } from './options.js';
 import { guarded } from './prepare.js';
 import { contiguousStrides, countOf, isContiguous, sameShape } from './shape.js';
@@ -77,21 +79,43 @@ export type PartialInput =
 
 /** Options of {@link mergePartials}. */
 export interface MergeOptions {
+  /** Default false. */
+  partial?: false | undefined;
   /** One logit a query head, [Hq], that joins the denominator of the merged rows. */
   sinks?: TensorInput | Float32Array | readonly number[] | undefined;
+  /** Default: the dtype of `out`'s output, else 'float32'. */
+  outputDtype?: FloatDtype | undefined;
   /** Of `output` in the parts and in the result, as for {@link attention}. Default 'bhsd'. */
   layout?: LayoutName | undefined;
   /**
-   * Tensors to write to: float32 of the result's shapes. `output` must be head-first in memory ([B, Hq, Nq, Dv] without
-   * gaps, whatever the order of its axes), `lse` contiguous.
+   * Tensors to write to, of the result's shapes. `output` must be head-first in memory ([B, Hq, Nq, Dv] without gaps,
+   * whatever the order of its axes), `lse` float32 and contiguous.
    */
   out?: { readonly output?: TensorInput | undefined; readonly lse?: TensorInput | undefined } | undefined;
   /** Aborts the merge. */
   signal?: AbortSignalLike | undefined;
 }
 
-/** Options of {@link mergePartials} for sums, which have neither sinks nor lse. */
+/** Options of a merge that returns a {@link SoftmaxPartial}, to be merged with others later. Sinks join at the end. */
+export interface MergePartialOptions {
+  partial: true;
+  /** Of the parts that are finished results. */
+  layout?: LayoutName | undefined;
+  /** Contiguous float32 tensors to write to. */
+  out?:
+    | {
+        readonly o?: TensorInput | undefined;
+        readonly m?: TensorInput | undefined;
+        readonly l?: TensorInput | undefined;
+      }
+    | undefined;
+  signal?: AbortSignalLike | undefined;
+}
+
+/** Options of {@link mergePartials} for sums, which have neither sinks nor lse, and are their own partials. */
 export interface SumMergeOptions {
+  /** As in {@link MergeOptions}. */
+  outputDtype?: FloatDtype | undefined;
   /** As in {@link MergeOptions}. */
   layout?: LayoutName | undefined;
   /** As in {@link MergeOptions}. */
@@ -100,19 +124,20 @@ export interface SumMergeOptions {
   signal?: AbortSignalLike | undefined;
 }
 
-/** What {@link mergePartials} returns; float32. */
+/** What {@link mergePartials} returns. */
 export interface MergeResult {
   /**
    * [B, Hq, Nq, Dv], with `layout: 'bshd'` [B, Nq, Hq, Dv], ragged [total, Hq, Dv]. Its memory is head-first: for the
    * latter two it is a transposed view.
    */
   readonly output: Tensor;
-  /** [B, Hq, Nq]; ragged [Hq, total]. */
+  /** Float32 [B, Hq, Nq]; ragged [Hq, total]. */
   readonly lse: Tensor;
 }
 
 /**
- * Combines attention over parts of the keys into attention over all of them.
+ * Combines attention over parts of the keys into attention over all of them; with `partial: true` into a partial over
+ * all of theirs.
  *
  * @param parts At least one; all of the same queries and heads. Sums of weights go with those of their own kind only, and
  *   give an output without lse. Tensors of another order in memory than [B, Hq, Nq, …] are copied first, on the calling
@@ -120,6 +145,7 @@ export interface MergeResult {
  *
  * Never throws: rejects with an AttentionError, of the codes of {@link attention}, or with an AbortError.
  */
+export function mergePartials(parts: readonly PartialInput[], options: MergePartialOptions): Promise<SoftmaxPartial>;
 export function mergePartials(parts: readonly PartialInput[], options?: MergeOptions): Promise<MergeResult>;
 export function mergePartials(
   parts: readonly SumPartialInput[],
@@ -132,6 +158,7 @@ export async function mergePartials(parts: unknown, options?: unknown): Promise<
 }
 
 /** {@link mergePartials} on the calling thread (and the pool's); throws what that rejects with. */
+export function mergePartialsSync(parts: readonly PartialInput[], options: MergePartialOptions): SoftmaxPartial;
 export function mergePartialsSync(parts: readonly PartialInput[], options?: MergeOptions): MergeResult;
 export function mergePartialsSync(
   parts: readonly SumPartialInput[],
@@ -140,6 +167,15 @@ export function mergePartialsSync(
 export function mergePartialsSync(parts: unknown, options?: unknown): unknown {
   const { prepared, result } = guarded(() => prepareMerge(parts, options));
   executeSync(prepared);
+  return result;
+}
+
+/** {@link mergePartials} of partials that no user has seen: their memory needs no protection. */
+export function mergeOwn(parts: readonly SoftmaxPartial[], options: MergePartialOptions): Promise<SoftmaxPartial>;
+export function mergeOwn(parts: readonly SoftmaxPartial[], options: MergeOptions): Promise<MergeResult>;
+export async function mergeOwn(parts: unknown, options: unknown): Promise<unknown> {
+  const { prepared, signal, result } = prepareMerge(parts, options, true);
+  await execute(prepared, signal);
   return result;
 }
 
@@ -167,10 +203,17 @@ const maxParts = 2 ** 16;
 function prepareMerge(
   given: unknown,
   options: unknown,
-): { prepared: PreparedCall; signal: AbortSignalLike | undefined; result: Partial<MergeResult> } {
-  const settings = readSnapshot('options', options, ['sinks', 'layout', 'out', 'signal']);
+  own = false,
+): { prepared: PreparedCall; signal: AbortSignalLike | undefined; result: Partial<MergeResult> | SoftmaxPartial } {
+  const names = ['partial', 'sinks', 'outputDtype', 'layout', 'out', 'signal'];
+  const settings = readSnapshot('options', options, names);
   const signal = checkSignal(settings['signal']);
   throwIfAborted(signal);
+  const partial = flag('options.partial', settings['partial']);
+  for (const name of partial ? ['sinks', 'outputDtype'] : []) {
+    if (settings[name] === undefined) continue;
+    throw invalidValue(`options.${name}`, 'none with options.partial', describe(settings[name]));
+  }
   const layout = choice('options.layout', settings['layout'], ['bhsd', 'bshd']);
   const parts = readParts(given, layout);
   const shape = parts[0]!.views[0]!.shape;
@@ -180,23 +223,34 @@ function prepareMerge(
   if (sums && settings['sinks'] !== undefined) {
     throw unsupported('options.sinks', 'none with sums of weights', describe(settings['sinks']));
   }
+  if (sums && partial) throw unsupported('options.partial', 'none with sums of weights: their output is one', 'true');
   const sinks = readSinks(settings['sinks'], heads);
 
-  const out = readSnapshot('options.out', settings['out'], sums ? ['output'] : ['output', 'lse']);
-  const output = target('output', out['output'], shape, (view) => headFirst(view, layout));
-  const lse = sums ? null : target('lse', out['lse'], statistic, (view) => view);
+  const results = partial ? ['o', 'm', 'l'] : sums ? ['output'] : ['output', 'lse'];
+  const out = readSnapshot('options.out', settings['out'], results);
+  const float32 = (name: string, sizes: readonly number[]): Target =>
+    target(name, out[name], { shape: sizes, dtype: 'float32', arrange: (view) => view });
+  const asked = settings['outputDtype'];
+  const first = partial
+    ? float32('o', shape)
+    : target('output', out['output'], {
+        shape,
+        dtype: asked === undefined ? undefined : choice('options.outputDtype', asked, floatDtypes),
+        arrange: (view) => headFirst(view, layout),
+      });
+  const targets = [first, ...results.slice(1).map((name) => float32(name, statistic))];
   const prepared = encodeMerge({
     batch,
     heads,
     queries,
     dim: shape.at(-1)!,
-    output: output.buffer,
-    lse: lse && lse.buffer,
+    dtype: first.dtype,
+    results: targets.map(({ buffer }) => buffer),
     sinks,
-    parts: parts.map(densePart),
+    parts: parts.map((part) => densePart(part, own)),
   });
-  const result = { output: output.tensor(layout), ...(lse && { lse: lse.tensor('bhsd') }) };
-  return { prepared, signal, result };
+  const named = Object.fromEntries(targets.map(({ tensor }, index) => [results[index]!, tensor]));
+  return { prepared, signal, result: partial ? ({ kind: 'softmax', ...named } as SoftmaxPartial) : named };
 }
 
 function readParts(given: unknown, layout: LayoutName): readonly Part[] {
@@ -272,33 +326,42 @@ function headFirst(view: HostView, layout: LayoutName): HostView {
   return { ...view, shape, strides: Object.freeze(order.map((axis) => view.strides[axis]!)) };
 }
 
-function densePart({ kind, argument, views }: Part): MergePart {
+function densePart({ kind, argument, views }: Part, own: boolean): MergePart {
   const form = formOf(kind);
   const buffers = views.map((view, index) => {
     const name = `${argument}.${namesOf[form][index]}`;
-    return { argument: name, view: denseElements(view, name), owned: !isContiguous(view.shape, view.strides) };
+    return { argument: name, view: denseElements(view, name), owned: own || !isContiguous(view.shape, view.strides) };
   });
   return { form, buffers };
 }
 
-/** Where a result goes, given head-first. */
+interface Target {
+  readonly buffer: MergeBuffer;
+  readonly dtype: FloatDtype;
+  readonly tensor: Tensor;
+}
+
+/** Where a result goes. `arrange` makes its shape head-first, `shape`, and is its own inverse. */
 function target(
   name: string,
   value: unknown,
-  shape: readonly number[],
-  arrange: (view: HostView) => HostView,
-): { buffer: MergeBuffer; tensor: (layout: LayoutName) => Tensor } {
+  {
+    shape,
+    dtype,
+    arrange,
+  }: { shape: readonly number[]; dtype: FloatDtype | undefined; arrange: (view: HostView) => HostView },
+): Target {
   if (value === undefined) {
-    const data = allocate('float32', countOf(shape), name);
-    const view: HostView = { data, dtype: 'float32', shape, strides: contiguousStrides(shape), offset: 0 };
-    const isOutput = name === 'output';
-    return {
-      buffer: { argument: name, view: data, owned: true },
-      tensor: (layout) => tensorOf(isOutput ? headFirst(view, layout) : view),
-    };
+    const made = dtype ?? 'float32';
+    const data = allocate(made, countOf(shape), name);
+    const view: HostView = { data, dtype: made, shape, strides: contiguousStrides(shape), offset: 0 };
+    return { buffer: { argument: name, view: data, owned: true }, dtype: made, tensor: tensorOf(arrange(view)) };
   }
   const argument = `options.out.${name}`;
-  const given = readFloat32(value, argument);
+  const given = readTensor(value, argument);
+  if (given.dtype !== (dtype ?? given.dtype) || given.dtype === 'bool') {
+    throw invalidValue(argument, `dtype ${dtype ? `'${dtype}'` : oneOf(floatDtypes)}`, describe(given.dtype));
+  }
   const view = arrange(given);
   if (!sameShape(view.shape, shape)) {
     throw shapeMismatch(argument, `${formatShape(shape)} (head-first)`, formatShape(view.shape));
@@ -306,5 +369,9 @@ function target(
   if (!isContiguous(view.shape, view.strides)) {
     throw unsupported(argument, 'memory that is head-first without gaps', `strides ${formatShape(given.strides)}`);
   }
-  return { buffer: { argument, view: rawView(view), owned: false }, tensor: () => toTensor(value, given) };
+  return {
+    buffer: { argument, view: rawView(view), owned: false },
+    dtype: given.dtype,
+    tensor: toTensor(value, given),
+  };
 }

@@ -12,6 +12,7 @@ namespace {
 constexpr int64_t kMostRows = std::numeric_limits<int32_t>::max();
 constexpr int64_t kMostParts = 1 << 20;
 constexpr int kFirstPart = 3, kBuffersOfPart = 3;
+constexpr int64_t kPartialResult = 3;  // in the place of the output's dtype
 
 std::string partName(int64_t part) { return "parts[" + std::to_string(part) + "]"; }
 
@@ -26,6 +27,9 @@ MergeCall decodeMerge(const double* data, size_t count, const std::vector<Buffer
   call.queries = numbers.integer(partName(0), 0, kMostRows);
   call.dimV = numbers.integer(partName(0), 1, 1024);
   const bool withSinks = numbers.integer("options.sinks", 0, 1) == 1;
+  const int64_t result = numbers.integer("options.outputDtype", 0, withSinks ? kPartialResult - 1 : kPartialResult);
+  const bool partial = result == kPartialResult;
+  if (!partial) call.dtype = static_cast<Dtype>(result);
   const int64_t parts = numbers.integer("parts", 1, kMostParts);
   for (int64_t i = 0; i < parts; ++i) {
     call.parts.emplace_back().kind = static_cast<MergePart::Kind>(numbers.integer(partName(i), 0, 2));
@@ -38,6 +42,7 @@ MergeCall decodeMerge(const double* data, size_t count, const std::vector<Buffer
                      "both");
   }
   if (sums && withSinks) throw CodedError("ERR_UNSUPPORTED", "options.sinks", "none with sums of weights", "some");
+  if (sums && partial) throw CodedError("ERR_UNSUPPORTED", "options.partial", "none with sums of weights", "some");
 
   const int64_t expected = kFirstPart + kBuffersOfPart * parts;
   if (static_cast<int64_t>(buffers.size()) != expected) {
@@ -51,8 +56,10 @@ MergeCall decodeMerge(const double* data, size_t count, const std::vector<Buffer
   };
   const int64_t rows = product({call.batch, call.headsQ, call.queries}, partName(0));
   const int64_t components = product({rows, call.dimV}, partName(0));
-  call.output = floats(0, components, true);
+  requireInside({0, {}, components}, buffers[0], sizeOf(call.dtype), true, 0, call.ranges);
+  call.output = buffers[0].data;
   if (!sums) call.lse = floats(1, rows, true);
+  if (partial) call.sum = floats(2, rows, true);
   if (withSinks) call.sinks = floats(2, call.headsQ, false);
   int slot = kFirstPart;
   for (MergePart& part : call.parts) {

@@ -321,3 +321,44 @@ test('partials: refused', async (t) => {
   refuses(t, merge([good], { layout: 'sbhd' }), { code: value, argument: 'options.layout' });
   await rejects(t, () => mergePartials([] as never), { code: 'ERR_OUT_OF_RANGE', argument: 'parts' });
 });
+
+test('partials of partials are partials, and the order of a tree is that of all at once', async (t) => {
+  const sinks = [0.5, -1, 2, 0];
+  const parts = [slice(0, 3), slice(3, 7), slice(7, 9), slice(9, Nkv)];
+  const pair = (first: number) => mergePartialsSync(parts.slice(first, first + 2), { partial: true });
+  const [left, right] = [pair(0), pair(2)];
+  t.deepEqual(Object.keys(left), ['kind', 'o', 'm', 'l']);
+  t.deepEqual([left.o.shape, left.m.shape, left.l.shape], [parts[0]!.o.shape, parts[0]!.m.shape, parts[0]!.l.shape]);
+  const whole = mergePartialsSync(parts, { sinks });
+  const staged = mergePartialsSync([left, right], { sinks });
+  t.deepEqual(staged.output.data, whole.output.data);
+  t.deepEqual(staged.lse.data, whole.lse.data);
+  const out = {
+    o: filled(left.o.shape as number[]),
+    m: filled(left.m.shape as number[]),
+    l: filled(left.l.shape as number[]),
+  };
+  const given = await mergePartials(parts.slice(0, 2), { partial: true, out });
+  t.is(given.o, out.o);
+  t.deepEqual([given.o.data, given.m.data, given.l.data], [left.o.data, left.m.data, left.l.data]);
+  const nothing = mergePartialsSync([slice(0, 0), slice(4, 4)], { partial: true });
+  t.true(nothing.m.toFloat32().every((value) => value === -Infinity));
+  t.true([...nothing.l.toFloat32(), ...nothing.o.toFloat32()].every((value) => value === 0));
+});
+
+test('a merge rounds its output once', (t) => {
+  const parts = [slice(0, 4), slice(4, Nkv)];
+  const words = new Uint32Array(mergePartialsSync(parts).output.toFloat32().buffer);
+  const rounded = Uint16Array.from(words, (word) => (word + 0x7fff + ((word >>> 16) & 1)) >>> 16);
+  const { output } = mergePartialsSync(parts, { outputDtype: 'bfloat16' });
+  t.is(output.dtype, 'bfloat16');
+  t.deepEqual(output.data, rounded);
+  const out = filled(output.shape as number[], 'bfloat16');
+  t.is(mergePartialsSync(parts, { out: { output: out } }).output, out);
+  t.deepEqual(out.data, rounded);
+  const refuse = (options: object, argument: string): void =>
+    refuses(t, () => mergePartialsSync(parts, options), { code: 'ERR_INVALID_ARG_VALUE', argument });
+  refuse({ outputDtype: 'float32', out: { output: out } }, 'options.out.output');
+  refuse({ partial: true, outputDtype: 'float32' }, 'options.outputDtype');
+  refuse({ partial: true, sinks: [0, 0, 0, 0] }, 'options.sinks');
+});

@@ -66,9 +66,15 @@ void mergeRows(const MergeCall& call, const Kernels& kernels, int64_t firstRow, 
   void* rows[QueryBlock::kMaxLanes];
   for (int t = 0; t < count; ++t) {
     const int64_t row = firstRow + t, head = row / call.queries % call.headsQ;
-    rows[t] = call.output + row * call.dimV;
+    rows[t] = static_cast<char*>(call.output) + row * call.dimV * sizeOf(call.dtype);
     if (sums) {
       factors[t] = denominators[t] = 1;
+      continue;
+    }
+    if (call.sum) {
+      factors[t] = denominators[t] = 1;
+      call.sum[row] = softmax.sum[t];
+      call.lse[row] = softmax.sum[t] == 0 ? -std::numeric_limits<float>::infinity() : softmax.reference[t];
       continue;
     }
     const Denominator d = denominatorOf(softmax.reference[t], softmax.sum[t], call.sinks ? call.sinks + head : nullptr,
@@ -77,7 +83,7 @@ void mergeRows(const MergeCall& call, const Kernels& kernels, int64_t firstRow, 
     denominators[t] = d.value;
     if (call.lse) call.lse[row] = float(d.lse);
   }
-  kernels.finish(merged.output(0), lanes, call.dimV, factors, denominators, rows, count, Dtype::float32);
+  kernels.finish(merged.output(0), lanes, call.dimV, factors, denominators, rows, count, call.dtype);
 }
 
 }  // namespace

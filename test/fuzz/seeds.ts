@@ -166,5 +166,6 @@ for (const pages of [
 const part = attentionSync(small, small, small, { partial: true });
 const whole = attentionSync(small, small, small, { lse: true });
 mergePartialsSync([part, part]);
-mergePartialsSync([part, whole] as never);
+mergePartialsSync([part, whole] as never, { outputDtype: 'float16' });
+mergePartialsSync([part, part], { partial: true });
 console.log(`${written.problem} problems, ${written.program} programs`);

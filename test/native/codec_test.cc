@@ -352,7 +352,7 @@ TEST(codec_explain_needs_only_lengths) {
 TEST(codec_merge) {
   std::vector<float> memory(4096);
   const auto at = [&](size_t offset, size_t floats) { return Buffer{memory.data() + offset, floats * 4}; };
-  std::vector<double> numbers = {1, 2, 3, 5, 8, 1, 2, 0, 1};
+  std::vector<double> numbers = {1, 2, 3, 5, 8, 1, 0, 2, 0, 1};
   std::vector<Buffer> buffers = {at(0, 240),    at(256, 30),  at(300, 3), at(512, 240), at(800, 30), at(840, 30),
                                  at(1024, 240), at(1300, 30), {}};
   const auto merge = [&] { return decodeMerge(numbers.data(), numbers.size(), buffers); };
@@ -366,6 +366,19 @@ TEST(codec_merge) {
     CHECK_EQ(codeOf(merge), "ERR_SHAPE_MISMATCH " + bufferName(int(slot)));
     buffers[slot].bytes += 4;
   }
+  numbers[6] = 2;
+  buffers[0].bytes = 240 * 2;
+  CHECK(merge().dtype == Dtype::bfloat16 && merge().sum == nullptr);
+  numbers[6] = 3;
+  CHECK_EQ(codeOf(merge), "ERR_OUT_OF_RANGE options.outputDtype");
+  numbers[5] = 0;
+  buffers[0] = at(0, 240);
+  buffers[2] = at(300, 30);
+  CHECK(merge().sum == memory.data() + 300 && merge().sinks == nullptr);
+  buffers[2] = at(300, 29);
+  CHECK_EQ(codeOf(merge), "ERR_SHAPE_MISMATCH buffers[2]");
+  numbers[5] = 1, numbers[6] = 0;
+  buffers[2] = at(300, 3);
   buffers[0] = at(512 + 239, 240);
   CHECK_EQ(codeOf(merge), "ERR_ALIASING buffers[0]");
   buffers[0] = at(0, 240);

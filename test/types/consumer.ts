@@ -358,3 +358,12 @@ cache.attendSync(q, { align: 'top-left' });
 cache.attendSync(q, { sharedPrefix: 4 });
 // @ts-expect-error: sinks are logits of a call; tokens that stay visible are pinned
 new KvCache({ heads: 1, dim: 8, sinks: 4 });
+
+// --- partials of partials
+
+const summed = mergePartialsSync([{ output: q, lse: q }], { partial: true });
+same<typeof summed, SoftmaxPartial>();
+mergePartials([summed], { outputDtype: 'float16', sinks: [1] });
+
+// @ts-expect-error: sinks join at the end
+mergePartialsSync([summed], { partial: true, sinks: [1] });
