@@ -1,5 +1,6 @@
 // blockMap: which blocks of keys the blocks of queries see, as numbers, text and picture.
 
+import { BoundProgram } from './bound-program.js';
 import { encodeNumbers } from './call.js';
 import { AttentionError, fromNative, shapeMismatch } from './errors.js';
 import { loadNative } from './native.cjs';
@@ -165,18 +166,39 @@ export function blockMap(mask: MaskItem | readonly MaskItem[], options: BlockMap
       throw new AttentionError('ERR_OUT_OF_RANGE', 'options.block', `at most ${maxBlocks} blocks`, `${count} of them`);
     }
     const align = choice('options.align', given['align'], ['bottom-right', 'top-left']);
-    // Tensors that take no memory: only shapes and the mask matter.
-    const like = (heads: number, length: number): Tensor =>
-      Tensor.from(new Float32Array(1), [b + 1, heads, length, 1], { strides: [0, 0, 0, 0] });
-    const key = like(headsKv, nkv);
-    const call = readCall(like(headsQ, nq), key, key, { mask, align }, 'reserve');
-    const native: NativeCall = [encodeNumbers(call), [], call.visibility.program?.handle];
-    try {
-      const states = loadNative().blockMap(b, h, block[0], block[1], ...native);
-      return new BlockMap(nq, nkv, block, states);
-    } catch (error) {
-      if (error instanceof AttentionError) throw error;
-      throw fromNative(error as NativeError);
-    }
+    const place: MappedPlace = { b, h, nq, nkv, headsQ, headsKv, block };
+    return new BlockMap(nq, nkv, block, tileStates({ mask, align }, place));
   });
+}
+
+/** What a map is of: one sequence and query head. */
+export interface MappedPlace {
+  readonly b: number;
+  readonly h: number;
+  readonly nq: number;
+  readonly nkv: number;
+  readonly headsQ: number;
+  readonly headsKv: number;
+  readonly block: readonly [number, number];
+}
+
+/** States of blocks, row-major: 0 none, 1 partial, 2 full. The mask is one of a call's, or a program by itself. */
+export function tileStates(
+  mask: BoundProgram | { readonly mask: MaskItem | readonly MaskItem[]; readonly align: Align },
+  { b, h, nq, nkv, headsQ, headsKv, block }: MappedPlace,
+): Uint8Array {
+  // Tensors that take no memory: only shapes and the mask matter.
+  const like = (heads: number, length: number): Tensor =>
+    Tensor.from(new Float32Array(1), [b + 1, heads, length, 1], { strides: [0, 0, 0, 0] });
+  const key = like(headsKv, nkv);
+  const alone = mask instanceof BoundProgram;
+  const call = readCall(like(headsQ, nq), key, key, alone ? {} : mask, 'reserve');
+  const program = alone ? mask : call.visibility.program;
+  const native: NativeCall = [encodeNumbers(call), [], program?.handle];
+  try {
+    return loadNative().blockMap(b, h, block[0], block[1], ...native);
+  } catch (error) {
+    if (error instanceof AttentionError) throw error;
+    throw fromNative(error as NativeError);
+  }
 }

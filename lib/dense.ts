@@ -3,7 +3,7 @@
 import type { RawView } from './arrays.js';
 import { bfloat16ToFloat32Bits, float16ToFloat32Bits } from './half.js';
 import { allocate } from './memory.js';
-import { countOf, isContiguous } from './shape.js';
+import { contiguousStrides, countOf, isContiguous } from './shape.js';
 import { checkExtent, rawView } from './view.js';
 import type { HostView } from './view.js';
 
@@ -17,32 +17,38 @@ export function denseElements(view: HostView, argument: string): RawView {
   if (isContiguous(shape, strides)) return source;
   const count = countOf(shape);
   const target = allocate(view.dtype, count, argument);
-  copyRows(shape, strides, asBits(source), asBits(target), count);
+  copyElements(view, { data: target, dtype: view.dtype, shape, strides: contiguousStrides(shape), offset: 0 });
   return target;
 }
 
-function copyRows(
-  shape: readonly number[],
-  strides: readonly number[],
-  source: Bits,
-  target: Bits,
-  count: number,
-): void {
-  const inner = shape.length - 1;
-  const columns = shape[inner]!;
-  const step = strides[inner]!;
+/** Copies elements to another view of the same shape and type, bit for bit. */
+export function copyElements(from: HostView, to: HostView): void {
+  const { shape } = from;
+  if (shape.includes(0)) return;
+  const [source, target] = [asBits(rawView(from)), asBits(rawView(to))];
+  // The last axes that are without gaps on both sides are copied as one.
+  let inner = shape.length;
+  let columns = 1;
+  while (inner > 0 && from.strides[inner - 1] === columns && to.strides[inner - 1] === columns) {
+    inner -= 1;
+    columns *= shape[inner]!;
+  }
   const index = new Array<number>(inner).fill(0);
-  let from = 0;
-  for (let to = 0; to < count; to += columns) {
-    if (step === 1) target.set(source.subarray(from, from + columns), to);
-    else for (let column = 0; column < columns; column += 1) target[to + column] = source[from + column * step]!;
-    for (let axis = inner - 1; axis >= 0; axis -= 1) {
-      from += strides[axis]!;
+  let [read, write] = [0, 0];
+  for (;;) {
+    if (columns > 1) target.set(source.subarray(read, read + columns), write);
+    else target[write] = source[read]!;
+    let axis = inner - 1;
+    for (; axis >= 0; axis -= 1) {
+      read += from.strides[axis]!;
+      write += to.strides[axis]!;
       index[axis]! += 1;
       if (index[axis]! < shape[axis]!) break;
-      from -= shape[axis]! * strides[axis]!;
+      read -= shape[axis]! * from.strides[axis]!;
+      write -= shape[axis]! * to.strides[axis]!;
       index[axis] = 0;
     }
+    if (axis < 0) return;
   }
 }
 

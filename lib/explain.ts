@@ -1,6 +1,7 @@
 // explain: what a call would do, from the dispatch code that would do it.
 
 import { encodeNumbers, pageLists } from './call.js';
+import type { AttentionCall } from './call.js';
 import { AttentionError, fromNative } from './errors.js';
 import { loadNative } from './native.cjs';
 import type { NativeCall, NativeError, NativeExplanation } from './native.cjs';
@@ -55,23 +56,26 @@ export function explain(
   v: TensorInput,
   options?: AttentionOptions | PartialOptions<Normalizer | undefined>,
 ): Explanation {
-  return guarded(() => {
-    const call = readCall(q, k, v, options, 'reserve');
-    const { lengthsQ, lengthsKv } = call.geometry;
-    const buffers: (ArrayBufferView | null)[] = new Array(lengthSlots + call.visibility.grids.length).fill(null);
-    buffers[lengthSlots - 2] = lengthsQ;
-    buffers[lengthSlots - 1] = lengthsKv;
-    for (const [slot, list] of pageLists(call)) buffers[slot] = list;
-    const { program } = call.visibility;
-    const numbers = encodeNumbers(call);
-    const account = ask([numbers, buffers, program?.handle, call.score?.handle]);
-    return new Account(account, program?.product === 'lost' ? [gridLost] : []);
-  });
+  return guarded(() => explainCall(readCall(q, k, v, options, 'reserve')));
+}
+
+/** What a call would do that has been checked. */
+export function explainCall(call: AttentionCall): Explanation {
+  const { lengthsQ, lengthsKv } = call.geometry;
+  const buffers: (ArrayBufferView | null)[] = new Array(lengthSlots + call.visibility.grids.length).fill(null);
+  buffers[lengthSlots - 2] = lengthsQ;
+  buffers[lengthSlots - 1] = lengthsKv;
+  for (const [slot, list] of pageLists(call)) buffers[slot] = list;
+  const { program } = call.visibility;
+  const numbers = encodeNumbers(call);
+  const account = ask([numbers, buffers, program?.handle, call.score?.handle]);
+  return new Account(account, program?.product === 'lost' ? [gridLost] : []);
 }
 
 const gridLost = {
   path: 'grid',
-  reason: 'the mask of a grid is combined with others or has new parameters: it is a program like any other then',
+  reason:
+    'the mask of a grid is combined with others, moved to a shard or has new parameters: it is a plain program then',
 };
 
 /** lengthsQ and lengthsKv are the last of the fixed slots. */
@@ -132,7 +136,7 @@ class Account implements Explanation {
   }
 }
 
-function row(name: string, text: string): string {
+export function row(name: string, text: string): string {
   return `  ${name.padEnd(10)}${text}`;
 }
 
@@ -145,7 +149,7 @@ function count(value: number, noun: string): string {
   return `${value} ${noun}${value === 1 ? '' : 's'}`;
 }
 
-function quantity(value: number, unit: string, base: 1000 | 1024): string {
+export function quantity(value: number, unit: string, base: 1000 | 1024): string {
   const prefixes = base === 1000 ? ['', 'k', 'M', 'G', 'T', 'P'] : ['', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi'];
   let power = 0;
   while (value >= base && power < prefixes.length - 1) {

@@ -3,7 +3,7 @@
 import { Builder } from './builder.js';
 import { emit, isFlat } from './emit.js';
 import type { Parameters } from './emit.js';
-import type { Graph } from './graph.js';
+import type { Graph, Op } from './graph.js';
 import type { Id } from './nodes.js';
 
 /** The mask that all, or any, of the masks allow. */
@@ -32,13 +32,13 @@ export function composeScores(graphs: readonly Graph[]): Graph {
   let before: Parameters = { numbers: [], tables: [], grids: 0 };
   let score = first;
   for (const graph of graphs) {
-    score = importGraph(builder, graph, before, score);
+    score = importGraph(builder, graph, before, { s: score });
     before = join([before, graph]);
   }
   return emit(builder, 'score', score, before);
 }
 
-function join(parts: readonly Parameters[]): Parameters {
+export function join(parts: readonly Parameters[]): Parameters {
   return {
     numbers: parts.flatMap(({ numbers }) => numbers),
     tables: parts.flatMap(({ tables }) => tables),
@@ -50,8 +50,11 @@ function importAll(builder: Builder, graphs: readonly Graph[]): Id[] {
   return graphs.map((graph, index) => importGraph(builder, graph, join(graphs.slice(0, index))));
 }
 
-/** A graph's result among the nodes of another; `score` stands in the place of s. */
-function importGraph(builder: Builder, graph: Graph, before: Parameters, score?: Id): Id {
+/** What stands in the place of a graph's leaves. */
+export type Leaves = Partial<Readonly<Record<Op, Id>>>;
+
+/** A graph's result among the nodes of another. */
+export function importGraph(builder: Builder, graph: Graph, before: Parameters, leaves: Leaves = {}): Id {
   const { nodes, result } = graph;
   const starts = { parameter: before.numbers.length, table: before.tables.length, grid: before.grids };
   const chained = chainedNodes(graph);
@@ -65,8 +68,8 @@ function importGraph(builder: Builder, graph: Graph, before: Parameters, score?:
       );
       members[index] = parts;
       if (!chained.has(index) || index === result) made[index] = builder.apply(op, type, parts);
-    } else if (op === 's') {
-      made[index] = score!;
+    } else if (leaves[op] !== undefined) {
+      made[index] = leaves[op];
     } else {
       const start = op === 'parameter' || op === 'table' || op === 'grid' ? starts[op] : 0;
       made[index] = builder.apply(

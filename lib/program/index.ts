@@ -2,3 +2,4 @@
 
 export * from './combine.js';
 export * from './compile.js';
+export * from './relocate.js';
