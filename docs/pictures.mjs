@@ -15,9 +15,11 @@ const {
   neighborhood,
   prefixLm,
   segments,
+  shard,
   sharedPrefix,
   slidingWindow,
   strided,
+  Tensor,
 } = createRequire(import.meta.url)('../dist/index.js');
 
 const length = 2048;
@@ -66,3 +68,45 @@ const draw = (name, pattern, options) => {
 for (const [name, pattern] of Object.entries(patterns)) draw(name, pattern, { nq: length, block: 64 });
 draw('block-sparse', and(blockSparse(blocks, { blockSize: 64 }), causal()), { nq: length, block: 32 });
 for (const [name, pattern] of Object.entries(grids)) draw(name, pattern, { nq: 256, block: 4 });
+
+// Who holds and computes what: a cell for each pair of a query and a key that is seen, in the colour of the rank that has
+// the query, with the round of the ring in which it is computed.
+const ranks = 4;
+const rows = 16;
+const colours = ['#2a6f97', '#e07a5f', '#81b29a', '#b5838d'];
+function schedule(name, mask, sharding) {
+  const side = 14;
+  const owner = new Array(rows);
+  const positions = Tensor.from(
+    Float32Array.from({ length: rows }, (_, n) => n),
+    [rows],
+  );
+  for (let rank = 0; rank < ranks; rank += 1) {
+    for (const row of shard(positions, { rank, size: ranks }, { sharding, axis: 0 }).toFloat32()) owner[row] = rank;
+  }
+  const { states } = blockMap(mask, { nq: rows, block: 1 });
+  const parts = [];
+  const cell = (x, y, colour, text = '') => {
+    parts.push(`<rect x="${x * side}" y="${y * side}" width="${side - 1}" height="${side - 1}" fill="${colour}"/>`);
+    if (text !== '') parts.push(`<text x="${x * side + 6.5}" y="${y * side + 10}">${text}</text>`);
+  };
+  for (let n = 0; n < rows; n += 1) {
+    cell(n + 1.5, 0, colours[owner[n]]);
+    cell(0, n + 1.5, colours[owner[n]]);
+  }
+  for (let i = 0; i < rows; i += 1) {
+    for (let j = 0; j < rows; j += 1) {
+      const round = (owner[i] - owner[j] + ranks) % ranks;
+      if (states[i * rows + j] !== 0) cell(j + 1.5, i + 1.5, colours[owner[i]], `${round}`);
+      else cell(j + 1.5, i + 1.5, '#f0f0f0');
+    }
+  }
+  const size = (rows + 1.5) * side;
+  const head = `<svg xmlns="http://www.w3.org/2000/svg" width="${size}" height="${size}" viewBox="0 0 ${size} ${size}"`;
+  const font = 'font-family="sans-serif" font-size="9" text-anchor="middle"';
+  const title = `<title>${mask} over ${ranks} ranks, ${sharding}</title>`;
+  const text = `${head} ${font}>\n${[title, ...parts].join('\n').replaceAll('<text', '<text fill="#fff"')}\n</svg>\n`;
+  writeFileSync(join(here, 'images', `${name}.svg`), text);
+}
+for (const sharding of ['contiguous', 'zigzag', 'striped']) schedule(`ring-${sharding}`, causal(), sharding);
+schedule('ring-window', slidingWindow(2, 0), 'contiguous');

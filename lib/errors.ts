@@ -15,6 +15,7 @@ const codes = [
   'ERR_BUFFER_IN_USE',
   'ERR_ALIASING',
   'ERR_DISPOSED',
+  'ERR_GROUP_FAILED',
   'ERR_LOAD_FAILED',
   'ERR_INTERNAL',
 ] as const;

@@ -90,6 +90,34 @@ export type {
   SumPartial,
   SumPartialInput,
 } from './partials.js';
+export {
+  Group,
+  allGatherAttention,
+  explainSchedule,
+  ringAttention,
+  shard,
+  shardLengths,
+  stripedAttention,
+  threadGroup,
+  treeAttention,
+  ulyssesAttention,
+  unshard,
+} from './sequence-parallel/index.js';
+export type {
+  AllGatherOptions,
+  GroupOptions,
+  ParallelOptions,
+  ParallelResult,
+  RankOf,
+  Schedule,
+  ScheduleExplanation,
+  ScheduleOptions,
+  ScheduleRank,
+  ScheduleRound,
+  ShardOptions,
+  Sharding,
+  Traffic,
+} from './sequence-parallel/index.js';
 export { branches, draftTree } from './tree-patterns.js';
 export { Tensor } from './tensor.js';
 export type { TensorInput, TensorLike, TensorOptions } from './tensor.js';

@@ -5,8 +5,10 @@ import {
   BlockMask,
   KvCache,
   Mask,
+  Group,
   Tensor,
   alibi,
+  allGatherAttention,
   and,
   attention,
   attentionSync,
@@ -20,6 +22,7 @@ import {
   devices,
   documents,
   explain,
+  explainSchedule,
   gridBias,
   mask,
   mergePartials,
@@ -30,9 +33,17 @@ import {
   not,
   or,
   relativeBias,
+  ringAttention,
   score,
+  shard,
+  shardLengths,
   slidingWindow,
+  stripedAttention,
   temperature,
+  threadGroup,
+  treeAttention,
+  ulyssesAttention,
+  unshard,
 } from 'fused-attention';
 import type {
   AttentionOptions,
@@ -48,10 +59,13 @@ import type {
   NeighborhoodAttentionResult,
   NeighborhoodOptions,
   Normalizer,
+  ParallelOptions,
   PartialOptions,
   PerAxis,
   ProgramParameters,
+  ScheduleExplanation,
   Score,
+  Sharding,
   SoftmaxPartial,
   StatisticsOptions,
   SumPartial,
@@ -367,3 +381,43 @@ mergePartials([summed], { outputDtype: 'float16', sinks: [1] });
 
 // @ts-expect-error: sinks join at the end
 mergePartialsSync([summed], { partial: true, sinks: [1] });
+
+// --- sequence parallelism
+
+const ranks: Group[] = threadGroup(4, { timeout: 1000 });
+const end: Group = ranks[0]!;
+const dealt: Sharding = 'zigzag';
+const everyParallelOption: ParallelOptions = {
+  scale: 1,
+  mask: [causal()],
+  score: table,
+  softcap: 1,
+  sinks: [1],
+  align: 'top-left',
+  layout: 'bshd',
+  outputDtype: 'bfloat16',
+  threads: 1,
+  cuSeqlensQ: [0, 1],
+  cuSeqlensKv: [0, 1],
+  device: 'cpu',
+  sharding: dealt,
+  lse: false,
+};
+const ringed = ringAttention(end, q, foreign, q, { sharding: 'striped', lse: true });
+same<Awaited<typeof ringed>['lse'], Tensor>();
+same<Awaited<ReturnType<typeof treeAttention<undefined>>>['lse'], undefined>();
+const gathered = allGatherAttention(end, q, q, q, { ...everyParallelOption, headsStep: 2 });
+same<Awaited<typeof gathered>['output'], Tensor>();
+void [stripedAttention(end, q, q, q), ulyssesAttention(end, q, q, q, everyParallelOption)];
+const back: Tensor = unshard([shard(q, end, { sharding: dealt, axis: 1 }), q], { cuSeqlens: Int32Array.of(0, 8) });
+same<ReturnType<typeof shardLengths>, number[]>();
+const plan: ScheduleExplanation = explainSchedule(2, [1, 1, 8, 4], [1, 1, 8, 4], back.shape, { schedule: 'tree' });
+same<(typeof plan)['balance'], number>();
+end.close();
+
+// @ts-expect-error: groups are made by functions
+new Group();
+// @ts-expect-error: striped is striped
+stripedAttention(end, q, q, q, { sharding: 'zigzag' });
+// @ts-expect-error: no bias tensors
+ringAttention(end, q, q, q, { bias: q });

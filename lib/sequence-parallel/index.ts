@@ -1,0 +1,146 @@
+// Attention over several ranks, each of which holds a part of the sequence: what users call.
+
+import type { TensorInput } from '../tensor.js';
+import type { AllGatherOptions } from './all-gather.js';
+import type { ScheduleExplanation, ScheduleOptions } from './explain-schedule.js';
+import type { Group } from './group.js';
+import type { ParallelOptions, ParallelResult } from './request.js';
+
+export type { AllGatherOptions } from './all-gather.js';
+export type {
+  Schedule,
+  ScheduleExplanation,
+  ScheduleOptions,
+  ScheduleRank,
+  ScheduleRound,
+} from './explain-schedule.js';
+export { Group, threadGroup } from './group.js';
+export type { GroupOptions, Traffic } from './group.js';
+export type { ParallelOptions, ParallelResult } from './request.js';
+export type { Sharding } from './runs.js';
+export { shard, shardLengths, unshard } from './shard.js';
+export type { RankOf, ShardOptions } from './shard.js';
+
+type Schedules = typeof import('./schedules.js');
+let loaded: Schedules | undefined;
+
+/** Not before they are needed: most programs have one device. */
+function schedules(): Schedules {
+  return (loaded ??= require('./schedules.js') as Schedules);
+}
+
+type Flag = boolean | undefined;
+
+/**
+ * Attention of this rank's queries to the keys of all ranks, which go round: each rank holds one shard of queries, keys
+ * and values, computes with its own keys first, then with those of the rank before, and so on. Memory is that of two
+ * shards. Rows that no query of this rank sees do not travel, so that a window costs its width and nothing else.
+ *
+ * Every mask and score means what it means on one device, and the result is that of {@link attention} on one device
+ * within its accuracy; bits are the same in every run with the same number of ranks and the same shards.
+ *
+ * @param group This rank's end. All ranks call at the same time, with shards of the same sequence and the same options.
+ * @param q This rank's queries, [B, Hq, n, Dqk] (or 'bshd', or ragged: rows of each sequence), as {@link shard} makes
+ *   them.
+ * @param k Its keys [B, Hkv, m, Dqk].
+ * @param v Its values [B, Hkv, m, Dv].
+ *
+ * Never throws: rejects as {@link attention} does, and with `ERR_GROUP_FAILED`.
+ */
+export async function ringAttention<Lse extends Flag = undefined>(
+  group: Group,
+  q: TensorInput,
+  k: TensorInput,
+  v: TensorInput,
+  options?: ParallelOptions<Lse>,
+): Promise<ParallelResult<Lse>> {
+  return schedules().ringAttention(group, [q, k, v], options) as Promise<ParallelResult<Lse>>;
+}
+
+/**
+ * {@link ringAttention} with rows dealt out one by one: rank r has rows r, r + P, r + 2P, …, so that under a causal mask
+ * all ranks have the same to do.
+ */
+export async function stripedAttention<Lse extends Flag = undefined>(
+  group: Group,
+  q: TensorInput,
+  k: TensorInput,
+  v: TensorInput,
+  options?: Omit<ParallelOptions<Lse>, 'sharding'>,
+): Promise<ParallelResult<Lse>> {
+  return schedules().stripedAttention(group, [q, k, v], options) as Promise<ParallelResult<Lse>>;
+}
+
+/**
+ * Attention of the same few queries on all ranks to keys that are sharded, as in decoding: what travels is a partial for
+ * each query, 2 (P − 1) · B · Hq · Nq · (Dv + 2) numbers in all, however long the sequence is.
+ *
+ * @param q All queries, [B, Hq, Nq, Dqk] and so on, the same on every rank.
+ * @param k This rank's keys [B, Hkv, m, Dqk].
+ * @param v Its values [B, Hkv, m, Dv].
+ * @returns The whole result, with the same bits on every rank.
+ *
+ * Never throws: rejects as {@link ringAttention} does.
+ */
+export async function treeAttention<Lse extends Flag = undefined>(
+  group: Group,
+  q: TensorInput,
+  k: TensorInput,
+  v: TensorInput,
+  options?: ParallelOptions<Lse>,
+): Promise<ParallelResult<Lse>> {
+  return schedules().treeAttention(group, [q, k, v], options) as Promise<ParallelResult<Lse>>;
+}
+
+/**
+ * Attention of this rank's queries to the keys of all ranks, brought together head by head. Memory is that of whole
+ * sequences, of `headsStep` key/value heads; the result has nothing to merge.
+ *
+ * Arguments, sharding and errors are those of {@link ringAttention}.
+ */
+export async function allGatherAttention<Lse extends Flag = undefined>(
+  group: Group,
+  q: TensorInput,
+  k: TensorInput,
+  v: TensorInput,
+  options?: AllGatherOptions<Lse>,
+): Promise<ParallelResult<Lse>> {
+  return schedules().allGatherAttention(group, [q, k, v], options) as Promise<ParallelResult<Lse>>;
+}
+
+/**
+ * Attention by heads: every rank gets all rows of some query heads, and of the key/value heads that they go with, and
+ * gives back each rank's rows of the result. The number of ranks need not divide that of heads; past the number of query
+ * heads, ranks have nothing to do.
+ *
+ * Arguments, sharding and errors are those of {@link ringAttention}.
+ */
+export async function ulyssesAttention<Lse extends Flag = undefined>(
+  group: Group,
+  q: TensorInput,
+  k: TensorInput,
+  v: TensorInput,
+  options?: ParallelOptions<Lse>,
+): Promise<ParallelResult<Lse>> {
+  return schedules().ulyssesAttention(group, [q, k, v], options) as Promise<ParallelResult<Lse>>;
+}
+
+/**
+ * What each rank of a group would compute and receive, before there is a group or a tensor. Every rank's calls are
+ * planned here, one after the other: time grows with the square of `size`.
+ *
+ * @param size Number of ranks.
+ * @param q Shape of the whole query [B, Hq, Nq, Dqk].
+ * @param k Shape of the whole key [B, Hkv, Nkv, Dqk].
+ * @param v Shape of the whole value [B, Hkv, Nkv, Dv].
+ * @throws AttentionError as the schedule's function rejects with.
+ */
+export function explainSchedule(
+  size: number,
+  q: readonly number[],
+  k: readonly number[],
+  v: readonly number[],
+  options?: ScheduleOptions,
+): ScheduleExplanation {
+  return schedules().explainSchedule(size, [q, k, v], options);
+}

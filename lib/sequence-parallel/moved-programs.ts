@@ -1,0 +1,106 @@
+// Masks and scores over a part of a sequence, and what they show of it; made once for each part.
+
+import { withoutLists } from '../block-programs.js';
+import { tileStates } from '../block-map.js';
+import { BoundProgram } from '../bound-program.js';
+import { language } from '../language.js';
+import type { Graph, Op } from '../program/graph.js';
+import type { Part } from '../program/relocate.js';
+import type { Range } from './runs.js';
+
+/** Of one program: the latest parts, the latest last. */
+const made = new WeakMap<BoundProgram, Map<string, BoundProgram>>();
+const maxParts = 64;
+
+/** The program over a part; itself where the part is the whole, or all the same to it. */
+export function moved(program: BoundProgram, part: Part): BoundProgram {
+  if (isWhole(program, part)) return program;
+  let parts = made.get(program);
+  if (parts === undefined) made.set(program, (parts = new Map()));
+  const key = JSON.stringify(part);
+  const result = parts.get(key) ?? move(program, part);
+  parts.delete(key);
+  parts.set(key, result);
+  if (parts.size > maxParts) parts.delete(parts.keys().next().value!);
+  return result;
+}
+
+function move(program: BoundProgram, part: Part): BoundProgram {
+  const { graph, numbers, tables, product } = withoutLists(program);
+  const over = language().relocate(graph, part);
+  const added = over.tables.map((values) => ({
+    kind: { type: 'integer' as const, rank: 1 as const },
+    number: 0,
+    cells: Int32Array.from(values),
+    shape: [values.length],
+  }));
+  return new BoundProgram(over.graph, numbers, [...tables, ...added], [], product && 'lost');
+}
+
+function isWhole({ graph, lists }: BoundProgram, part: Part): boolean {
+  if (!part.whole) return false;
+  if (part.head === 0 && part.headKv === 0) return true;
+  return lists.every(({ heads }) => heads === 1) && !reads(graph, 'h', 'hkv');
+}
+
+function reads({ nodes }: Graph, ...names: readonly Op[]): boolean {
+  return nodes.some(({ op }) => names.includes(op));
+}
+
+/** Whether sequences of one shape may differ in what they see. */
+export function readsBatch({ graph }: BoundProgram): boolean {
+  return reads(graph, 'b');
+}
+
+/** More stretches of keys than this are closed up: gaps travel with them. */
+const mostRanges = 8;
+
+const shown = new WeakMap<BoundProgram, Map<string, readonly (readonly Range[])[]>>();
+
+/** Columns of a part that some query sees, of each sequence, in order. The program is one that has been moved there. */
+export function reached(
+  program: BoundProgram,
+  { nq, nkv, headsQ, headsKv }: { nq: readonly number[]; nkv: readonly number[]; headsQ: number; headsKv: number },
+): readonly (readonly Range[])[] {
+  const key = [headsQ, headsKv, ...nq, ...nkv].join();
+  let known = shown.get(program);
+  if (known === undefined) shown.set(program, (known = new Map()));
+  const found = known.get(key);
+  if (found !== undefined) return found;
+  const heads = reads(program.graph, 'h', 'hkv') ? headsQ : 1;
+  const result = nq.map((queries, b) => {
+    const keys = nkv[b]!;
+    if (queries === 0 || keys === 0) return [];
+    const seen = new Uint8Array(keys);
+    for (let h = 0; h < heads; h += 1) {
+      const states = tileStates(program, { b, h, nq: queries, nkv: keys, headsQ, headsKv, block: [queries, 1] });
+      for (let column = 0; column < keys; column += 1) seen[column]! |= states[column]!;
+    }
+    return rangesOf(seen);
+  });
+  if (known.size >= maxParts) known.clear();
+  known.set(key, result);
+  return result;
+}
+
+function rangesOf(seen: Uint8Array): readonly Range[] {
+  const ranges: Range[] = [];
+  for (let at = 0; at < seen.length;) {
+    if (seen[at] === 0) {
+      at += 1;
+      continue;
+    }
+    const begin = at;
+    while (at < seen.length && seen[at] !== 0) at += 1;
+    ranges.push({ begin, end: at });
+  }
+  if (ranges.length <= mostRanges) return ranges;
+  const gaps = ranges.slice(1).map(({ begin }, n) => begin - ranges[n]!.end);
+  const kept = new Set([...gaps.keys()].sort((a, b) => gaps[b]! - gaps[a]! || a - b).slice(0, mostRanges - 1));
+  const closed: Range[] = [ranges[0]!];
+  ranges.slice(1).forEach((range, n) => {
+    if (kept.has(n)) closed.push(range);
+    else closed[closed.length - 1] = { begin: closed.at(-1)!.begin, end: range.end };
+  });
+  return closed;
+}

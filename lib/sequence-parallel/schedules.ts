@@ -1,0 +1,7 @@
+// The schedules, which are loaded when the first group computes something.
+
+export { allGatherAttention } from './all-gather.js';
+export { explainSchedule } from './explain-schedule.js';
+export { ringAttention, stripedAttention } from './ring.js';
+export { treeAttention } from './tree.js';
+export { ulyssesAttention } from './ulysses.js';
