@@ -5,7 +5,7 @@ import { encodeCall } from '../call.js';
 import type { AttentionCall } from '../call.js';
 import { execute } from '../execution.js';
 import type { Geometry } from '../geometry.js';
-import { mergePartials } from '../partials.js';
+import { mergeOwn } from '../partials.js';
 import type { MergeResult, SoftmaxPartial } from '../partials.js';
 import type { Part } from '../program/relocate.js';
 import { readResults } from '../results.js';
@@ -133,7 +133,7 @@ export function added(
   { options }: Request,
   partials: readonly SoftmaxPartial[],
 ): Promise<SoftmaxPartial> {
-  return channel.working(mergePartials(partials, { partial: true, signal: options.signal }));
+  return channel.working(mergeOwn(partials, { partial: true, signal: options.signal }));
 }
 
 /** Finishes partials over all keys, in the layout and the type that were asked for. */
@@ -144,5 +144,5 @@ export function finish(
 ): Promise<MergeResult> {
   const outputDtype = options.outputDtype ?? (geometry.query.dtype as 'float32');
   const { signal } = options;
-  return channel.working(mergePartials(partials, { layout, outputDtype, signal, ...(sinks ? { sinks } : {}) }));
+  return channel.working(mergeOwn(partials, { layout, outputDtype, signal, ...(sinks ? { sinks } : {}) }));
 }
