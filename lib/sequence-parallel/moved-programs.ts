@@ -47,34 +47,43 @@ function reads({ nodes }: Graph, ...names: readonly Op[]): boolean {
   return nodes.some(({ op }) => names.includes(op));
 }
 
-/** Whether sequences of one shape may differ in what they see. */
-export function readsBatch({ graph }: BoundProgram): boolean {
-  return reads(graph, 'b');
-}
-
 /** More stretches of keys than this are closed up: gaps travel with them. */
 const mostRanges = 8;
 
 const shown = new WeakMap<BoundProgram, Map<string, readonly (readonly Range[])[]>>();
 
-/** Columns of a part that some query sees, of each sequence, in order. The program is one that has been moved there. */
-export function reached(
-  program: BoundProgram,
-  { nq, nkv, headsQ, headsKv }: { nq: readonly number[]; nkv: readonly number[]; headsQ: number; headsKv: number },
-): readonly (readonly Range[])[] {
-  const key = [headsQ, headsKv, ...nq, ...nkv].join();
+/** Sizes of a part: of each sequence, or where they are not ragged of `batch` that are alike. */
+export interface PartSizes {
+  readonly nq: readonly number[];
+  readonly nkv: readonly number[];
+  readonly ragged: boolean;
+  readonly batch: number;
+  readonly headsQ: number;
+  readonly headsKv: number;
+}
+
+/**
+ * Columns of a part that some query sees, of each sequence, in order; of sequences that are not ragged those that any of
+ * them needs, as they have their rows in common. The program is one that has been moved there.
+ */
+export function reached(program: BoundProgram, sizes: PartSizes): readonly (readonly Range[])[] {
+  const { nq, nkv, ragged, batch, headsQ, headsKv } = sizes;
+  const key = JSON.stringify(sizes);
   let known = shown.get(program);
   if (known === undefined) shown.set(program, (known = new Map()));
   const found = known.get(key);
   if (found !== undefined) return found;
   const heads = reads(program.graph, 'h', 'hkv') ? headsQ : 1;
-  const result = nq.map((queries, b) => {
-    const keys = nkv[b]!;
+  const alike = ragged ? 1 : reads(program.graph, 'b') ? batch : Math.min(batch, 1);
+  const result = nq.map((queries, n) => {
+    const keys = nkv[n]!;
     if (queries === 0 || keys === 0) return [];
     const seen = new Uint8Array(keys);
-    for (let h = 0; h < heads; h += 1) {
-      const states = tileStates(program, { b, h, nq: queries, nkv: keys, headsQ, headsKv, block: [queries, 1] });
-      for (let column = 0; column < keys; column += 1) seen[column]! |= states[column]!;
+    for (let b = n; b < n + alike; b += 1) {
+      for (let h = 0; h < heads; h += 1) {
+        const states = tileStates(program, { b, h, nq: queries, nkv: keys, headsQ, headsKv, block: [queries, 1] });
+        for (let column = 0; column < keys; column += 1) seen[column]! |= states[column]!;
+      }
     }
     return rangesOf(seen);
   });

@@ -110,6 +110,15 @@ export const parallelCases: ParallelCase[] = [
   },
   {
     ...usual,
+    name: 'documents of each sequence',
+    batch: 12,
+    headsQ: 2,
+    headsKv: 1,
+    options: { mask: documents(Array.from({ length: 12 }, (_, b) => [...ids.keys()].map((n) => (n * (b + 3)) % 7))) },
+    allowed: ({ b, i, j }) => (i * (b + 3)) % 7 === (j * (b + 3)) % 7,
+  },
+  {
+    ...usual,
     name: 'alibi',
     options: { mask: causal(), score: alibi(slopes) },
     allowed: ({ i, j }) => j <= i,
