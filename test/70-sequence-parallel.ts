@@ -25,6 +25,7 @@ import { refuses, rejects } from './helpers/errors.js';
 import { filled } from './helpers/tensors.js';
 import { bitsOf } from './reference/call.js';
 import {
+  alone,
   everyFunction,
   onGroup,
   parallelCases,
@@ -34,6 +35,7 @@ import {
   type Function,
   type ParallelCase,
 } from './reference/parallel-case.js';
+import { drawParallel } from './reference/parallel-draw.js';
 import { Random } from './reference/random.js';
 
 const shardings: Sharding[] = ['contiguous', 'zigzag', 'striped'];
@@ -57,6 +59,24 @@ for (const [n, one] of parallelCases.entries()) {
     }
   });
 }
+
+test('equal to one device: drawn cases', async (t) => {
+  for (let seed = 0; seed < 120; seed++) {
+    const { one, name, size, sharding } = drawParallel(seed);
+    const whole = wholeOf(one, seed);
+    const expected = alone(one, whole);
+    const result = await onGroup(name, size, sharding, one.options, whole);
+    for (const [got, want] of [
+      [result.output, expected.output],
+      [result.lse, expected.lse!],
+    ] as const) {
+      t.deepEqual(got.shape, want.shape);
+      const values = want.toFloat32();
+      const far = got.toFloat32().findIndex((x, n) => x !== values[n] && !(Math.abs(x - values[n]!) < 2e-5));
+      t.is(far, -1, `seed ${seed}: ${name}, ${sharding}, ${size} ranks, ${String(one.options.mask)}`);
+    }
+  }
+});
 
 const plain: ParallelCase = {
   name: 'plain',
