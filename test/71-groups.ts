@@ -130,6 +130,19 @@ test('a rank that computes for long is not lost', async (t) => {
   t.is((await received).note, 'here');
 });
 
+test('nor is one that waits for it; ranks that wait for each other are', async (t) => {
+  const [a, b, c] = threadEngines(3, 30) as [Engine, Engine, Engine];
+  const work = c.working(new Promise((resolve) => setTimeout(resolve, 200)));
+  const chain = b.receive(2, 'x').then(() => b.send(0, 'x', { note: 'on', tensors: [] }));
+  const last = a.receive(1, 'x');
+  await work;
+  await c.send(1, 'x', { note: '', tensors: [] });
+  await chain;
+  t.is((await last).note, 'on');
+  const ends = await endsOf([a.receive(1, 'y'), b.receive(0, 'y')]);
+  for (const end of ends) isRefusal(t, end, lost);
+});
+
 /** An engine that stops, or throws, at the n-th thing it is asked to do. */
 function failing(engine: Engine, at: number, how: 'stop' | 'throw'): { engine: Engine; reached: () => boolean } {
   let count = 0;
@@ -153,7 +166,7 @@ function failing(engine: Engine, at: number, how: 'stop' | 'throw'): { engine: E
 }
 
 async function failsIn(t: ExecutionContext, name: Function, at: number, how: 'stop' | 'throw'): Promise<boolean> {
-  const engines = threadEngines(3, how === 'stop' ? 25 : 10_000);
+  const engines = threadEngines(3, how === 'stop' ? 60 : 10_000);
   const bad = failing(engines[1]!, at, how);
   const groups = engines.map((engine, rank) => groupOver(rank === 1 ? bad.engine : engine));
   const whole = wholeOf(tiny);

@@ -25,7 +25,7 @@ export interface Traffic {
 export interface GroupOptions {
   /**
    * Milliseconds without a sign of life after which a rank that others wait for counts as lost; then the group fails on
-   * all of them. A rank that is computing is alive. Default 30000.
+   * all of them. A rank that is computing is alive, and so is one that waits for it. Default 30000.
    */
   readonly timeout?: number | undefined;
 }

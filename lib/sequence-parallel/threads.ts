@@ -31,13 +31,16 @@ class Hub {
   }
 
   /** Every wait of a rank for another, until it settles, the group fails or the other shows no sign of life for too long. */
-  wait<Value>(peer: number, what: string, begin: (waiting: Waiting<Value>) => void): Promise<Value> {
+  wait<Value>(own: number, peer: number, what: string, begin: (waiting: Waiting<Value>) => void): Promise<Value> {
     return new Promise((resolve, reject) => {
       if (this.#failure) return reject(this.#failure);
       const since = performance.now();
       let timer: ReturnType<typeof setTimeout> | undefined;
+      const { waits } = this.ends[own]!;
+      const wait = { peer };
       const done = (): void => {
         clearTimeout(timer);
+        waits.delete(wait);
         this.#waiting.delete(fail);
       };
       const fail = (error: Error): void => {
@@ -46,12 +49,13 @@ class Hub {
       };
       const look = (): void => {
         const silent = performance.now() - Math.max(since, this.ends[peer]!.lastSeen());
-        if (silent >= this.timeout) {
+        if (silent >= this.timeout && !this.#isAlive(peer, new Set([own]))) {
           this.fail(groupFailed(`${what} rank ${peer} within ${this.timeout} ms`, 'no sign of it'));
         } else {
-          timer = setTimeout(look, Math.ceil(this.timeout - silent));
+          timer = setTimeout(look, Math.ceil(Math.max(this.timeout - silent, this.timeout / 4)));
         }
       };
+      waits.add(wait);
       this.#waiting.add(fail);
       timer = setTimeout(look, this.timeout);
       begin({
@@ -62,6 +66,15 @@ class Hub {
         reject: fail,
       });
     });
+  }
+
+  /** A rank that itself waits for one that is alive is not lost; ranks that wait for each other are. */
+  #isAlive(rank: number, asked: Set<number>): boolean {
+    asked.add(rank);
+    const end = this.ends[rank]!;
+    if (performance.now() - end.lastSeen() < this.timeout) return true;
+    for (const { peer } of end.waits) if (!asked.has(peer) && this.#isAlive(peer, asked)) return true;
+    return false;
   }
 
   box(from: number, to: number, channel: string): Box {
@@ -91,6 +104,8 @@ class Hub {
 
 class End implements Engine {
   readonly rank: number;
+  /** What this rank is waiting for. */
+  readonly waits = new Set<{ readonly peer: number }>();
   readonly #hub: Hub;
   #jobs = 0;
   #seen = performance.now();
@@ -115,7 +130,7 @@ class End implements Engine {
     const { letters, receivers } = hub.box(this.rank, to, channel);
     let released = (): void => {};
     const letter: Received = { ...message, release: () => released() };
-    const arrived = hub.wait<void>(to, 'a message taken by', ({ resolve }) => {
+    const arrived = hub.wait<void>(this.rank, to, 'a message taken by', ({ resolve }) => {
       released = resolve;
       const receiver = receivers.shift();
       if (receiver) receiver.resolve(letter);
@@ -133,7 +148,7 @@ class End implements Engine {
     const letter = hub.box(from, this.rank, channel).letters.shift();
     hub.tidy(from, this.rank, channel);
     if (letter) return letter;
-    return hub.wait<Received>(from, 'a message from', (waiting) => {
+    return hub.wait<Received>(this.rank, from, 'a message from', (waiting) => {
       hub.box(from, this.rank, channel).receivers.push(waiting);
     });
   }
