@@ -264,7 +264,7 @@ export function readGroup(value: unknown): Group {
   return value;
 }
 
-export function bytesOf(tensors: readonly HostView[]): number {
+function bytesOf(tensors: readonly HostView[]): number {
   return tensors.reduce((sum, { shape, dtype }) => sum + countOf(shape) * sizeOf[dtype], 0);
 }
 

@@ -53,7 +53,7 @@ const mostRanges = 8;
 const shown = new WeakMap<BoundProgram, Map<string, readonly (readonly Range[])[]>>();
 
 /** Sizes of a part: of each sequence, or where they are not ragged of `batch` that are alike. */
-export interface PartSizes {
+interface PartSizes {
   readonly nq: readonly number[];
   readonly nkv: readonly number[];
   readonly ragged: boolean;
