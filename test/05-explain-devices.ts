@@ -1,11 +1,10 @@
 // explain and devices: numbers that can be counted by hand, and the environment variables, each read in its own process.
 
-import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
-import { join } from 'node:path';
 
 import test from 'ava';
 import { attentionSync, causal, devices, explain, slidingWindow, Tensor } from '../lib/index.js';
+import { inProcess } from './helpers/in-process.js';
 import { filled } from './helpers/tensors.js';
 
 const square = (n: number, heads = 2): Tensor => filled([1, heads, n, 16]);
@@ -74,24 +73,6 @@ test('explain: reads well', (t) => {
   t.regex(text, /work .*MFLOP.*KiB in and out\n/);
   t.regex(text, /workspace .* a thread/);
 });
-
-/** What a script prints in a process with these variables, or the code and argument of the error that it met. */
-function inProcess(variables: Record<string, string>, script: string): unknown {
-  const program = `
-    const { attentionSync, devices, Tensor } = require('./lib/index.ts');
-    const tensor = Tensor.from(new Float32Array(64 * 16).fill(1), [1, 1, 64, 16]);
-    let result;
-    try { result = (() => { ${script} })(); } catch (error) { result = [error.code, error.argument, error.expected]; }
-    process.stdout.write(JSON.stringify(result));
-  `;
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['--require=tsx/cjs', '-e', program], {
-    cwd: join(__dirname, '..'),
-    env: { ...process.env, ...variables },
-    encoding: 'utf8',
-  });
-  if (status !== 0) throw new Error(stderr);
-  return JSON.parse(stdout);
-}
 
 const run =
   'return [...attentionSync(tensor, tensor, tensor).output.toFloat32()].every((value) => Math.abs(value - 1) < 1e-6)';
