@@ -42,6 +42,16 @@ export const attendNames = [
   'rowMax',
 ];
 
+/** The options of a step. A cache lies in host memory, and only the CPU computes over it. */
+export function readCacheOptions(given: unknown, known: readonly string[], form: CacheForm): CallOptions {
+  const options = readOptions(given, known, form.layout);
+  const { device } = options.given;
+  if (device !== undefined && options.device !== 'cpu') {
+    throw unsupported('options.device', "'cpu' for a cache", describe(device));
+  }
+  return { ...options, device: 'cpu' };
+}
+
 /** A call with no query, which only appends. */
 export function appendCall(
   form: CacheForm,
@@ -51,7 +61,7 @@ export function appendCall(
   v: unknown,
   given: unknown,
 ): PreparedCall {
-  const options = readOptions(given, appendNames, form.layout);
+  const options = readCacheOptions(given, appendNames, form);
   const added = readAdded(form, k, v);
   const query = emptyView(form, form.heads, form.dim);
   const call = callOf(form, length, query, form.heads, 0, added, options);

@@ -26,6 +26,7 @@ const flagBits = {
   pages: 64,
   normalizer: 128,
   statistics: 256,
+  cuda: 512,
 } as const;
 
 /** Slots of the results among the buffers. */
@@ -71,7 +72,8 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
     (bias ? flagBits.bias : 0) |
     (pages ? flagBits.pages : 0) |
     (options.normalizer ? flagBits.normalizer : 0) |
-    (statistics ? flagBits.statistics : 0);
+    (statistics ? flagBits.statistics : 0) |
+    (options.device === 'cuda' ? flagBits.cuda : 0);
   const grids = (bias ? 1 : 0) + visibility.grids.length;
   const count = headNumbers + 4 * rowNumbers + gridNumbers * grids + 1;
   const more =

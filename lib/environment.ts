@@ -1,9 +1,9 @@
 // The environment variables of this package: read once when it is loaded, checked at the first call that needs them.
 // (FUSED_ATTENTION_NATIVE_PATH belongs to the loader, native.cts.)
 
-import { describe, invalidValue, oneOf, outOfRange } from './errors.js';
+import { AttentionError, describe, fromNative, invalidValue, oneOf, outOfRange } from './errors.js';
 import { loadNative } from './native.cjs';
-import type { NativeInfo } from './native.cjs';
+import type { NativeCuda, NativeError, NativeInfo } from './native.cjs';
 
 /** `enum class Isa` of native/problem.h. */
 const isaIds: Readonly<Record<string, number>> = { portable: 1, sse4: 2, avx2: 3, avx512: 4, neon: 5 };
@@ -12,6 +12,9 @@ export const deviceNames = ['auto', 'cpu', 'cuda', 'metal'] as const;
 
 /** Where a call may run; 'auto' chooses among what there is. */
 export type DeviceName = (typeof deviceNames)[number];
+
+/** Where a call runs. */
+export type DeviceInUse = 'cpu' | 'cuda';
 
 export interface Environment {
   /** What 'auto' means. */
@@ -36,6 +39,18 @@ let checked: Environment | undefined;
 /** Throws AttentionError ERR_INVALID_ARG_VALUE or ERR_OUT_OF_RANGE naming the variable, or ERR_LOAD_FAILED. */
 export function environment(): Environment {
   return (checked ??= check());
+}
+
+let cuda: NativeCuda | undefined;
+
+/** Asked only by who needs to know, as opening a driver takes time. Throws AttentionError where a device is out of order. */
+export function cudaDevices(): NativeCuda {
+  try {
+    return (cuda ??= loadNative().cuda());
+  } catch (error) {
+    if (error instanceof AttentionError) throw error;
+    throw fromNative(error as NativeError);
+  }
 }
 
 function check(): Environment {

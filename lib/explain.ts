@@ -33,12 +33,13 @@ export interface Explanation {
   readonly chunk: number;
   /** Pieces of work that threads share. */
   readonly tasks: number;
+  /** Of the pool; on a GPU those of a block, which is a task. */
   readonly threads: number;
   /** Useful floating-point operations: 2·(Dqk + Dv) for each visible pair of a query and a key. */
   readonly flops: number;
   /** Those of q, k, v and the output, each element that is used once. */
   readonly bytes: number;
-  /** Scratch memory of each thread. */
+  /** Scratch memory of each thread; on a GPU the shared memory of a block. */
   readonly workspaceBytes: number;
   /** Paths not taken, and why. */
   readonly notTaken: readonly { readonly path: string; readonly reason: string }[];
@@ -129,7 +130,7 @@ class Account implements Explanation {
       row('tiles', `${tile.queries} queries x ${tile.keys} keys: ${tileCounts(tiles)}`),
       row('schedule', `${count(this.tasks, 'task')} on ${count(this.threads, 'thread')}, chunks of ${this.chunk} keys`),
       row('work', `${quantity(this.flops, 'FLOP', 1000)}, ${quantity(this.bytes, 'B', 1024)} in and out`),
-      row('workspace', `${quantity(this.workspaceBytes, 'B', 1024)} a thread`),
+      row('workspace', `${quantity(this.workspaceBytes, 'B', 1024)} a ${this.device === 'cpu' ? 'thread' : 'block'}`),
       ...this.notTaken.map(({ path, reason }) => row('not taken', `${path}: ${reason}`)),
     ];
     return lines.join('\n');

@@ -2,7 +2,7 @@
 
 import type { AttentionResult } from './attention.js';
 import { resultOf } from './attention.js';
-import { appendCall, attendCall, attendNames } from './cache-call.js';
+import { appendCall, attendCall, attendNames, readCacheOptions } from './cache-call.js';
 import { readCacheForm } from './cache-form.js';
 import type { CacheForm } from './cache-form.js';
 import { groupCall, readMembers } from './cache-group.js';
@@ -12,7 +12,6 @@ import { execute, executeSync } from './execution.js';
 import { loadNative } from './native.cjs';
 import type { NativeCache, NativeError } from './native.cjs';
 import { AttentionError, fromNative } from './errors.js';
-import { readOptions } from './options.js';
 import { guarded } from './prepare.js';
 import { checkInteger } from './shape.js';
 import type { TensorInput } from './tensor.js';
@@ -183,7 +182,7 @@ export class KvCache {
   }
 
   #attendCall(q: unknown, given: unknown) {
-    const options = readOptions(given, attendNames, this.#form.layout);
+    const options = readCacheOptions(given, attendNames, this.#form);
     return attendCall(this.#form, { handle: this.#handle, shared: null }, this.length, q, options);
   }
 

@@ -60,6 +60,20 @@ export interface NativeInfo {
   version: string;
 }
 
+export interface NativeCuda {
+  devices: {
+    name: string;
+    /** By its compute capability: 'sm_80'. */
+    architecture: string;
+    /** Threads that it runs at a time. */
+    threads: number;
+    /** Bytes. */
+    memory: number;
+  }[];
+  /** Why there is none; else empty. */
+  reason: string;
+}
+
 export interface NativeExplanation {
   device: string;
   kernel: string;
@@ -83,6 +97,8 @@ export type JobId = number;
 
 export interface Native {
   info(): NativeInfo;
+  /** Opens the CUDA driver, where there is one and this is the first call that needs it. Throws NativeError. */
+  cuda(): NativeCuda;
   /** Blocks; the calling thread computes too. Throws NativeError. */
   runSync(...call: NativeCall): void;
   /** Queues the call; `settled` runs later. */

@@ -3,8 +3,8 @@
 
 import { floatDtypes } from './dtype.js';
 import type { FloatDtype } from './dtype.js';
-import { deviceNames, environment } from './environment.js';
-import type { DeviceName, Environment } from './environment.js';
+import { cudaDevices, deviceNames, environment } from './environment.js';
+import type { DeviceInUse, DeviceName, Environment } from './environment.js';
 import {
   AttentionError,
   abortError,
@@ -102,7 +102,10 @@ export interface AttentionBaseOptions {
   lengthsKv?: LengthsInput | undefined;
   /** Keys and values lie in the pages of a pool, `key` and `value`; with `cuSeqlensQ` or `lengthsQ` if need be. */
   pages?: PagesOptions | undefined;
-  /** Default 'auto'. */
+  /**
+   * Where the call runs. Default 'auto': what `FUSED_ATTENTION_DEVICE` says, else the CPU. 'cuda' copies tensors to the
+   * first CUDA device and results back; what its kernels do not take is `ERR_UNSUPPORTED`.
+   */
   device?: DeviceName | undefined;
   /** Aborts the call. Of a synchronous call it is only looked at before it starts. */
   signal?: AbortSignalLike | undefined;
@@ -156,6 +159,7 @@ export interface CallOptions {
   readonly rowMax: boolean;
   readonly partial: boolean;
   readonly threads: number;
+  readonly device: DeviceInUse;
   readonly signal: AbortSignalLike | undefined;
   /** null: softmax. */
   readonly normalizer: NormalizerNumbers | null;
@@ -203,7 +207,6 @@ export function readOptions(options: unknown, known: readonly string[] = names, 
   const given = readSnapshot('options', options, known, { ...nothing });
   const signal = checkSignal(given['signal']);
   const settings = environment();
-  checkDevice(given['device'], settings);
   const { threads } = given;
   const checked: CallOptions = {
     scale: given['scale'] === undefined ? undefined : checkScale(given['scale']),
@@ -220,6 +223,7 @@ export function readOptions(options: unknown, known: readonly string[] = names, 
       threads === undefined ? Infinity : checkInteger('options.threads', threads, 1, Number.MAX_SAFE_INTEGER),
       settings.threads,
     ),
+    device: readDevice(given['device'], settings),
     signal,
     normalizer: given['normalizer'] === undefined ? null : readNormalizer(given['normalizer']),
     environment: settings,
@@ -282,12 +286,16 @@ export function throwIfAborted(signal: AbortSignalLike | undefined): void {
   if (signal?.aborted) throw abortError(signal.reason);
 }
 
-function checkDevice(value: unknown, settings: Environment): void {
+function readDevice(value: unknown, settings: Environment): DeviceInUse {
   const asked = value === undefined ? 'auto' : choice('options.device', value, deviceNames);
   const device = asked === 'auto' ? settings.device : asked;
-  if (device === 'auto' || device === 'cpu') return;
+  if (device === 'auto' || device === 'cpu') return 'cpu';
+  const cuda = cudaDevices();
+  if (device === 'cuda' && cuda.devices.length > 0) return 'cuda';
   const argument = asked === 'auto' ? 'FUSED_ATTENTION_DEVICE' : 'options.device';
-  throw new AttentionError('ERR_NO_DEVICE', argument, "a device of this machine and build ('cpu')", describe(device));
+  const expected = `a device of this machine and build (${oneOf(cuda.devices.length > 0 ? ['cpu', 'cuda'] : ['cpu'])})`;
+  const reason = device === 'cuda' ? cuda.reason : 'this build has no Metal kernels';
+  throw new AttentionError('ERR_NO_DEVICE', argument, expected, `${describe(device)} (${reason})`);
 }
 
 function checkScale(value: unknown): number {

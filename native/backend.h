@@ -49,10 +49,10 @@ struct Explanation {
   int64_t tilesPromoted = 0;  // of the full and skipped ones, those of which that was only seen pair by pair
   int64_t chunk = 0;          // keys in a chunk of the widest sequence
   int64_t tasks = 0;
-  int threads = 1;
+  int threads = 1;            // of the pool; on a GPU: of a block
   double flops = 0;           // useful: 2 * pairs * (dimQk + dimV), pairs counted at key granularity from the runs
   double bytes = 0;           // inputs and outputs, each once
-  double workspaceBytes = 0;  // per thread
+  double workspaceBytes = 0;  // per thread; on a GPU: shared memory of a block
   std::vector<std::pair<std::string, std::string>> notTaken;  // path, reason
 };
 
@@ -63,6 +63,8 @@ struct Plan {
 
 struct Refusal {
   std::string reason;
+  std::string argument = "call";  // what asks for what is not there
+  const char* code = "ERR_UNSUPPORTED";
 };
 
 class Backend {
@@ -80,6 +82,9 @@ class Backend {
 /// native/cpu/backend.cc
 const Backend& cpuBackend();
 
+/// cuda/backend.cc: on the first device; plan refuses where there is none.
+const Backend& cudaBackend();
+
 /// native/cpu/merge.cc: the one combine of partials, also used by the chunk tree. Blocks; uses the shared pool.
 void mergeOnCpu(const MergeCall& call, int threads, const CancelFlag& cancel);
 
@@ -90,6 +95,19 @@ struct CpuInfo {
   Isa automatic;            // what Isa::automatic means here
 };
 const CpuInfo& cpuInfo();
+
+/// The devices that a CUDA driver has, which is opened by the first call; where there is none, why. cuda/backend.cc
+struct CudaInfo {
+  struct Device {
+    std::string name;
+    int major = 0, minor = 0;  // compute capability
+    int64_t threads = 0;       // that it runs at a time
+    double bytes = 0;          // of memory
+  };
+  std::vector<Device> devices;
+  std::string reason;
+};
+CudaInfo cudaInfo();
 const char* isaName(Isa isa);
 
 }  // namespace fused_attention

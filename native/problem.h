@@ -80,6 +80,7 @@ struct Gap {
 
 class Program;
 
+enum class DeviceKind : uint8_t { cpu, cuda };
 enum class Align : uint8_t { bottomRight = 0, topLeft = 1 };
 enum class Lengths : uint8_t { none = 0, padded = 1, cumulative = 2 };
 
@@ -94,6 +95,7 @@ struct Normalizer {
 };
 
 struct Problem {
+  DeviceKind device = DeviceKind::cpu;
   Isa isa = Isa::automatic;
   int32_t threads = 1;  // upper bound; the pool may have fewer
 

@@ -44,7 +44,8 @@ enum Flag {
   withBias = 32,
   inPages = 64,
   withNormalizer = 128,
-  withStatistics = 256
+  withStatistics = 256,
+  onCuda = 512
 };
 
 Dtype readDtype(NumberReader& numbers, int slot) {
@@ -228,7 +229,8 @@ Problem readProblem(const double* data, size_t count, const Programs& programs) 
   if (p.softcap < 0) throw CodedError("ERR_OUT_OF_RANGE", "options.softcap", "0 or more", textOf(p.softcap));
   p.align = static_cast<Align>(numbers.integer("options.align", 0, 1));
   p.lengths = static_cast<Lengths>(numbers.integer("options.lengths", 0, 2));
-  const int64_t flags = numbers.integer("call.flags", 0, 511);
+  const int64_t flags = numbers.integer("call.flags", 0, 1023);
+  p.device = flags & onCuda ? DeviceKind::cuda : DeviceKind::cpu;
   p.lse = flags & withLse;
   p.entropy = flags & withEntropy;
   p.rowMax = flags & withRowMax;

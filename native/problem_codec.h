@@ -4,7 +4,7 @@
 // A call is one Float64Array and a list of buffers. The numbers, in order:
 //   version (1), isa, threads, batch, headsQ, headsKv, queries, keys, dimQk, dimV, scale, softcap, align, lengths,
 //   flags (1 lse, 2 entropy, 4 rowMax, 8 partial, 16 sinks, 32 bias, 64 pages, 128 normalizer,
-//   256 statistics),
+//   256 statistics, 512 on a CUDA device),
 //   query, key, value, output: each dtype, offset, batch, head, row                      (strides in elements)
 //   bias, only with its flag: dtype, offset, batch, head, row, column
 //   number of masks; each: dtype (3), offset, batch, head, row, column - those of the mask program first

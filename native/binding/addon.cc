@@ -4,10 +4,10 @@
 #include <cstring>
 #include <string>
 #include <utility>
-#include <variant>
 
 #include "../backend.h"
 #include "../cpu/pool.h"
+#include "../dispatch.h"
 #include "../error.h"
 #include "../tiles/block_map.h"
 #include "call_arguments.h"
@@ -24,20 +24,6 @@ namespace fused_attention::binding {
 namespace {
 
 enum class CallKind { attention, merge };
-
-std::shared_ptr<const Plan> planOrThrow(const Problem& problem, const Pointers& pointers) {
-  auto planned = cpuBackend().plan(problem, pointers.lengthsQ, pointers.lengthsKv, pointers.pages);
-  if (const Refusal* refusal = std::get_if<Refusal>(&planned)) {
-    throw CodedError("ERR_UNSUPPORTED", "call", "what this device can compute", refusal->reason);
-  }
-  return std::get<std::shared_ptr<const Plan>>(std::move(planned));
-}
-
-void compute(const Call& call, const CancelFlag& cancel) {
-  const std::shared_ptr<const Plan> plan = planOrThrow(call.problem, call.pointers);
-  if (cancel.raised()) throw Cancelled();
-  cpuBackend().run(*plan, call.pointers, cancel);
-}
 
 void compute(const MergeCall& call, const CancelFlag& cancel) { mergeOnCpu(call, Pool::shared().size(), cancel); }
 
@@ -110,7 +96,7 @@ Napi::Value explain(const Napi::CallbackInfo& info) {
   const CallArguments arguments = readCall(info, 0);
   const Call call =
       decodeForExplain(arguments.numbers.data, arguments.numbers.count, arguments.buffers, arguments.programs);
-  const Explanation e = planOrThrow(call.problem, call.pointers)->explain();
+  const Explanation e = explainCall(call);
   Napi::Object result = Napi::Object::New(info.Env());
   result["device"] = e.device;
   result["kernel"] = e.kernel;
@@ -162,6 +148,24 @@ Napi::Value information(const Napi::CallbackInfo& info) {
   return result;
 }
 
+Napi::Value cudaInformation(const Napi::CallbackInfo& info) {
+  const CudaInfo cuda = cudaInfo();
+  Napi::Object result = Napi::Object::New(info.Env());
+  Napi::Array devices = Napi::Array::New(info.Env(), cuda.devices.size());
+  for (size_t i = 0; i < cuda.devices.size(); ++i) {
+    const CudaInfo::Device& device = cuda.devices[i];
+    Napi::Object entry = Napi::Object::New(info.Env());
+    entry["name"] = device.name;
+    entry["architecture"] = "sm_" + std::to_string(device.major) + std::to_string(device.minor);
+    entry["threads"] = double(device.threads);
+    entry["memory"] = device.bytes;
+    devices[uint32_t(i)] = entry;
+  }
+  result["devices"] = devices;
+  result["reason"] = cuda.reason;
+  return result;
+}
+
 Napi::Value park(const Napi::CallbackInfo& info) {
   if (info[0].IsNull()) {
     parkAt(Stage::none);
@@ -195,6 +199,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   stayLoaded();
   env.SetInstanceData(new Environment(env));
   addExport<information>(exports, "info");
+  addExport<cudaInformation>(exports, "cuda");
   addExport<runSync<CallKind::attention>>(exports, "runSync");
   addExport<run<CallKind::attention>>(exports, "run");
   addExport<makeCache>(exports, "cache");

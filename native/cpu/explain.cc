@@ -106,8 +106,6 @@ Explanation CpuPlan::explain() const {
                                                     ? "never chosen unasked: not yet run on a machine of ours"
                                                     : "another instruction set was asked for");
   }
-  result.notTaken.emplace_back("cuda", "this build has no CUDA kernels");
-  result.notTaken.emplace_back("metal", "this build has no Metal kernels");
   if (p.mask && p.mask->product().axes > 0) {
     const auto apart = std::find_if(sequences_.begin(), sequences_.end(), [](const auto& plan) { return !plan.order; });
     if (apart != sequences_.end()) {

@@ -240,7 +240,7 @@ TEST(codec_numbers_out_of_range) {
   CHECK_EQ(with(dimV, 1025), "ERR_OUT_OF_RANGE value");
   CHECK_EQ(with(scale, std::nan("")), "ERR_OUT_OF_RANGE options.scale");
   CHECK_EQ(with(softcap, -1), "ERR_OUT_OF_RANGE options.softcap");
-  CHECK_EQ(with(flags, 512), "ERR_OUT_OF_RANGE call.flags");
+  CHECK_EQ(with(flags, 1024), "ERR_OUT_OF_RANGE call.flags");
   CHECK_EQ(with(flags, 64), "ERR_INVALID_ARG_VALUE call");
   CHECK_EQ(with(flags, 1), "ERR_SHAPE_MISMATCH buffers[4]");
   CHECK_EQ(with(flags, 8 + 16), "ERR_UNSUPPORTED options.sinks");

@@ -33,11 +33,11 @@ test('the tarball holds the build, the binary and the sources, and nothing of th
     t.true(inside.includes(file), `${file} is missing`);
   }
   const list = readFileSync(join(root, 'CMakeLists.txt'), 'utf8');
-  const sources = [...list.matchAll(/^ *(native\/[\w./]+\.cc)$/gm)].map((match) => match[1]!);
+  const sources = [...list.matchAll(/^ *((?:native|cuda)\/[\w./]+\.cc)$/gm)].map((match) => match[1]!);
   t.true(sources.length > 10);
   for (const file of sources) t.true(inside.includes(file), `${file} is missing`);
   const allowed =
-    /^(LICENSE|README\.md|CHANGELOG\.md|package\.json|CMakeLists\.txt|scripts\/build\.mjs|dist\/.*|native\/.*|prebuilds\/.*)$/;
+    /^(LICENSE|README\.md|CHANGELOG\.md|package\.json|CMakeLists\.txt|scripts\/build\.mjs|dist\/.*|native\/.*|cuda\/.*|prebuilds\/.*)$/;
   t.deepEqual(
     inside.filter((file) => !allowed.test(file)),
     [],

@@ -1,0 +1,90 @@
+#include "device.h"
+
+#include "embedded_kernels.h"
+
+namespace fused_attention::cuda {
+
+namespace {
+
+constexpr int kLeastMajor = 8;  // what the kernels are compiled for
+
+Devices findDevices() {
+  Devices found;
+  if (kForwardPtx == nullptr) {
+    found.reason = "this build has no CUDA kernels: there was no nvcc when it was made";
+    return found;
+  }
+  const OpenedDriver& opened = openedDriver();
+  if (opened.driver == nullptr) {
+    found.reason = opened.reason;
+    return found;
+  }
+  const Driver& driver = *opened.driver;
+  int count = 0;
+  driver.check(driver.cuDeviceGetCount(&count), "counting devices");
+  for (int ordinal = 0; ordinal < count; ++ordinal) {
+    CUdevice handle = 0;
+    driver.check(driver.cuDeviceGet(&handle, ordinal), "looking at a device");
+    found.list.push_back(std::make_unique<const Device>(driver, handle));
+  }
+  if (count == 0) found.reason = "the CUDA driver has no device";
+  return found;
+}
+
+}  // namespace
+
+Device::Device(const Driver& driver, CUdevice handle) : driver_(driver), handle_(handle) {
+  const auto attribute = [&](int which) {
+    int value = 0;
+    driver_.check(driver_.cuDeviceGetAttribute(&value, which, handle_), "reading a device's properties");
+    return value;
+  };
+  char name[256] = "";
+  driver_.check(driver_.cuDeviceGetName(name, sizeof name, handle_), "reading a device's name");
+  properties_.name = name;
+  properties_.major = attribute(kCapabilityMajor);
+  properties_.minor = attribute(kCapabilityMinor);
+  properties_.multiprocessors = attribute(kMultiprocessorCount);
+  properties_.threadsPerMultiprocessor = attribute(kMaxThreadsPerMultiprocessor);
+  properties_.sharedBytes = size_t(attribute(kMaxSharedPerBlockOptIn));
+  driver_.check(driver_.cuDeviceTotalMem(&properties_.bytes, handle_), "reading a device's memory");
+}
+
+std::string Device::unfit() const {
+  if (properties_.major >= kLeastMajor) return "";
+  return properties_.name + " has compute capability " + std::to_string(properties_.major) + "." +
+         std::to_string(properties_.minor) + ", and the kernels need " + std::to_string(kLeastMajor) + ".0";
+}
+
+CUcontext Device::context() const {
+  const std::lock_guard lock(mutex_);
+  if (context_ == nullptr) {
+    driver_.check(driver_.cuDevicePrimaryCtxRetain(&context_, handle_), "making a device's context");
+  }
+  return context_;
+}
+
+CUfunction Device::kernel(const char* name, unsigned sharedBytes) const {
+  const std::lock_guard lock(mutex_);
+  if (module_ == nullptr) driver_.check(driver_.cuModuleLoadData(&module_, kForwardPtx), "compiling the kernels");
+  CUfunction function = nullptr;
+  driver_.check(driver_.cuModuleGetFunction(&function, module_, name), "looking for a kernel");
+  driver_.check(driver_.cuFuncSetAttribute(function, kMaxDynamicShared, int(sharedBytes)), "asking for shared memory");
+  return function;
+}
+
+const Devices& devices() {
+  static const Devices* const leaked = new Devices(findDevices());
+  return *leaked;
+}
+
+CurrentContext::CurrentContext(const Device& device) : driver_(device.driver()) {
+  driver_.check(driver_.cuCtxPushCurrent(device.context()), "entering a device's context");
+}
+
+CurrentContext::~CurrentContext() {
+  CUcontext popped = nullptr;
+  driver_.cuCtxPopCurrent(&popped);
+}
+
+}  // namespace fused_attention::cuda

@@ -1,0 +1,63 @@
+// The devices of this process, and the kernels on each: made at the first call that needs them, kept for good, shared
+// by all environments.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "driver.h"
+
+namespace fused_attention::cuda {
+
+struct DeviceProperties {
+  std::string name;
+  int major = 0, minor = 0;  // compute capability
+  int multiprocessors = 0, threadsPerMultiprocessor = 0;
+  size_t bytes = 0;        // of memory
+  size_t sharedBytes = 0;  // that a block may have
+};
+
+class Device {
+ public:
+  Device(const Driver& driver, CUdevice handle);
+
+  const Driver& driver() const { return driver_; }
+  const DeviceProperties& properties() const { return properties_; }
+  /// "" or why the kernels of this build do not run on it.
+  std::string unfit() const;
+  /// The primary context, retained. Throws CodedError.
+  CUcontext context() const;
+  /// A kernel that may have so much shared memory. With the context current. Throws CodedError.
+  CUfunction kernel(const char* name, unsigned sharedBytes) const;
+
+ private:
+  const Driver& driver_;
+  const CUdevice handle_;
+  DeviceProperties properties_;
+  mutable std::mutex mutex_;
+  mutable CUcontext context_ = nullptr;
+  mutable CUmodule module_ = nullptr;
+};
+
+/// Every device; where there is none, why.
+struct Devices {
+  std::vector<std::unique_ptr<const Device>> list;
+  std::string reason;
+};
+const Devices& devices();
+
+/// Makes a device's context the thread's current one, and what it was before afterwards.
+class CurrentContext {
+ public:
+  explicit CurrentContext(const Device& device);
+  ~CurrentContext();
+  CurrentContext(const CurrentContext&) = delete;
+  CurrentContext& operator=(const CurrentContext&) = delete;
+
+ private:
+  const Driver& driver_;
+};
+
+}  // namespace fused_attention::cuda

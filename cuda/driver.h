@@ -1,0 +1,74 @@
+// The CUDA driver API, opened at run time: no toolkit is needed to build this, and no driver to load it. Names are the
+// driver's own.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace fused_attention::cuda {
+
+using CUresult = int;
+using CUdevice = int;
+using CUdeviceptr = unsigned long long;
+using CUcontext = struct CUctx_st*;
+using CUmodule = struct CUmod_st*;
+using CUfunction = struct CUfunc_st*;
+using CUstream = struct CUstream_st*;
+using CUevent = struct CUevent_st*;
+
+inline constexpr CUresult kSuccess = 0, kOutOfMemory = 2, kNoBinaryForGpu = 209, kInvalidPtx = 218,
+                          kUnsupportedPtxVersion = 222, kJitCompilerNotFound = 221;
+inline constexpr int kMaxThreadsPerMultiprocessor = 39, kMultiprocessorCount = 16, kCapabilityMajor = 75,
+                     kCapabilityMinor = 76, kMaxSharedPerBlockOptIn = 97;  // CUdevice_attribute
+inline constexpr int kMaxDynamicShared = 8;                                // CUfunction_attribute
+inline constexpr unsigned kStreamNonBlocking = 1, kEventBlockingSync = 1, kEventDisableTiming = 2;
+
+struct Driver {
+  CUresult (*cuInit)(unsigned flags);
+  CUresult (*cuGetErrorName)(CUresult, const char** text);
+  CUresult (*cuGetErrorString)(CUresult, const char** text);
+  CUresult (*cuDeviceGetCount)(int* count);
+  CUresult (*cuDeviceGet)(CUdevice*, int ordinal);
+  CUresult (*cuDeviceGetName)(char* name, int length, CUdevice);
+  CUresult (*cuDeviceGetAttribute)(int* value, int attribute, CUdevice);
+  CUresult (*cuDeviceTotalMem)(size_t* bytes, CUdevice);
+  CUresult (*cuDevicePrimaryCtxRetain)(CUcontext*, CUdevice);
+  CUresult (*cuCtxPushCurrent)(CUcontext);
+  CUresult (*cuCtxPopCurrent)(CUcontext*);
+  CUresult (*cuModuleLoadData)(CUmodule*, const void* image);
+  CUresult (*cuModuleGetFunction)(CUfunction*, CUmodule, const char* name);
+  CUresult (*cuFuncSetAttribute)(CUfunction, int attribute, int value);
+  CUresult (*cuLaunchKernel)(CUfunction, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX,
+                             unsigned blockY, unsigned blockZ, unsigned sharedBytes, CUstream, void** parameters,
+                             void** extra);
+  CUresult (*cuStreamCreate)(CUstream*, unsigned flags);
+  CUresult (*cuStreamDestroy)(CUstream);
+  CUresult (*cuEventCreate)(CUevent*, unsigned flags);
+  CUresult (*cuEventRecord)(CUevent, CUstream);
+  CUresult (*cuEventSynchronize)(CUevent);
+  CUresult (*cuEventDestroy)(CUevent);
+  CUresult (*cuMemAlloc)(CUdeviceptr*, size_t bytes);
+  CUresult (*cuMemFree)(CUdeviceptr);
+  // Null before CUDA 11.2, which is when memory came in the order of a stream.
+  CUresult (*cuMemAllocAsync)(CUdeviceptr*, size_t bytes, CUstream);
+  CUresult (*cuMemFreeAsync)(CUdeviceptr, CUstream);
+  CUresult (*cuMemcpyHtoDAsync)(CUdeviceptr to, const void* from, size_t bytes, CUstream);
+  CUresult (*cuMemcpyDtoHAsync)(void* to, CUdeviceptr from, size_t bytes, CUstream);
+
+  /// "CUDA_ERROR_OUT_OF_MEMORY (out of memory)".
+  std::string describe(CUresult) const;
+  /// Throws CodedError where a call failed: ERR_OUT_OF_MEMORY, ERR_UNSUPPORTED where this driver cannot take the
+  /// kernels, else ERR_INTERNAL. `doing` is what was tried.
+  void check(CUresult, const char* doing) const;
+};
+
+/// The process's driver, initialised; or null, and why: there is no library, it is too old, it finds no device.
+/// Opened at the first call and for good: from FUSED_ATTENTION_LIBCUDA where it is set.
+struct OpenedDriver {
+  const Driver* driver = nullptr;
+  std::string reason;
+};
+const OpenedDriver& openedDriver();
+
+}  // namespace fused_attention::cuda

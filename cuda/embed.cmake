@@ -1,0 +1,14 @@
+# cmake [-DFROM=<nvcc's PTX> -DPTX=<the same as shipped>] -DSOURCE=<C++ file to write> -P embed.cmake
+# nvcc writes its own version of the language, which only drivers as new as it is take. The kernels use nothing that
+# came after the least version of their target, so that is what the text asks for: any driver since 2020 takes it.
+set(LEAST_VERSION 7.0)
+
+set(TEXT "nullptr")
+if(FROM)
+  file(READ ${FROM} KERNELS)
+  string(REGEX REPLACE "\n\\.version [0-9.]+" "\n.version ${LEAST_VERSION}" KERNELS "${KERNELS}")
+  file(WRITE ${PTX} "${KERNELS}")
+  set(TEXT "R\"ptx(${KERNELS})ptx\"")
+endif()
+file(WRITE ${SOURCE}
+  "#include \"embedded_kernels.h\"\n\nnamespace fused_attention::cuda {\nconst char* const kForwardPtx = ${TEXT};\n}\n")

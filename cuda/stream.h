@@ -1,0 +1,47 @@
+// Work on a device in order, and memory in the order of that work. With the device's context current.
+#pragma once
+
+#include <cstddef>
+
+#include "device.h"
+
+namespace fused_attention::cuda {
+
+class Stream {
+ public:
+  explicit Stream(const Device& device);
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  const Driver& driver() const { return driver_; }
+  CUstream handle() const { return handle_; }
+
+  /// Host memory must stay as it is until the stream is waited for.
+  void copyIn(CUdeviceptr to, const void* from, size_t bytes);
+  void copyOut(void* to, CUdeviceptr from, size_t bytes);
+  /// Sleeps until all work is done. Throws what went wrong on the device.
+  void wait();
+
+ private:
+  const Driver& driver_;
+  CUstream handle_ = nullptr;
+  CUevent done_ = nullptr;
+};
+
+/// Memory of a device, given back when the work given to its stream before is done.
+class DeviceMemory {
+ public:
+  DeviceMemory(Stream& stream, size_t bytes);  // none where there are no bytes
+  ~DeviceMemory();
+  DeviceMemory(const DeviceMemory&) = delete;
+  DeviceMemory& operator=(const DeviceMemory&) = delete;
+
+  CUdeviceptr address() const { return address_; }
+
+ private:
+  Stream& stream_;
+  CUdeviceptr address_ = 0;
+};
+
+}  // namespace fused_attention::cuda

@@ -1,0 +1,59 @@
+// The addon with its CUDA kernels on the interpreter of test/ptx, in processes of their own.
+
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inProcess } from './in-process.js';
+
+const library = join(__dirname, '..', '..', 'build-ptx', 'ptx', 'libcuda.so.1');
+
+/** A driver that is not there. */
+export const noDriver = { FUSED_ATTENTION_LIBCUDA: join(__dirname, 'libcuda.so.1') };
+
+/** Why no kernel can run here; null where they can. */
+export function whyNoInterpreter(): string | null {
+  if (!existsSync(library)) return `no interpreter (cmake with -DFUSED_ATTENTION_PTX=ON makes it): ${library}`;
+  // Without a driver the addon says first whether it has kernels.
+  const { reason } = inProcess(noDriver, `return require('./lib/native.cts').loadNative().cuda()`) as {
+    reason: string;
+  };
+  return reason.startsWith('this build') ? reason : null;
+}
+
+export interface Traffic {
+  requests: number;
+  minimum: number;
+  wavefronts: number;
+  sectors: number;
+}
+
+export interface Counters {
+  launches: number;
+  warpInstructions: number;
+  byClass: Record<string, number>;
+  sharedLoads: Traffic;
+  sharedStores: Traffic;
+  globalLoads: Traffic;
+  globalStores: Traffic;
+}
+
+export interface Report {
+  findings: { kind: string; message: string; kernel: string; line: number; instruction: string }[];
+  kernels: Record<string, Counters>;
+}
+
+/** What a script returns with the interpreter in the driver's place, and what that has to report of its first device. */
+export function interpreted(
+  script: string,
+  variables: Record<string, string> = {},
+): { result: unknown; report: Report } {
+  const folder = mkdtempSync(join(tmpdir(), 'fused-attention-cuda-'));
+  try {
+    const PTX_REPORT = join(folder, 'report.json');
+    const result = inProcess({ FUSED_ATTENTION_LIBCUDA: library, PTX_REPORT, ...variables }, script);
+    const reports = existsSync(PTX_REPORT) ? (JSON.parse(readFileSync(PTX_REPORT, 'utf8')) as Report[]) : [];
+    return { result, report: reports[0] ?? { findings: [], kernels: {} } };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
