@@ -296,8 +296,9 @@ test('partials: refused', async (t) => {
   });
   refuses(t, merge([{ kind: 'relu', o: filled([H, Nq]) }]), { code: shape, argument: 'parts[0].o' });
   refuses(t, merge([sum, { kind: 'relu', o: filled([B, H, Nq, 13]) }]), { code: shape, argument: 'parts[1].o' });
+  refuses(t, merge([sum], { partial: true }), { code: 'ERR_UNSUPPORTED', argument: 'options.partial' });
   const native = loadNative();
-  const numbers = (...kinds: number[]) => Float64Array.of(1, 1, 1, 1, 1, 0, kinds.length, ...kinds);
+  const numbers = (...kinds: number[]) => Float64Array.of(1, 1, 1, 1, 1, 0, 0, kinds.length, ...kinds);
   const one = () => new Float32Array(1);
   for (const [kinds, code] of [
     [[2, 0], 'ERR_INVALID_ARG_VALUE'],

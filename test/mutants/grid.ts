@@ -1,7 +1,7 @@
 // A fast cut of the grid and of the exact checks, without ava: ends at the first failure, with exit status 1.
 // The library under test is the one that FUSED_ATTENTION_NATIVE_PATH names.
 
-import { AttentionError, attentionSync, mergePartialsSync, Tensor } from '../../lib/index.js';
+import { AttentionError, attentionSync, mask, mergePartialsSync, Tensor } from '../../lib/index.js';
 import { differsAlone } from '../reference/alone.js';
 import { actualOf, bitsOf, callOf, run, type Result } from '../reference/call.js';
 import { describe, type Case } from '../reference/case.js';
@@ -34,6 +34,7 @@ function verify(one: Case): string[] {
 /** Quick and sharp ones first. */
 function* checks(): Generator<[string, () => string[]]> {
   for (let n = 0; n < 4; n += 1) yield ['pages', () => pages(n)];
+  for (let n = 0; n < 8; n += 1) yield ['maps', () => maps(n)];
   const lists = new Random(292_000);
   for (let n = 0; n < 12; n++) yield ['lists of blocks', () => [wrongListed(lists, n) ?? []].flat()];
   for (let n = 0; n < 4; n++) yield ['lists of tokens', () => [wrongTokens(lists, n) ?? []].flat()];
@@ -82,6 +83,32 @@ function pages(seed: number): string[] {
     );
     return wrong ? [`sequence ${b} of ${seed}`] : [];
   });
+}
+
+/** What goes by distances, and what partly stays where it is. */
+const moving = [
+  '(i, j) => j <= i && i - j < 40',
+  '(i, j) => j <= i && (i - j < 9 || (i - j) % 50 === 0)',
+  '(i, j) => (i - j) % 3 === 0 && j <= i + 20 && i - j <= 90',
+  '(i, j) => j <= i && (j < 50 || i - j < 30)',
+];
+
+/** Masks as programs against the same as tensors, with many groups of queries; every second with fewer keys. */
+function maps(seed: number): string[] {
+  const random = new Random(293_000 + seed);
+  const [queries, keys] = seed < moving.length ? [200, 290] : [290, 170];
+  const program = moving[seed % moving.length]!;
+  const tensor = (rows: number): Tensor => Tensor.from(Float32Array.from(random.normals(rows * 8)), [1, 1, rows, 8]);
+  const [q, k, v] = [tensor(queries), tensor(keys), tensor(keys)];
+  const visible = new Function(`return ${program}`)() as (i: number, j: number) => boolean;
+  const cells = Uint8Array.from({ length: queries * keys }, (_, n) =>
+    Number(visible(Math.floor(n / keys) + keys - queries, n % keys)),
+  );
+  const seen = Tensor.from(cells, [1, 1, queries, keys], { dtype: 'bool' });
+  const expected = attentionSync(q, k, v, { mask: seen }).output.toFloat32();
+  const actual = attentionSync(q, k, v, { mask: mask(program) }).output.toFloat32();
+  const at = actual.findIndex((x, n) => !(Math.abs(x - expected[n]!) <= 1e-5));
+  return at < 0 ? [] : [`${program}, ${queries} by ${keys}: row ${Math.floor(at / 8)}`];
 }
 
 function maskProgram(topic: Topic, n: number): string[] {
