@@ -12,11 +12,14 @@ Stream::Stream(const Device& device) : driver_(device.driver()) {
 }
 
 Stream::~Stream() {
+  // After a failure work may be under way that reads or writes the call's memory.
+  if (!idle_ && driver_.cuEventRecord(done_, handle_) == kSuccess) driver_.cuEventSynchronize(done_);
   driver_.cuEventDestroy(done_);
   driver_.cuStreamDestroy(handle_);
 }
 
 void Stream::copyIn(CUdeviceptr to, const void* from, size_t bytes) {
+  idle_ = false;
   if (bytes > 0) driver_.check(driver_.cuMemcpyHtoDAsync(to, from, bytes, handle_), "copying to the device");
 }
 
@@ -27,6 +30,7 @@ void Stream::copyOut(void* to, CUdeviceptr from, size_t bytes) {
 void Stream::wait() {
   driver_.check(driver_.cuEventRecord(done_, handle_), "waiting for the device");
   driver_.check(driver_.cuEventSynchronize(done_), "waiting for the device");
+  idle_ = true;
 }
 
 DeviceMemory::DeviceMemory(Stream& stream, size_t bytes) : stream_(stream) {

@@ -10,7 +10,7 @@ namespace fused_attention::cuda {
 class Stream {
  public:
   explicit Stream(const Device& device);
-  ~Stream();
+  ~Stream();  // waits where an exception came in between
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
@@ -27,6 +27,7 @@ class Stream {
   const Driver& driver_;
   CUstream handle_ = nullptr;
   CUevent done_ = nullptr;
+  bool idle_ = true;
 };
 
 /// Memory of a device, given back when the work given to its stream before is done.
