@@ -43,7 +43,7 @@ class Copy {
   private readonly folder = mkdtempSync(join(tmpdir(), 'fused-attention-mutants-'));
 
   constructor() {
-    for (const part of ['CMakeLists.txt', 'package.json', 'native', 'scripts', 'test/native']) {
+    for (const part of ['CMakeLists.txt', 'package.json', 'cuda', 'native', 'scripts', 'test/native']) {
       cpSync(join(root, part), join(this.folder, part), { recursive: true });
     }
     symlinkSync(join(root, 'node_modules'), join(this.folder, 'node_modules'));
@@ -55,12 +55,12 @@ class Copy {
   }
 
   /**
-   * Less to compile: only the instruction set that the grid runs on, the others being as where a compiler lacks them, and
-   * with fewer optimisations.
+   * Less to compile: only the instruction set that the grid runs on, the others being as where a compiler lacks them,
+   * with fewer optimisations, and no kernels of other devices.
    */
   private makeQuick(): void {
-    const lists = join(this.folder, 'CMakeLists.txt');
-    writeFileSync(lists, readFileSync(lists, 'utf8').replace('-O3', '-O1'));
+    this.edit('CMakeLists.txt', '-O3', '-O1');
+    this.edit('cuda/kernels.cmake', '" ON)', '" OFF)');
     const { isa } = loadNative().info();
     for (const target of ['portable', 'sse4', 'avx2', 'avx512', 'neon']) {
       if (target === isa) continue;
@@ -68,6 +68,11 @@ class Copy {
       const source = `#include "../kernels.h"\nnamespace fused_attention {\n${nothing}\n}\n`;
       writeFileSync(join(this.folder, 'native', 'cpu', 'targets', `${target}.cc`), source);
     }
+  }
+
+  private edit(file: string, search: string, replacement: string): void {
+    const path = join(this.folder, file);
+    writeFileSync(path, readFileSync(path, 'utf8').replace(search, replacement));
   }
 
   async build(): Promise<boolean> {
