@@ -1,5 +1,5 @@
 // CUDA: the addon's own kernels and launches, on the interpreter of test/ptx. Where that is not there, or the build has no
-// kernels, tests pass with the reason logged; with CUDA_REQUIRED set they fail.
+// kernels, tests are skipped and say why; with CUDA_REQUIRED set they fail.
 
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
@@ -11,11 +11,9 @@ const missing = whyNoInterpreter();
 
 /** A test that needs the interpreter. */
 function onDevice(title: string, body: (t: ExecutionContext) => void): void {
-  test(title, (t) => {
-    if (missing === null) return body(t);
-    t.log(`skipped: ${missing}`);
-    t.falsy(process.env['CUDA_REQUIRED'], missing);
-  });
+  if (missing === null) return test(title, body);
+  if (process.env['CUDA_REQUIRED']) return test(title, (t) => t.fail(missing));
+  test.skip(`${title}: ${missing}`, body);
 }
 
 /** Halves: every element 1, bits alike in no other type. */
