@@ -1,6 +1,7 @@
 // Which rows of keys a rank's queries reach on another rank: found from the tile map of its mask, whatever its name.
 
-import { moved, reached } from './moved-programs.js';
+import { moved } from './moved-programs.js';
+import { reached } from './reached.js';
 import { countsOf, partOf } from './request.js';
 import type { Request, Whole } from './request.js';
 import type { Range } from './runs.js';
