@@ -99,10 +99,10 @@ CallOverHeld decodeCallOver(const HeldKeys& held, const double* numbers, size_t 
                             const std::vector<Buffer>& buffers, const Programs& programs = {});
 
 /// mergePartials. The numbers: version (1), batch, headsQ, queries, dimV, sinks (0 or 1), the output's dtype or 3 for a
-/// softmax partial (then without sinks), number of parts; each part: kind (0 softmax partial, 1 finished { output, lse },
-/// 2 sum of weights, which goes with its like alone). The buffers: output, lse or null (of sums), sinks or null - or o, m,
-/// l - and then three a part: o, m, l - or output, lse, null, or o, null, null. Everything is contiguous, and float32 but
-/// for the output: o and output [B, Hq, Nq, dimV], the rest [B, Hq, Nq].
+/// softmax partial (then without sinks), number of parts; each part: kind (0 softmax partial, 1 finished { output, lse
+/// }, 2 sum of weights, which goes with its like alone). The buffers: output, lse or null (of sums), sinks or null - or
+/// o, m, l - and then three a part: o, m, l - or output, lse, null, or o, null, null. Everything is contiguous, and
+/// float32 but for the output: o and output [B, Hq, Nq, dimV], the rest [B, Hq, Nq].
 struct MergePart {
   enum class Kind : uint8_t { softmax = 0, finished = 1, sum = 2 } kind = Kind::softmax;
   const float* o = nullptr;
