@@ -172,11 +172,16 @@ const mostPairs = 2 ** 31;
 
 /** Blocks of one line after the other. */
 export class LineWriter {
-  #blocks: Int32Array = new Int32Array(1024);
+  /** Null where blocks are only counted. */
+  #blocks: Int32Array | null;
   /** Blocks written so far. */
   count = 0;
   /** The first block that may still come on this line: what is asked for before it is there already, or left out. */
   #next = 0;
+
+  constructor(blocks: Int32Array | null = new Int32Array(1024)) {
+    this.#blocks = blocks;
+  }
 
   startLine(): void {
     this.#next = 0;
@@ -190,7 +195,7 @@ export class LineWriter {
 
   /** The n-th block written. */
   at(n: number): number {
-    return this.#blocks[n]!;
+    return this.#blocks![n]!;
   }
 
   add(block: number): void {
@@ -206,32 +211,36 @@ export class LineWriter {
   steps(from: number, end: number, step: number): void {
     let block = from >= this.#next ? from : from + Math.ceil((this.#next - from) / step) * step;
     if (block >= end) return;
-    this.#reserve(Math.ceil((end - block) / step));
-    const blocks = this.#blocks;
-    let at = this.count;
-    for (; block < end; block += step) blocks[at++] = block;
-    this.count = at;
-    this.#next = blocks[at - 1]! + 1;
+    const more = Math.ceil((end - block) / step);
+    this.#next = block + (more - 1) * step + 1;
+    if (this.#blocks !== null) {
+      const blocks = this.#reserve(this.#blocks, more);
+      for (let at = this.count; block < end; block += step) blocks[at++] = block;
+    }
+    this.count += more;
   }
 
   /** All that was written. */
   finish(): Int32Array {
-    return this.#blocks.slice(0, this.count);
+    const blocks = this.#blocks!;
+    return blocks.length === this.count ? blocks : blocks.slice(0, this.count);
   }
 
-  #reserve(more: number): void {
-    if (this.count + more <= this.#blocks.length) return;
-    const blocks = integers(Math.max(2 * this.#blocks.length, this.count + more));
-    blocks.set(this.#blocks);
-    this.#blocks = blocks;
+  #reserve(blocks: Int32Array, more: number): Int32Array {
+    if (this.count + more <= blocks.length) return blocks;
+    const larger = integers(Math.max(2 * blocks.length, this.count + more));
+    larger.set(blocks);
+    return (this.#blocks = larger);
   }
 }
 
-/** A layout from what `lines` writes to each line, ascending. */
-export function layoutOfLines(
-  form: Omit<BlockLayout, 'starts' | 'blocks'>,
-  lines: (line: number, to: LineWriter) => void,
-): BlockLayout {
+type Lines = (line: number, to: LineWriter) => void;
+
+/**
+ * A layout from what `lines` writes to each line, ascending. With `quick` they are gone through twice, so that memory is
+ * allocated once, as large as it has to be.
+ */
+export function layoutOfLines(form: Omit<BlockLayout, 'starts' | 'blocks'>, lines: Lines, quick = false): BlockLayout {
   const count = form.batches * form.heads * form.rows;
   if (count * form.columns > mostPairs) {
     throw outOfRange(
@@ -241,11 +250,14 @@ export function layoutOfLines(
     );
   }
   const starts = integers(count + 1);
-  const writer = new LineWriter();
-  for (let line = 0; line < count; line += 1) {
-    writer.startLine();
-    lines(line, writer);
-    starts[line + 1] = writer.count;
-  }
-  return { ...form, starts, blocks: writer.finish() };
+  const write = (writer: LineWriter): LineWriter => {
+    for (let line = 0; line < count; line += 1) {
+      writer.startLine();
+      lines(line, writer);
+      starts[line + 1] = writer.count;
+    }
+    return writer;
+  };
+  const memory = quick ? integers(write(new LineWriter(null)).count) : undefined;
+  return { ...form, starts, blocks: write(new LineWriter(memory)).finish() };
 }

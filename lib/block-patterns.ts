@@ -51,7 +51,7 @@ export function localGlobal(options: LocalGlobalOptions): BlockMask {
   const causal = given['causal'] ?? false;
   if (typeof causal !== 'boolean') throw invalidType('options.causal', 'a boolean', causal);
   let draw: Draw | undefined;
-  return blockMaskOf(size, size, blocks, blocks, heads, (h, r, to) => {
+  return blockMaskOf([size, size], [blocks, blocks], heads, random === 0, (h, r, to) => {
     const end = causal ? r + 1 : blocks;
     if (r < first) return to.range(0, end);
     if (random > 0) draw ??= new Draw(blocks, seed);
@@ -93,7 +93,7 @@ export function shardedStrides(options: ShardedStridesOptions): BlockMask {
   const stride = checkInteger('options.stride', given['stride'], 1, farthest);
   const spread = Math.max(1, Math.floor(stride / heads));
   const step = checkInteger('options.step', given['step'] ?? spread, 0, farthest);
-  return blockMaskOf(size, size, blocks, blocks, heads, (h, r, to) => {
+  return blockMaskOf([size, size], [blocks, blocks], heads, true, (h, r, to) => {
     const near = Math.max(0, r - local + 1);
     to.steps(stride - 1 - ((h * step) % stride), near, stride);
     to.range(near, r + 1);
@@ -129,7 +129,7 @@ export function verticalSlash(options: VerticalSlashOptions): BlockMask {
   }
   const keys = vertical.map((list) => Int32Array.from(list).sort());
   const distances = slash.map((list) => Int32Array.from(list).sort().reverse()); // so that keys ascend
-  return blockMaskOf(size, 1, blocks, length, heads, (h, r, to) => {
+  return blockMaskOf([size, 1], [blocks, length], heads, true, (h, r, to) => {
     const end = Math.min((r + 1) * size, length);
     const own = keys[h % keys.length]!;
     let next = 0;
@@ -143,10 +143,13 @@ export function verticalSlash(options: VerticalSlashOptions): BlockMask {
 }
 
 type Lines = (head: number, row: number, to: LineWriter) => void;
+/** Of queries and of keys. */
+type Sides = readonly [number, number];
 
-function blockMaskOf(sizeQ: number, sizeK: number, rows: number, columns: number, heads: number, lines: Lines) {
+function blockMaskOf([sizeQ, sizeK]: Sides, [rows, columns]: Sides, heads: number, quick: boolean, lines: Lines) {
   const form = { sizeQ, sizeK, rows, columns, batches: 1, heads, byRow: false };
-  return new BlockMask(layoutOfLines(form, (line, to) => lines(Math.floor(line / rows), line % rows, to)));
+  const ofLine = (line: number, to: LineWriter): void => lines(Math.floor(line / rows), line % rows, to);
+  return new BlockMask(layoutOfLines(form, ofLine, quick));
 }
 
 function readCover(given: Readonly<Record<string, unknown>>): { size: number; blocks: number; length: number } {

@@ -1,7 +1,9 @@
 // What a CpuPlan will do, counted from the runs that it will use.
 #include <algorithm>
 #include <bit>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "plan.h"
 #include "query_block.h"
@@ -28,8 +30,9 @@ std::pair<TileCounts, double> countListed(const Problem& problem, const Sequence
   const ListedKeys& listed = *plan.programs->listed;
   const bool alike = !map.perUnit() && !listed.perHead();
   const int64_t units = alike ? std::min<int64_t>(plan.units, 1) : plan.units, times = alike ? plan.units : 1;
-  TileCounts sum;
-  double pairs = 0;
+  TileCounts sum, counts;
+  double pairs = 0, keys = 0;  // keys: of `line`
+  std::optional<std::span<const int32_t>> line;
   ListedRuns own;
   std::vector<KeyRun> moved;
   GroupLanes lanes;
@@ -37,13 +40,23 @@ std::pair<TileCounts, double> countListed(const Problem& problem, const Sequence
     for (int64_t group = 0; group < plan.groups; ++group) {
       lanes.fill(problem, plan, kernels, unit, group);
       const std::span<const KeyRun> base = map.runs(unit, group, moved);
-      if (listed.hidesNothing(base)) {
-        pairs += listed.runsAlone(lanes.lanes, own.runs);
+      const auto before = std::exchange(line, listed.lineAlone(lanes.lanes, base));
+      // Groups often have a line together.
+      const bool known = line && before && line->data() == before->data() && line->size() == before->size();
+      if (known) {
+        pairs += keys * double(lanes.lanes.count);
       } else {
-        listed.runs(lanes.lanes, base, map.words(), own);
-        pairs += pairsOf(lanes.lanes, own);
+        double seen;
+        if (listed.hidesNothing(base)) {
+          seen = listed.runsAlone(lanes.lanes, own.runs);
+        } else {
+          listed.runs(lanes.lanes, base, map.words(), own);
+          seen = pairsOf(lanes.lanes, own);
+        }
+        pairs += seen;
+        keys = seen / double(lanes.lanes.count);
+        counts = tilesOf(own.runs, plan.sequence.keys);
       }
-      const TileCounts counts = tilesOf(own.runs, plan.sequence.keys);
       sum.full += problem.masks.empty() ? counts.full : 0;
       sum.partial += counts.partial + (problem.masks.empty() ? 0 : counts.full);
       sum.skipped += counts.skipped;

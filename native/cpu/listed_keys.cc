@@ -22,6 +22,12 @@ void requireOneEach(const char* what, int64_t count, int64_t has) {
                    "a block layout for 1 or " + std::to_string(count) + " " + what, "one for " + std::to_string(has));
 }
 
+/// The rows of a block of queries. `start`: position of row 0.
+Range rowsOf(const BlockLists& list, int64_t block, int64_t start) {
+  const int64_t begin = block * list.sizeQ - (list.byRow ? 0 : start);
+  return {begin, begin + list.sizeQ};
+}
+
 }  // namespace
 
 ListedKeys::ListedKeys(const Problem& problem, const Sequence& sequence, int64_t batch)
@@ -64,9 +70,7 @@ int64_t ListedKeys::lineOf(const BlockLists& list, const Lanes& lanes, int lane)
 
 int64_t ListedKeys::sameUntil(int64_t row) const {
   int64_t end = queries_;
-  for (const BlockLists& list : mask_->lists()) {
-    end = std::min(end, (rowOf(list, row) + 1) * list.sizeQ - (list.byRow ? 0 : start_));
-  }
+  for (const BlockLists& list : mask_->lists()) end = std::min(end, rowsOf(list, rowOf(list, row), start_).end);
   return end;
 }
 
@@ -79,7 +83,7 @@ double ListedKeys::density() const {
   return density;
 }
 
-void ListedKeys::add(const BlockLists& list, int64_t block, uint64_t lanes, std::vector<Stretch>& out) const {
+void ListedKeys::add(const BlockLists& list, Range blocks, uint64_t lanes, std::vector<Stretch>& out) const {
   const auto append = [&](int64_t begin, int64_t end) {
     end = std::min(end, keys_);
     if (begin >= end) return;
@@ -89,7 +93,7 @@ void ListedKeys::add(const BlockLists& list, int64_t block, uint64_t lanes, std:
       out.push_back({{begin, end}, lanes});
     }
   };
-  const int64_t begin = block * list.sizeK, end = begin + list.sizeK;
+  const int64_t begin = blocks.begin * list.sizeK, end = blocks.end * list.sizeK;
   if (gap_.positions == 0) return append(begin, end);
   append(begin, std::min(end, gap_.begin));
   append(std::max(begin - gap_.positions, gap_.begin), end - gap_.positions);
@@ -100,8 +104,14 @@ void ListedKeys::stretches(const BlockLists& list, const Lanes& lanes, std::vect
   int64_t line[64];
   uint64_t own[64];
   int count = 0;
+  int64_t is = 0;
+  Range alike;  // rows whose lanes of one head have the line of the last lane
   for (int t = 0; t < lanes.count; ++t) {
-    const int64_t is = lineOf(list, lanes, t);
+    const int64_t row = lanes.row[t];
+    if (row < alike.begin || row >= alike.end || lanes.head[t] != lanes.head[t - 1]) {
+      is = lineOf(list, lanes, t);
+      alike = rowsOf(list, rowOf(list, row), start_);
+    }
     int at = count - 1;
     while (at >= 0 && line[at] != is) --at;
     if (at < 0) {
@@ -112,17 +122,21 @@ void ListedKeys::stretches(const BlockLists& list, const Lanes& lanes, std::vect
     own[at] |= uint64_t{1} << t;
   }
   if (count == 1) {
-    for (const int32_t block : list.line(line[0])) add(list, block, own[0], out);
+    for (BlockStretches a(list.line(line[0])); !a.done(); a.next()) add(list, a.stretch(), own[0], out);
     return;
   }
   if (count == 2) {
-    const std::span<const int32_t> a = list.line(line[0]), b = list.line(line[1]);
-    for (size_t n = 0, m = 0; n < a.size() || m < b.size();) {
-      const int32_t block = m == b.size() || (n < a.size() && a[n] <= b[m]) ? a[n] : b[m];
-      const bool inA = n < a.size() && a[n] == block, inB = m < b.size() && b[m] == block;
-      add(list, block, (inA ? own[0] : 0) | (inB ? own[1] : 0), out);
-      n += inA;
-      m += inB;
+    BlockStretches a(list.line(line[0])), b(list.line(line[1]));
+    while (!a.done() || !b.done()) {
+      const Range ofA = a.stretch(), ofB = b.stretch();
+      const int64_t begin = a.done() ? ofB.begin : b.done() ? ofA.begin : std::min(ofA.begin, ofB.begin);
+      const bool inA = !a.done() && ofA.begin == begin, inB = !b.done() && ofB.begin == begin;
+      int64_t end = inA ? ofA.end : ofB.end;
+      if (!b.done()) end = std::min(end, inB ? ofB.end : ofB.begin);
+      if (!a.done()) end = std::min(end, inA ? ofA.end : ofA.begin);
+      add(list, {begin, end}, (inA ? own[0] : 0) | (inB ? own[1] : 0), out);
+      if (inA) a.skipTo(end);
+      if (inB) b.skipTo(end);
     }
     return;
   }
@@ -136,7 +150,7 @@ void ListedKeys::stretches(const BlockLists& list, const Lanes& lanes, std::vect
     const int32_t block = seen[at].first;
     uint64_t all = 0;
     for (; at < seen.size() && seen[at].first == block; ++at) all |= seen[at].second;
-    add(list, block, all, out);
+    add(list, {block, block + 1}, all, out);
   }
 }
 
@@ -169,21 +183,19 @@ double ListedKeys::keysOf(const Lanes& lanes) const {
 std::optional<std::span<const int32_t>> ListedKeys::lineAlone(const Lanes& lanes, std::span<const KeyRun> base) const {
   const BlockLists& list = mask_->lists().front();
   if (mask_->lists().size() > 1 || gap_.positions > 0 || keys_ == 0 || !hidesNothing(base)) return std::nullopt;
-  const int64_t line = lineOf(list, lanes, 0);
+  const Range alike = rowsOf(list, rowOf(list, lanes.row[0]), start_);
   for (int t = 1; t < lanes.count; ++t) {
-    if (lineOf(list, lanes, t) != line) return std::nullopt;
+    if (lanes.row[t] < alike.begin || lanes.row[t] >= alike.end) return std::nullopt;
+    if (list.heads > 1 && lanes.head[t] != lanes.head[0]) return std::nullopt;
   }
-  return list.line(line);
+  return list.line(lineOf(list, lanes, 0));
 }
 
 void ListedKeys::appendLine(std::span<const int32_t> blocks, int64_t size, std::vector<KeyRun>& out) const {
-  for (size_t at = 0; at < blocks.size();) {
-    size_t end = at + 1;
-    while (end < blocks.size() && blocks[end] == blocks[end - 1] + 1) ++end;
-    const Range keys{blocks[at] * size, std::min((blocks[end - 1] + 1) * size, keys_)};
+  for (BlockStretches listed(blocks); !listed.done(); listed.next()) {
+    const Range keys{listed.stretch().begin * size, std::min(listed.stretch().end * size, keys_)};
     if (keys.empty()) break;
     out.push_back({keys, true, KeyRun::kNotKept});
-    at = end;
   }
 }
 

@@ -55,7 +55,7 @@ class ListedKeys {
   };
   void stretches(const BlockLists& list, const Lanes& lanes, std::vector<Stretch>& out) const;
   std::vector<Stretch>& stretches(const Lanes& lanes) const;
-  void add(const BlockLists& list, int64_t block, uint64_t lanes, std::vector<Stretch>& out) const;
+  void add(const BlockLists& list, Range blocks, uint64_t lanes, std::vector<Stretch>& out) const;
   void appendLine(std::span<const int32_t> blocks, int64_t size, std::vector<KeyRun>& out) const;
   int64_t lineOf(const BlockLists& list, const Lanes& lanes, int lane) const;
   int64_t rowOf(const BlockLists& list, int64_t row) const;

@@ -1,5 +1,6 @@
 #include "block_lists.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -39,6 +40,21 @@ void check(const BlockLists& list, const std::string& name) {
 }
 
 }  // namespace
+
+/// Blocks ascend, so the stretch reaches as far as they count on: twice as far each time, then halfway back.
+void BlockStretches::lengthen() {
+  const int64_t left = end_ - at_;
+  const auto countOn = [&](int64_t more) { return at_[more - 1] == stretch_.end + more - 1; };
+  int64_t within = 1, beyond = 2;
+  while (beyond <= left && countOn(beyond)) within = beyond, beyond *= 2;
+  beyond = std::min(beyond, left + 1);
+  while (beyond - within > 1) {
+    const int64_t middle = (within + beyond) / 2;
+    (countOn(middle) ? within : beyond) = middle;
+  }
+  stretch_.end += within;
+  at_ += within;
+}
 
 std::vector<BlockLists> readBlockLists(NumberReader& numbers, std::span<const Buffer> buffers) {
   const int64_t count = numbers.integer("program.lists", 1, kMostLists);

@@ -8,6 +8,7 @@
 
 #include "../number_reader.h"
 #include "../problem_codec.h"
+#include "../range.h"
 
 namespace fused_attention {
 
@@ -27,6 +28,33 @@ struct BlockLists {
   std::span<const int32_t> line(int64_t index) const {
     return {blocks.data() + starts[size_t(index)], blocks.data() + starts[size_t(index) + 1]};
   }
+};
+
+/// Stretches of consecutive blocks of a line, one after the other.
+class BlockStretches {
+ public:
+  explicit BlockStretches(std::span<const int32_t> line) : at_(line.data()), end_(at_ + line.size()) { next(); }
+
+  bool done() const { return stretch_.empty(); }
+  Range stretch() const { return stretch_; }
+  void next() {
+    stretch_ = {};
+    if (at_ == end_) return;
+    const int32_t first = *at_++;
+    stretch_ = {first, first + int64_t{1}};
+    if (at_ != end_ && *at_ == stretch_.end) lengthen();
+  }
+  /// Leaves out the blocks before `block`, which is in the stretch or its end.
+  void skipTo(int64_t block) {
+    stretch_.begin = block;
+    if (stretch_.empty()) next();
+  }
+
+ private:
+  void lengthen();
+
+  const int32_t *at_, *end_;  // of what follows the stretch
+  Range stretch_;
 };
 
 /// Their number, and of each: sizeQ, sizeK, rows, columns, batches, heads, byRow. Its buffers, of Int32Arrays, are its

@@ -510,8 +510,8 @@ export const mutants: Mutant[] = [
   {
     name: 'lists: a stretch of blocks is a key longer',
     file: listed,
-    search: 'std::min((blocks[end - 1] + 1) * size, keys_)',
-    replacement: 'std::min((blocks[end - 1] + 1) * size + 1, keys_)',
+    search: 'std::min(listed.stretch().end * size, keys_)',
+    replacement: 'std::min(listed.stretch().end * size + 1, keys_)',
   },
   {
     name: 'lists: the last block of a line reaches past the keys',

@@ -33,10 +33,12 @@ Listed randomLists(int64_t queries, int64_t keys, int64_t heads) {
   made.columns = (keys + made.sizeK - 1) / made.sizeK + integer(0, 1);
   made.heads = integer(0, 1) == 0 ? 1 : heads;
   made.byRow = integer(0, 1) == 0;
-  const int64_t one = integer(1, 12);
+  const int64_t one = integer(1, 12), alike = integer(0, 1) == 0 ? 0 : integer(1, 40);
   for (int64_t line = 0; line < made.heads * made.rows; ++line) {
+    bool listed = false;
     for (int64_t block = 0; block < made.columns; ++block) {
-      if (integer(0, one) == 0) made.blocks.push_back(int32_t(block));
+      if (integer(0, alike) == 0) listed = integer(0, one) == 0;
+      if (listed) made.blocks.push_back(int32_t(block));
     }
     made.starts.push_back(int32_t(made.blocks.size()));
   }
