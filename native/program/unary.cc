@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <type_traits>
 
 #include "../error.h"
 #include "bounds.h"
@@ -16,10 +17,18 @@ namespace {
 /// out of memory.
 constexpr int64_t kMostPositions = int64_t{1} << 26;
 
-/// A vector under way: one value, or one a position or head.
+/// A vector under way: one value a position or head; of integers and booleans also one for all.
 struct Column {
   std::vector<Cell> cells;
   std::vector<uint8_t> poison;  // empty: nowhere
+
+  /// Where the cell of the first, second, ... stands.
+  struct Cells {
+    const Cell* first;
+    size_t step;
+    Cell operator[](size_t t) const { return first[t * step]; }
+  };
+  Cells each() const { return {cells.data(), size_t(cells.size() > 1)}; }
 };
 
 const char* argumentOf(const Program& program) {
@@ -48,13 +57,16 @@ class Evaluator {
   void evaluate(int n) {
     const Node& node = program_.node(n);
     Column out;
+    switch (node.op) {
+      case Op::constant: return finish(n, same(node, out, constantOf(node)));
+      case Op::parameter: return finish(n, same(node, out, program_.number(int(node.value))));
+      case Op::b: return finish(n, same(node, out, integerCell(place_.batch)));
+      case Op::nq: return finish(n, same(node, out, integerCell(place_.queries)));
+      case Op::nkv: return finish(n, same(node, out, integerCell(place_.keys + place_.gap.positions)));
+      default: break;
+    }
     out.cells.resize(count_);
     switch (node.op) {
-      case Op::constant: return finish(n, fill(out, constantOf(node)));
-      case Op::parameter: return finish(n, fill(out, program_.number(int(node.value))));
-      case Op::b: return finish(n, fill(out, integerCell(place_.batch)));
-      case Op::nq: return finish(n, fill(out, integerCell(place_.queries)));
-      case Op::nkv: return finish(n, fill(out, integerCell(place_.keys + place_.gap.positions)));
       case Op::i: return finish(n, count(out, place_.queryStart, 1));
       case Op::j:
       case Op::col: return finish(n, columns(out));
@@ -97,8 +109,8 @@ class Evaluator {
 
   void finish(int n, Column& column) { columns_[size_t(n)] = std::move(column); }
 
-  Column& fill(Column& out, Cell cell) {
-    std::fill(out.cells.begin(), out.cells.end(), cell);
+  Column& same(const Node& node, Column& out, Cell cell) {
+    out.cells.assign(node.type == Type::real ? count_ : 1, cell);
     return out;
   }
 
@@ -148,7 +160,7 @@ class Evaluator {
       int64_t place = 0;
       bool inside = true;
       for (int axis = 0; axis < node.arity; ++axis) {
-        const int64_t index = operand(node, axis).cells[t].integer;
+        const int64_t index = operand(node, axis).each()[t].integer;
         inside &= index >= 0 && index < table.shape[axis];
         place = place * table.shape[axis] + std::clamp<int64_t>(index, 0, table.shape[axis] - 1);
       }
@@ -162,16 +174,17 @@ class Evaluator {
   /// The same for tables of one axis, which most are.
   void readRow(const Table& table, const Column& index, Column& out) {
     const int64_t size = table.shape[0];
+    const Column::Cells indices = index.each();
     bool inside = true;
     for (size_t t = 0; t < count_; ++t) {
-      const int64_t at = index.cells[t].integer;
+      const int64_t at = indices[t].integer;
       inside &= at >= 0 && at < size;
       out.cells[t] = table.cells[size_t(std::clamp<int64_t>(at, 0, size - 1))];
     }
     if (inside) return;
     out.poison.resize(count_);
     for (size_t t = 0; t < count_; ++t) {
-      out.poison[t] |= index.cells[t].integer < 0 || index.cells[t].integer >= size;
+      out.poison[t] |= indices[t].integer < 0 || indices[t].integer >= size;
     }
   }
 
@@ -182,7 +195,7 @@ class Evaluator {
     const bool poison = !a.poison.empty() || !b.poison.empty();
     if (poison) out.poison.resize(count_);
     for (size_t t = 0; t < count_; ++t) {
-      const int32_t x = a.cells[t].integer, y = b.cells[t].integer;
+      const int32_t x = a.each()[t].integer, y = b.each()[t].integer;
       out.cells[t].integer = deciding ? x | y : x & y;
       if (!poison) continue;
       const bool px = poisoned(a, t), py = poisoned(b, t);
@@ -197,24 +210,36 @@ class Evaluator {
     const bool poison = !condition.poison.empty() || !yes.poison.empty() || !no.poison.empty();
     if (poison) out.poison.resize(count_);
     for (size_t t = 0; t < count_; ++t) {
-      const Column& chosen = condition.cells[t].integer ? yes : no;
-      out.cells[t] = chosen.cells[t];
+      const Column& chosen = condition.each()[t].integer ? yes : no;
+      out.cells[t] = chosen.each()[t];
       if (poison) out.poison[t] = poisoned(condition, t) || poisoned(chosen, t);
     }
   }
 
   template <class Operation>
   void eachInteger(const Node& node, Column& out, const Operation& operation) {
-    const Cell* a = operand(node, 0).cells.data();
-    const Cell* b = node.arity > 1 ? operand(node, 1).cells.data() : a;
+    const Column::Cells a = operand(node, 0).each(), b = node.arity > 1 ? operand(node, 1).each() : a;
+    bool fits = true;
+    const auto all = [&](auto stepA, auto stepB) {
+      for (size_t t = 0; t < count_; ++t) {
+        const int64_t value = operation(int64_t(a.first[t * stepA].integer), int64_t(b.first[t * stepB].integer));
+        out.cells[t].integer = int32_t(value);
+        fits &= value == int32_t(value);
+      }
+    };
+    const std::integral_constant<size_t, 0> once;
+    const std::integral_constant<size_t, 1> each;
+    if (a.step == 1) {
+      b.step == 1 ? all(each, each) : all(each, once);
+    } else {
+      b.step == 1 ? all(once, each) : all(once, once);
+    }
+    if (fits) return;
     for (size_t t = 0; t < count_; ++t) {
       const int64_t value = operation(int64_t(a[t].integer), int64_t(b[t].integer));
-      if (value != int32_t(value)) {
-        if (!poisoned(out, t)) overflow(program_, value);
-        out.cells[t].integer = 0;
-      } else {
-        out.cells[t].integer = int32_t(value);
-      }
+      if (value == int32_t(value)) continue;
+      if (!poisoned(out, t)) overflow(program_, value);
+      out.cells[t].integer = 0;
     }
   }
 
@@ -279,7 +304,7 @@ class Evaluator {
     using F = float;
     switch (node.op) {
       case Op::toReal: {
-        const Cell* a = operand(node, 0).cells.data();
+        const Column::Cells a = operand(node, 0).each();
         for (size_t t = 0; t < count_; ++t) out.cells[t].real = float(a[t].integer);
         return;
       }
@@ -362,13 +387,25 @@ UnaryValues::UnaryValues(std::shared_ptr<const Program> program, const Place& pl
     }
   }
 
+  std::vector<Column> ofHeads;
   const auto evaluate = [&](Side side, int64_t positions) {
     std::vector<Column> columns(size);
     Evaluator evaluator(*program_, place_, positions, columns);
-    // A side needs the nodes that depend on nothing, too, as long as its own.
     for (int n = 0; n < count; ++n) {
-      const uint8_t depends = program_->depends(n);
-      if (belongs(depends, side) || (side != Side::head && depends == 0)) evaluator.evaluate(n);
+      if (belongs(program_->depends(n), side)) {
+        evaluator.evaluate(n);
+      } else if (program_->depends(n) == 0) {  // known already, of all heads
+        const Column& known = ofHeads[size_t(n)];
+        const bool real = program_->node(n).type == Type::real;
+        columns[size_t(n)].cells.assign(real ? size_t(positions) : 1, known.cells.front());
+        if (!known.poison.empty()) columns[size_t(n)].poison.assign(size_t(positions), known.poison.front());
+      }
+    }
+    if (side == Side::head) {
+      for (Column& column : columns) {
+        if (column.cells.size() == 1) column.cells.resize(size_t(positions), column.cells.front());
+      }
+      ofHeads = columns;
     }
     for (int n = 0; n < count; ++n) {
       Column& column = columns[size_t(n)];
