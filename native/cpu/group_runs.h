@@ -1,8 +1,9 @@
 // The runs and bits of some groups of queries, one after the other. Of one thread.
 //
 // A group is looked for by what the one before it sees: where that changed, and as many keys further on as the group is
-// rows further on. What lies between is mostly of one kind, which one verdict says; what is left is small, and its bits
-// tell all. Other groups are searched by the analysis alone, with what their neighbours see together.
+// rows further on. What lies between is mostly of one kind, which one verdict says, for several groups at a time where
+// it can; what is left is small, and its bits tell all. Where nothing but distances decides them, the bits are those of
+// a group before. Other groups are searched by the analysis alone.
 #pragma once
 
 #include <atomic>
@@ -25,6 +26,7 @@ class GroupRuns {
     const VisibleBits& bits;
     std::atomic<int64_t>& budget;
     bool perUnit, readsTensors;
+    bool inOrder;  // rows are taken as they come
   };
 
   explicit GroupRuns(const Source& source);
@@ -48,14 +50,23 @@ class GroupRuns {
     VisibleBits::Group group;
     bool ready = false;
   };
-  enum class Analysis { done, open };
+  /// What bits of a piece say, which `node` decides by distances alone. Keys are counted from the group's first row.
+  struct Alike {
+    int node = 0, lanes = 0;
+    Range keys;
+    bool mixed = false;
+    double pairs = 0;
+    std::vector<KeyRun> runs;
+  };
 
-  void follow(Bound& bound, Range before, int64_t rows, int64_t head);
-  void search(Bound& bound, int64_t unit, int64_t group, int64_t head);
-  void take(Bound& bound, const Run& run, Analysis analysis);
-  void takeMixed(Bound& bound, Range piece, Analysis analysis);
+  bool follows(int64_t group) const;
+  void follow(Bound& bound, Range within);
+  void take(Bound& bound, const Run& run);
+  void takeOpen(Bound& bound, Range piece);
+  void evaluate(Bound& bound, Range piece, bool alike, uint64_t* words);
+  bool keep(const Lanes& lanes, Range piece, const uint64_t* words);
   void seenTogether(int64_t unit, int64_t group, int64_t head);
-  void cutAlike(Range before, int64_t rows);
+  void cutAlike(Range within, Range rows);
   bool fits(int64_t keys) const;
   size_t firstRun() const { return size_t(first_.back()); }
 
@@ -68,10 +79,12 @@ class GroupRuns {
   std::vector<uint64_t> words_;
   MapTotals totals_;
 
-  int64_t firstRow_ = 0;  // of the last group
+  Range before_, rowsBefore_;  // runs and rows of the last group
   std::optional<Visibility::Rows> rows_;
   int64_t neighbours_ = -1;  // those that `together_` is of
   std::vector<Run> together_;
+  std::vector<Alike> alike_;
+  size_t oldest_ = 0;       // of these
   std::vector<Run> found_;  // what is known of the group under way without its bits
   double pairs_ = 0;        // of it
   // Memory to work in.

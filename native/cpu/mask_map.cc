@@ -16,7 +16,7 @@ namespace fused_attention {
 namespace {
 
 /// Groups that one thread looks at, at a time.
-constexpr int64_t kSliceGroups = 64;
+constexpr int64_t kSliceGroups = 128;
 
 /// Of each query head the first one that a program cannot tell from it: all that depends on the head alone has the same
 /// values for both.
@@ -134,7 +134,9 @@ void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernel
   const bool slides = sliding && !plan.packed && !plan.order;
   const int64_t slid = slides ? slide(plan, kernels, given, *sliding, bits, budget, sum) : 0;
   const int64_t all = groups_ * int64_t(looked.size()), total = all - slid;
-  const GroupRuns::Source source{given, plan, kernels, visibility, bits, budget, perUnit_, readsTensors};
+  const bool inOrder =
+      !plan.packed && (!plan.order || std::is_sorted(plan.order->rows.begin(), plan.order->rows.end()));
+  const GroupRuns::Source source{given, plan, kernels, visibility, bits, budget, perUnit_, readsTensors, inOrder};
   std::vector<GroupRuns> slices;
   for (int64_t at = 0; at < total; at += kSliceGroups) slices.emplace_back(source);
   Pool::shared().parallel(int64_t(slices.size()), given.threads, [&](int64_t index, int) {

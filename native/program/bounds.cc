@@ -30,9 +30,6 @@ Bounds::Bounds(const UnaryValues& values) : values_(values) {
   findForms();
   findParts();
   findDistances();
-  for (const auto* nodes : {&query_, &key_, &mixed_}) {
-    for (const int n : *nodes) positions_ |= forms_[size_t(n)].is;
-  }
   const Place& place = values.place();
   if (place.queries == 0 || place.keys == 0) return;
   for (size_t n = 0; n < count; ++n) {
@@ -69,7 +66,10 @@ Bounds::Bounds(const UnaryValues& values) : values_(values) {
       }
     }
   };
-  for (const int n : mixed_) {
+  std::vector<int> nodes(mixed_);
+  nodes.insert(nodes.end(), sums_.begin(), sums_.end());
+  std::sort(nodes.begin(), nodes.end());
+  for (const int n : nodes) {
     check(n);
     view.evaluateNode(n);
     const AbstractValue& value = view.value(n);
@@ -137,14 +137,23 @@ void Bounds::findForms() {
   }
 }
 
+/// Whether a node is told by forms, without the values of its operands: a sum of positions, or two of them compared.
+bool Bounds::byForms(int n) const {
+  const Node& node = values_.program().node(n);
+  if (forms_[size_t(n)].is) return true;
+  return node.type == Type::boolean && node.arity == 2 && forms_[size_t(node.args[0])].is &&
+         forms_[size_t(node.args[1])].is;
+}
+
 /// Which nodes have to be evaluated for a box: the mixed ones, and what they read of either side.
 void Bounds::findParts() {
   const Program& program = values_.program();
-  std::vector<bool> needed(parts_.size(), false);
-  needed.back() = true;
+  std::vector<bool> needed(parts_.size(), false), read(parts_.size(), false);
+  needed.back() = read.back() = true;
   for (size_t n = parts_.size(); n-- > 0;) {
     if (!needed[n]) continue;
     const uint8_t depends = program.depends(int(n));
+    positions_ |= forms_[n].is && (depends & (onQuery | onKey)) != 0;
     if ((depends & ~onHead) == 0) {
       parts_[n] = Part::fixed;
     } else if (depends == onQuery) {
@@ -154,43 +163,45 @@ void Bounds::findParts() {
     } else {
       parts_[n] = Part::mixed;
       const Node& node = program.node(int(n));
-      for (int k = 0; k < node.arity; ++k) needed[size_t(node.args[k])] = true;
+      for (int k = 0; k < node.arity; ++k) {
+        needed[size_t(node.args[k])] = true;
+        if (!byForms(int(n))) read[size_t(node.args[k])] = true;
+      }
     }
   }
   for (size_t n = 0; n < parts_.size(); ++n) {
     switch (parts_[n]) {
       case Part::unused: break;
       case Part::fixed: fixed_.push_back(int(n)); break;
-      case Part::query: query_.push_back(int(n)); break;
-      case Part::key: key_.push_back(int(n)); break;
-      case Part::mixed: mixed_.push_back(int(n)); break;
+      case Part::query:
+        if (read[n]) query_.push_back(int(n));
+        break;
+      case Part::key:
+        if (read[n]) key_.push_back(int(n));
+        break;
+      case Part::mixed: (read[n] ? mixed_ : sums_).push_back(int(n)); break;
     }
   }
 }
 
 void Bounds::findDistances() {
   const Program& program = values_.program();
-  std::vector<bool> ofDistance(parts_.size(), false);
-  for (const int n : fixed_) ofDistance[size_t(n)] = true;
-  for (const int n : mixed_) {
-    const Node& node = program.node(n);
-    const Form& form = forms_[size_t(n)];
-    if (form.is) {
-      ofDistance[size_t(n)] = form.a == -form.b;
+  ofDistance_.resize(parts_.size(), false);
+  for (size_t n = 0; n < parts_.size(); ++n) {
+    if (parts_[n] == Part::fixed) ofDistance_[n] = true;
+    if (parts_[n] != Part::mixed) continue;
+    const Node& node = program.node(int(n));
+    if (byForms(int(n))) {
+      const bool sum = forms_[n].is;
+      const Form& f = forms_[sum ? n : size_t(node.args[0])];
+      const Form g = sum ? Form{} : forms_[size_t(node.args[1])];
+      ofDistance_[n] = f.a - g.a == g.b - f.b;
       continue;
     }
-    if (program.node(n).type == Type::boolean && node.arity == 2) {
-      const Form &f = forms_[size_t(node.args[0])], &g = forms_[size_t(node.args[1])];
-      if (f.is && g.is) {
-        ofDistance[size_t(n)] = f.a - g.a == g.b - f.b;
-        continue;
-      }
-    }
     bool all = node.arity > 0;
-    for (int k = 0; k < node.arity; ++k) all = all && ofDistance[size_t(node.args[k])];
-    ofDistance[size_t(n)] = all;
+    for (int k = 0; k < node.arity; ++k) all = all && ofDistance_[size_t(node.args[k])];
+    ofDistance_[n] = all;
   }
-  onlyDistance_ = ofDistance.back();
 }
 
 }  // namespace fused_attention

@@ -33,7 +33,7 @@ class Bounds {
   bool dependsOnHead() const;
   /// Whether a pair's verdict depends on the distance of its positions alone, so that boxes of one shape along a
   /// diagonal have one verdict.
-  bool onlyDistance() const { return onlyDistance_; }
+  bool onlyDistance() const { return ofDistance_.back(); }
   size_t bytes() const;
 
  private:
@@ -46,6 +46,7 @@ class Bounds {
   };
   enum class Part : uint8_t { unused, fixed, query, key, mixed };
 
+  bool byForms(int n) const;
   void findForms();
   void findParts();
   void findDistances();
@@ -53,9 +54,10 @@ class Bounds {
   const UnaryValues& values_;
   std::vector<Form> forms_;
   std::vector<Part> parts_;
-  bool onlyDistance_ = false;
+  std::vector<bool> ofDistance_;                  // nodes that depend on the distance of positions alone
   bool positions_ = false;                        // positions themselves are read, not only vectors
-  std::vector<int> fixed_, query_, key_, mixed_;  // nodes to evaluate, in order
+  std::vector<int> fixed_, query_, key_, mixed_;  // nodes to evaluate for a verdict, in order
+  std::vector<int> sums_;                         // mixed ones that a verdict takes the form of alone
   std::vector<std::unique_ptr<const ExtremesPyramid>> pyramids_;
 };
 

@@ -60,22 +60,26 @@ void BoxView::place(const std::vector<int>& nodes, Range range) {
   for (const int n : nodes) {
     AbstractValue& value = values_[size_t(n)];
     const ExtremesPyramid* pyramid = bounds_.pyramids_[size_t(n)].get();
-    if (!pyramid || !pyramid->hasSets()) {
+    if (!pyramid || program_.node(n).type == Type::real) {
       value = leaf(n, range);
       changed_ = true;
       continue;
     }
     // The common case, field by field: most boxes of one side hold the values that the last one held.
     const Extremes found = pyramid->over(range);
-    const int low = std::countr_zero(found.set);
-    const int64_t least = pyramid->base() + low, most = pyramid->base() + 63 - std::countl_zero(found.set);
-    const uint64_t set = found.set >> low;
-    if (value.hasSet && value.least == least && value.set == set && value.poison == found.poison) continue;
+    const int64_t least = found.least.integer, most = found.most.integer;
+    const bool hasSet = pyramid->hasSets() || least == most;
+    const uint64_t set = pyramid->hasSets() ? found.set >> (least - pyramid->base()) : uint64_t(hasSet);
+    if (value.ends && value.hasSet == hasSet && value.least == least && value.most == most && value.set == set &&
+        value.poison == found.poison) {
+      continue;
+    }
     value.least = least;
     value.most = most;
     value.set = set;
-    value.hasSet = value.ends = true;
-    value.contiguous = (set & (set + 1)) == 0;
+    value.hasSet = hasSet;
+    value.ends = true;
+    value.contiguous = hasSet ? (set & (set + 1)) == 0 : pyramid->gapless();
     value.poison = found.poison;
     changed_ = true;
   }
@@ -90,13 +94,58 @@ Verdict BoxView::verdict() {
   return last_;
 }
 
+int BoxView::decidedByDistance() const {
+  int n = program_.result();
+  if (values_[size_t(n)].poison) return -1;
+  while (!bounds_.ofDistance_[size_t(n)]) {
+    const Node& node = program_.node(n);
+    const bool joins = node.op == Op::land || node.op == Op::lor;
+    if (!joins || bounds_.parts_[size_t(n)] != Bounds::Part::mixed) return -1;
+    // One operand is what leaves the other the say.
+    const int idle = node.op == Op::land;
+    const auto leaves = [&](int k) {
+      const AbstractValue& v = values_[size_t(node.args[k])];
+      return !v.poison && v.least == idle && v.most == idle;
+    };
+    if (!leaves(0) && !leaves(1)) return -1;
+    n = node.args[leaves(0) ? 1 : 0];
+  }
+  return n;
+}
+
+bool BoxView::keysAlike() {
+  // What poison there is below a result without it has been decided against.
+  if (values_.back().poison) return false;
+  alike_.resize(values_.size());
+  for (const int n : bounds_.mixed_) alike_[size_t(n)] = sameForKeys(n);
+  return bounds_.parts_.back() != Bounds::Part::key && (bounds_.mixed_.empty() || alike_.back());
+}
+
+bool BoxView::sameForKeys(int n) const {
+  if (isSingle(values_[size_t(n)])) return true;
+  const Node& node = program_.node(n);
+  const std::vector<Bounds::Form>& forms = bounds_.forms_;
+  if (forms[size_t(n)].is) return forms[size_t(n)].b == 0;
+  if (bounds_.byForms(n)) return forms[size_t(node.args[0])].b == forms[size_t(node.args[1])].b;
+  bool all = node.op != Op::grid && node.op != Op::s;
+  for (int k = 0; k < node.arity && all; ++k) {
+    const int operand = node.args[k];
+    switch (bounds_.parts_[size_t(operand)]) {
+      case Bounds::Part::key: all = isSingle(values_[size_t(operand)]); break;
+      case Bounds::Part::mixed: all = alike_[size_t(operand)]; break;
+      default: break;
+    }
+  }
+  return all;
+}
+
 void BoxView::evaluateMixed() {
   for (const int n : bounds_.mixed_) evaluateNode(n);
 }
 
 void BoxView::evaluateNode(int n) { values_[size_t(n)] = operation(n); }
 
-/// A node of one side over a range of its positions.
+/// A node of one side over a range of its positions: a sum of them, or reals.
 AbstractValue BoxView::leaf(int n, Range range) const {
   const Bounds::Form& form = bounds_.forms_[size_t(n)];
   if (form.is) {
@@ -104,20 +153,12 @@ AbstractValue BoxView::leaf(int n, Range range) const {
     const int64_t first = step * range.begin + form.c, last = step * (range.end - 1) + form.c;
     return between(std::min(first, last), std::max(first, last), true, std::abs(step) <= 1);
   }
-  const ExtremesPyramid& pyramid = *bounds_.pyramids_[size_t(n)];
-  const Type type = program_.node(n).type;
-  const Extremes found = pyramid.over(range);
+  const Extremes found = bounds_.pyramids_[size_t(n)]->over(range);
   AbstractValue v;
-  if (type == Type::real) {
-    v.low = found.any ? double(found.least.real) : kInfinity;
-    v.high = found.any ? double(found.most.real) : -kInfinity;
-    v.nan = found.nan;
-    v.ends = found.any;
-  } else if (pyramid.hasSets()) {
-    v = fromMembers(pyramid.base(), found.set, true);
-  } else {
-    v = between(found.least.integer, found.most.integer, true);
-  }
+  v.low = found.any ? double(found.least.real) : kInfinity;
+  v.high = found.any ? double(found.most.real) : -kInfinity;
+  v.nan = found.nan;
+  v.ends = found.any;
   v.poison = found.poison;
   return v;
 }

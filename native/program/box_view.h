@@ -18,6 +18,11 @@ class BoxView {
   void setColumns(Range columns);
   /// Of a mask program. Neither range may be empty.
   Verdict verdict();
+  /// Of the box of the last verdict: the node that has the mask's value for each of its pairs, where that goes by the
+  /// distance of positions alone; else -1.
+  int decidedByDistance() const;
+  /// Of that box: whether each of its queries has one value with all of its keys.
+  bool keysAlike();
 
   const AbstractValue& value(int node) const { return values_[size_t(node)]; }
   void evaluateMixed();
@@ -35,12 +40,14 @@ class BoxView {
   AbstractValue comparison(int n) const;
   bool independent(int a, int b) const;
   bool withoutGaps(int64_t a, int64_t b) const;
+  bool sameForKeys(int n) const;
 
   const Bounds& bounds_;
   const Program& program_;
   int64_t head_;
   Range rows_, columns_;
   std::vector<AbstractValue> values_;
+  std::vector<bool> alike_;  // mixed nodes that all keys of the box have the same values of
   Verdict last_;
   bool changed_ = true;  // since the last verdict
 };

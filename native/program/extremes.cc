@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 
 namespace fused_attention {
 
 ExtremesPyramid::ExtremesPyramid(const Cell* values, std::vector<uint8_t> poison, int64_t count, Type type)
     : values_(values), poison_(std::move(poison)), type_(type) {
   if (count <= 0) return;
+  if (type_ != Type::real && poison_.empty() && findOrder(count)) return;
   const int64_t stretch = int64_t{1} << kLowest;
   std::vector<Extremes> level(size_t((count + stretch - 1) / stretch));
   if (type_ == Type::real || !poison_.empty()) {
@@ -23,6 +25,25 @@ ExtremesPyramid::ExtremesPyramid(const Cell* values, std::vector<uint8_t> poison
     for (size_t t = 0; t < below.size(); ++t) join(next[t / 2], below[t]);
     levels_.push_back(std::move(next));
   }
+}
+
+/// Whether integers only rise or only fall, and what is known of them then. Those that leave out some of few values are
+/// better told by their sets.
+bool ExtremesPyramid::findOrder(int64_t count) {
+  bool rises = true, falls = true, near = true;
+  for (int64_t t = 1; t < count; ++t) {
+    const int64_t step = int64_t(values_[t].integer) - values_[t - 1].integer;
+    rises &= step >= 0;
+    falls &= step <= 0;
+    near &= step >= -1 && step <= 1;
+  }
+  const int64_t first = values_[0].integer, last = values_[count - 1].integer;
+  const bool few = std::abs(last - first) < 64;
+  ordered_ = (rises || falls) && (near || !few);
+  gapless_ = ordered_ && near;
+  hasSets_ = ordered_ && few;
+  base_ = std::min(first, last);
+  return ordered_;
 }
 
 /// The first level without looking at what integers cannot be; and where they lie within 64 values, their sets.
@@ -87,6 +108,15 @@ void ExtremesPyramid::join(Extremes& sum, const Extremes& other) const {
 }
 
 Extremes ExtremesPyramid::over(Range range) const {
+  if (ordered_) {
+    const int32_t first = values_[range.begin].integer, last = values_[range.end - 1].integer;
+    Extremes e;
+    e.least.integer = std::min(first, last);
+    e.most.integer = std::max(first, last);
+    if (hasSets_) e.set = (~uint64_t{0} >> (63 - (e.most.integer - e.least.integer))) << (e.least.integer - base_);
+    e.any = true;
+    return e;
+  }
   const uint64_t length = uint64_t(range.end - range.begin);
   if (std::has_single_bit(length) && (uint64_t(range.begin) & (length - 1)) == 0 && length >> kLowest) {
     const size_t level = size_t(std::countr_zero(length)) - kLowest;

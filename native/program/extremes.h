@@ -1,4 +1,5 @@
-// Least and largest of any stretch of a vector, and which values occur in it: a pyramid of powers of two.
+// Least and largest of any stretch of a vector, and which values occur in it: a pyramid of powers of two. Integers that
+// only rise, or only fall, as the numbers of documents and groups do, need none: the ends of a stretch say it.
 #pragma once
 
 #include <vector>
@@ -26,11 +27,14 @@ class ExtremesPyramid {
   Extremes over(Range range) const;
   bool hasSets() const { return hasSets_; }
   int64_t base() const { return base_; }
+  /// Whether every integer between the least and the largest of any stretch occurs in it.
+  bool gapless() const { return gapless_; }
   size_t bytes() const;
 
  private:
   static constexpr int kLowest = 3;  // the first level stands for 8 values
 
+  bool findOrder(int64_t count);
   void buildIntegers(int64_t count, std::vector<Extremes>& level);
   Extremes one(int64_t index) const;
   void join(Extremes& sum, const Extremes& other) const;
@@ -39,6 +43,7 @@ class ExtremesPyramid {
   std::vector<uint8_t> poison_;
   Type type_;
   bool hasSets_ = false;
+  bool ordered_ = false, gapless_ = false;
   int64_t base_ = 0;
   std::vector<std::vector<Extremes>> levels_;  // level l: stretches of 2^(kLowest + l)
 };

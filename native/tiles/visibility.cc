@@ -7,9 +7,6 @@
 
 namespace fused_attention {
 
-namespace {
-
-/// Appends a run, joined with the last one where they touch and are of one kind.
 void append(std::vector<Run>& out, size_t first, Range range, bool full) {
   if (range.empty()) return;
   if (out.size() > first && out.back().end == range.begin && out.back().full == full) {
@@ -19,14 +16,17 @@ void append(std::vector<Run>& out, size_t first, Range range, bool full) {
   }
 }
 
+namespace {
+
 /// Finds the runs of one side of a mask program while the other side stays: a range is halved until it is all hidden,
 /// all visible, or a granule that is mixed in all of its quarters. Ends of what is mixed are exact.
-template <class Ask>
+template <class Ask, class Alike>
 class RunFinder {
  public:
-  /// Of ranges of kTile, so many are divided at all: a mask that is mixed in more of them is left to its bits.
-  RunFinder(const Ask& ask, std::vector<Run>& out, int mostTiles)
-      : ask_(ask), out_(out), first_(out.size()), mostTiles_(mostTiles) {}
+  /// `alike` says of the range asked last whether all of it is alike. Of ranges of kTile, so many are divided at all: a
+  /// mask that is mixed in more of them is left to its bits.
+  RunFinder(const Ask& ask, const Alike& alike, std::vector<Run>& out, int mostTiles)
+      : ask_(ask), alike_(alike), out_(out), first_(out.size()), mostTiles_(mostTiles) {}
 
   void find(Range range) {
     divide(range);
@@ -43,6 +43,7 @@ class RunFinder {
   void divide(Range range) {
     const Verdict verdict = ask_(range);
     if (verdict.never() || verdict.always()) return settled(range, verdict);
+    if (range.end - range.begin > kGranule && alike_()) return mixedAlike(range);
     split(range);
   }
 
@@ -93,6 +94,12 @@ class RunFinder {
     lastPart_ = range;
   }
 
+  /// Where all is alike there are no ends to look for.
+  void mixedAlike(Range range) {
+    mixed_ = {mixed_.empty() ? range.begin : mixed_.begin, range.end};
+    lastPart_ = {range.end - 1, range.end};
+  }
+
   void finishMixed() {
     if (mixed_.empty()) return;
     std::vector<Range> after;
@@ -131,6 +138,7 @@ class RunFinder {
   }
 
   const Ask& ask_;
+  const Alike& alike_;
   std::vector<Run>& out_;
   const size_t first_;
   const int mostTiles_;
@@ -140,11 +148,14 @@ class RunFinder {
 
 constexpr int kMostTiles = 64;
 
+/// Where it is not asked.
+constexpr auto neverAlike = [] { return false; };
+
 /// Where nothing is certain, every run is partial.
-template <class Ask>
-void findRuns(Range within, const Ask& ask, bool certain, std::vector<Run>& out) {
+template <class Ask, class Alike>
+void findRuns(Range within, const Ask& ask, const Alike& alike, bool certain, std::vector<Run>& out) {
   const size_t first = out.size();
-  RunFinder<Ask>(ask, out, kMostTiles).find(within);
+  RunFinder(ask, alike, out, kMostTiles).find(within);
   if (certain) return;
   std::vector<Run> found(out.begin() + int64_t(first), out.end());
   out.resize(first);
@@ -174,7 +185,7 @@ void Visibility::runs(Range rows, Range within, std::vector<Run>& out, int64_t h
 void Visibility::Rows::runs(Range within, std::vector<Run>& out) {
   if (within.empty()) return;
   findRuns(
-      within, [&](Range columns) { return verdict(columns); }, visibility_.certain_, out);
+      within, [&](Range columns) { return verdict(columns); }, [&] { return keysAlike(); }, visibility_.certain_, out);
 }
 
 void Visibility::prepareBoxes(int64_t rows) {
@@ -191,7 +202,7 @@ void Visibility::prepareBoxes(int64_t rows) {
     return view.verdict();
   };
   constexpr int mostTiles = 4096;
-  RunFinder<decltype(ask)>(ask, sliding_.runs, mostTiles).find({1, place.queries + place.keys});
+  RunFinder(ask, neverAlike, sliding_.runs, mostTiles).find({1, place.queries + place.keys});
   sliding_.rows = rows;
 }
 
@@ -220,7 +231,7 @@ void Visibility::runsT(Range keys, Range within, std::vector<Run>& out, int64_t 
     view.setRows(rows);
     return view.verdict();
   };
-  findRuns(within, ask, certain_, out);
+  findRuns(within, ask, neverAlike, certain_, out);
 }
 
 }  // namespace fused_attention

@@ -17,6 +17,9 @@ struct Run : Columns {
   bool full = false;
 };
 
+/// Appends a run, joined with the last one from number `first` on where they touch and are of one kind.
+void append(std::vector<Run>& out, size_t first, Range range, bool full);
+
 class Visibility {
  public:
   /// `unary` are the mask program's values for the sequence; made here when they are needed and not given.
@@ -45,6 +48,9 @@ class Visibility {
       return view_.verdict();
     }
     void runs(Range within, std::vector<Run>& out);
+    /// Of the last verdict.
+    int decidedByDistance() const { return view_.decidedByDistance(); }
+    bool keysAlike() { return view_.keysAlike(); }
 
    private:
     const Visibility& visibility_;

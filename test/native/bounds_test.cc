@@ -473,5 +473,38 @@ TEST(bounds_reads_outside_a_table_are_open_but_do_not_overflow) {
   checkBlocks(scene, 0, 4, 4);
 }
 
+TEST(extremes_equal_those_of_the_stretch) {
+  for (int round = 0; round < 60; ++round) {
+    const int64_t count = integer(1, 200), most = integer(0, 1) ? 1 : integer(2, 9), rare = integer(0, 30);
+    const int kind = round % 3;  // rising, falling, neither
+    std::vector<Cell> cells(size_t(count), Cell{});
+    for (size_t n = 1; n < cells.size(); ++n) {
+      const int64_t step = integer(0, rare) == 0 ? integer(0, most) : 0;
+      const bool down = kind == 1 || (kind == 2 && integer(0, 1) == 0);
+      cells[n].integer = int32_t(cells[n - 1].integer + (down ? -step : step));
+    }
+    const ExtremesPyramid pyramid(cells.data(), {}, count, Type::integer);
+    for (int look = 0; look < 40; ++look) {
+      const Range range = someOf(count);
+      const Extremes found = pyramid.over(range);
+      std::vector<int32_t> values;
+      for (int64_t n = range.begin; n < range.end; ++n) values.push_back(cells[size_t(n)].integer);
+      const auto [least, greatest] = std::minmax_element(values.begin(), values.end());
+      CHECK(found.any && !found.nan && !found.poison);
+      CHECK_EQ(found.least.integer, *least);
+      CHECK_EQ(found.most.integer, *greatest);
+      for (int64_t value = *least; value <= *greatest; ++value) {
+        const bool occurs = std::find(values.begin(), values.end(), value) != values.end();
+        CHECK(occurs || !pyramid.gapless());
+        if (pyramid.hasSets()) CHECK_EQ(bool(found.set >> (value - pyramid.base()) & 1), occurs);
+      }
+      if (pyramid.hasSets()) {
+        CHECK_EQ(found.set >> (*greatest - pyramid.base()) >> 1, uint64_t{0});
+        CHECK_EQ(found.set << (63 - (*least - pyramid.base())) << 1, uint64_t{0});
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fused_attention

@@ -175,7 +175,8 @@ TEST(mask_map_follows_what_moves_and_what_stays) {
       p.threads = int32_t(integer(1, 3));
       GraphBuilder g;
       std::vector<int32_t> ids(size_t(length), 0);
-      for (size_t n = 1; n < ids.size(); ++n) ids[n] = ids[n - 1] + (integer(0, 40) == 0);
+      const int32_t step = int32_t(integer(0, 1) ? integer(-1, 1) : integer(-60, 60));
+      for (size_t n = 1; n < ids.size(); ++n) ids[n] = ids[n - 1] + (integer(0, 40) == 0 ? step : 0);
       const int table = g.table(ids, {length});
       const int same = g.eq(g.read(table, {g.i()}), g.read(table, {g.j()}));
       const int causal = g.le(g.j(), g.i());
@@ -187,6 +188,33 @@ TEST(mask_map_follows_what_moves_and_what_stays) {
       const auto part = [&] { return parts[integer(0, 5)]; };
       const int both = g.land(part(), part());
       p.mask = g.mask(integer(0, 1) ? both : g.test(Op::lor, {both, part()}));
+      const CpuPlan plan(p, nullptr, nullptr);
+      const int before = test::failuresHere;
+      checkMap(plan);
+      if (test::failuresHere > before) FAIL("in round " + std::to_string(round));
+    }
+  });
+}
+
+TEST(mask_map_of_alike_pieces_equals_the_mask) {
+  // Long enough for bits that distances decide, and those of keys that are all alike, to be met many times.
+  forEachTarget([](const Kernels& kernels) {
+    for (int round = 0; round < 6; ++round) {
+      const int64_t length = 1500;
+      Problem p = problemOf(4, 4, length, length);
+      p.isa = kernels.isa;
+      GraphBuilder g;
+      const int wide = g.integer(int32_t(integer(100, 400)));
+      const int half = g.test(Op::lt, {g.leaf(Op::h), g.integer(2)});
+      const int shift = g.node(Op::select, Type::integer, {half, g.integer(0), g.integer(int32_t(integer(1, 90)))});
+      const auto groupOf = [&](int position) {
+        return g.apply(Op::floorDiv, {round % 2 ? position : g.apply(Op::add, {position, shift}), wide});
+      };
+      const int same = g.eq(groupOf(g.i()), groupOf(g.j()));
+      const int prefix = g.test(Op::lor, {g.test(Op::lt, {g.j(), g.integer(int32_t(integer(0, 500)))}), same});
+      const int near = g.test(Op::lt, {g.apply(Op::sub, {g.i(), g.j()}), g.integer(int32_t(integer(50, 300)))});
+      const int kinds[] = {same, g.land(g.le(g.j(), g.i()), prefix), g.land(near, prefix)};
+      p.mask = g.mask(kinds[round % 3]);
       const CpuPlan plan(p, nullptr, nullptr);
       const int before = test::failuresHere;
       checkMap(plan);
