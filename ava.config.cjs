@@ -8,6 +8,7 @@ module.exports = {
     '!test/reference/**',
     '!test/helpers/**',
     '!test/methods/**',
+    '!test/mpi/**',
     '!test/cuda/**',
     '!test/mutants/**',
     '!test/toolchain/**',

@@ -36,6 +36,7 @@ export const {
   mask,
   mergePartials,
   mergePartialsSync,
+  mpiGroup,
   neighborhood,
   neighborhoodAttention,
   neighborhoodAttentionSync,

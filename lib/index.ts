@@ -94,6 +94,7 @@ export {
   Group,
   allGatherAttention,
   explainSchedule,
+  mpiGroup,
   ringAttention,
   shard,
   shardLengths,

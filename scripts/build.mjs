@@ -1,6 +1,7 @@
 // The steps of the build that are more than a command line:
 //   node scripts/build.mjs addon           build/Release/fused_attention.node
 //   node scripts/build.mjs clean-addon     the same from an empty build/
+//   node scripts/build.mjs mpi             build/mpi/fused_attention_mpi.node; needs an MPI
 //   node scripts/build.mjs native-tests    build/Release/fused_attention_native_tests
 //   node scripts/build.mjs gyp <folder>    the addon built outside build/, which is node-gyp's, and copied to <folder>
 //   node scripts/build.mjs modules         dist/ as two bundles, index.js and program/index.js, and the ES module face
@@ -13,13 +14,16 @@ import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** Configures when needed and builds one CMake target, with the same generator whatever else is installed. */
-function cmake(target, out = 'build') {
+/**
+ * Configures when needed and builds one CMake target, with the same generator whatever else is installed; or runs another
+ * command of cmake-js.
+ */
+function cmake(target, out = 'build', command = 'build') {
   const program = createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');
   const options = ['--out', out, '--config', 'Release', '--target', target, '--log-level', 'warn'];
   if (process.platform !== 'win32') options.push('--prefer-make');
   options.push('--parallel', String(availableParallelism()));
-  const { status, error } = spawnSync(process.execPath, [program, 'build', ...options], {
+  const { status, error } = spawnSync(process.execPath, [program, command, ...options], {
     cwd: root,
     stdio: 'inherit',
   });
@@ -32,6 +36,10 @@ const steps = {
   'clean-addon': () => {
     rmSync(join(root, 'build'), { recursive: true, force: true });
     cmake('fused_attention');
+  },
+  mpi: () => {
+    cmake('fused_attention_mpi', 'build', 'configure'); // an MPI may have come since the last time
+    cmake('fused_attention_mpi');
   },
   'native-tests': () => cmake('fused_attention_native_tests'),
   gyp: (folder) => {

@@ -3,7 +3,7 @@
 import type { TensorInput } from '../tensor.js';
 import type { AllGatherOptions } from './all-gather.js';
 import type { ScheduleExplanation, ScheduleOptions } from './explain-schedule.js';
-import type { Group } from './group.js';
+import type { Group, GroupOptions } from './group.js';
 import type { ParallelOptions, ParallelResult } from './request.js';
 
 export type { AllGatherOptions } from './all-gather.js';
@@ -27,6 +27,22 @@ let loaded: Schedules | undefined;
 /** Not before they are needed: most programs have one device. */
 function schedules(): Schedules {
   return (loaded ??= require('./schedules.js') as Schedules);
+}
+
+/**
+ * This process's end of a group over all processes that `mpirun -n P node script.js` started, on one machine or many. All
+ * of them call it, as often and in the same order. What a group over threads does, it does; messages are copied, and
+ * move between turns of the event loop, so that none of them may be held up for longer than the timeout.
+ *
+ * Needs an addon that is built for the MPI at hand (`npm run build:mpi`), and the main thread of its process. A process
+ * that ends waits for the others, while they give signs of life. One that has lost another cannot form new groups.
+ *
+ * Never throws: rejects with AttentionError `ERR_LOAD_FAILED` where the addon has not been built or does not load,
+ * `ERR_UNSUPPORTED` where mpirun has not started the process, or in a worker, `ERR_GROUP_FAILED` where some process does
+ * not come within the timeout, `ERR_OUT_OF_RANGE`, `ERR_INVALID_ARG_TYPE`, `ERR_UNKNOWN_OPTION`.
+ */
+export async function mpiGroup(options?: GroupOptions): Promise<Group> {
+  return (require('./mpi.js') as typeof import('./mpi.js')).mpiGroup(options);
 }
 
 type Flag = boolean | undefined;

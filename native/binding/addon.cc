@@ -12,7 +12,7 @@
 #include "../tiles/block_map.h"
 #include "call_arguments.h"
 #include "environment.h"
-#include "failure.h"
+#include "exports.h"
 #include "job.h"
 #include "kv_cache_handle.h"
 #include "parking.h"
@@ -184,16 +184,6 @@ Napi::Value park(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value parked(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), parkedJobs()); }
-
-template <Napi::Value (*function)(const Napi::CallbackInfo&)>
-Napi::Value guardedExport(const Napi::CallbackInfo& info) {
-  return Napi::Value(info.Env(), guarded(info.Env(), [&]() -> napi_value { return function(info); }));
-}
-
-template <Napi::Value (*function)(const Napi::CallbackInfo&)>
-void addExport(Napi::Object& exports, const char* name) {
-  exports.Set(name, Napi::Function::New<guardedExport<function>>(exports.Env(), name));
-}
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   stayLoaded();

@@ -1,0 +1,43 @@
+// Groups over MPI: this process joins those that mpirun started with it, and becomes a rank.
+
+import { isMainThread } from 'node:worker_threads';
+import { unsupported } from '../errors.js';
+import { loadCommunicator } from '../native-mpi.cjs';
+import { groupFailed } from './engine.js';
+import type { Engine } from './engine.js';
+import { groupOver, readTimeout } from './group.js';
+import type { Group, GroupOptions } from './group.js';
+import { MpiWorld } from './mpi-world.js';
+
+/** What Open MPI, PMIx and MPICH tell their processes. */
+const marks = ['OMPI_COMM_WORLD_RANK', 'PMIX_RANK', 'PMI_RANK'];
+
+let joining: Promise<MpiWorld> | undefined;
+
+export async function mpiGroup(options: GroupOptions | undefined): Promise<Group> {
+  return groupOver(await mpiEngine(readTimeout(options)));
+}
+
+export async function mpiEngine(timeout: number): Promise<Engine> {
+  if (!isMainThread) throw unsupported('mpiGroup', 'the main thread of a process', 'a worker');
+  if (!marks.some((name) => process.env[name] !== undefined)) {
+    const received = `one without ${marks.join(', ')} in its environment`;
+    throw unsupported('mpiGroup', 'a process started by mpirun, as in mpirun -n 4 node script.js', received);
+  }
+  joining ??= join(timeout);
+  return (await joining).form(timeout);
+}
+
+/** MPI waits for all processes; here that has an end. */
+async function join(timeout: number): Promise<MpiWorld> {
+  const native = loadCommunicator();
+  const start = performance.now();
+  native.join();
+  while (!native.joined()) {
+    if (performance.now() - start > timeout) {
+      throw groupFailed(`every process of mpirun to form the group within ${timeout} ms`, 'no sign of some');
+    }
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  return new MpiWorld(native);
+}

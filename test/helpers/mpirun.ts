@@ -1,0 +1,52 @@
+// Scripts of test/mpi in processes that mpirun starts.
+
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { RankReport } from '../mpi/report.js';
+
+const root = join(__dirname, '..', '..');
+
+/** Why there are no processes to be had; null where there are. */
+export function whyNoMpi(): string | null {
+  if (!existsSync(join(root, 'build', 'mpi', 'fused_attention_mpi.node'))) return 'needs npm run build:mpi';
+  return spawnSync('mpirun', ['--version']).status === 0 ? null : 'needs mpirun';
+}
+
+export interface Run {
+  /** null: it did not end in time. */
+  status: number | null;
+  /** What ranks reported, by rank. */
+  reports: Record<string, RankReport>;
+  elapsed: number;
+  stderr: string;
+}
+
+/** Runs a script on so many ranks, for `seconds` at most. */
+export async function mpirun(size: number, script: string, line: readonly string[], seconds = 60): Promise<Run> {
+  const folder = mkdtempSync(join(tmpdir(), 'fused-attention-mpi-'));
+  const start = performance.now();
+  const program = [process.execPath, '--require=tsx/cjs', join(root, 'test', 'mpi', script), ...line];
+  const child = spawn('mpirun', ['--allow-run-as-root', '--oversubscribe', '-n', `${size}`, ...program], {
+    cwd: root,
+    // Open MPI keeps its sockets under TMPDIR, and those have short names.
+    env: { ...process.env, MPI_REPORTS: folder, TMPDIR: '/tmp' },
+    stdio: ['ignore', 'ignore', 'pipe'],
+    detached: true,
+  });
+  let stderr = '';
+  child.stderr.on('data', (text) => (stderr += String(text)));
+  const timer = setTimeout(() => process.kill(-child.pid!, 'SIGKILL'), 1000 * seconds);
+  const [status, signal] = await new Promise<[number | null, string | null]>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, by) => resolve([code, by]));
+  });
+  clearTimeout(timer);
+  const reports: Record<string, RankReport> = {};
+  for (const name of readdirSync(folder)) {
+    reports[name.replace('.json', '')] = JSON.parse(readFileSync(join(folder, name), 'utf8')) as RankReport;
+  }
+  rmSync(folder, { recursive: true });
+  return { status: signal === null ? status : null, reports, elapsed: performance.now() - start, stderr };
+}
