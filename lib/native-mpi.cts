@@ -26,8 +26,10 @@ export interface NativeCommunicator {
   receive(from: number, tag: number, bytes: Uint8Array): number;
   /** null: nothing. */
   poll(): NativeProgress | null;
-  /** Leaves together with all other ranks; ends the process if one does not come. */
-  finish(milliseconds: number): void;
+  /** Leaves together with all other ranks. */
+  finish(): void;
+  /** A call that takes longer ends the process with a message. */
+  limit(milliseconds: number): void;
 }
 
 /** Tags are less than this. */

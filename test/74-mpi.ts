@@ -7,13 +7,14 @@ import type { ExecutionContext } from 'ava';
 import { mpiGroup } from '../lib/index.js';
 import { rejects } from './helpers/errors.js';
 import { inProcess } from './helpers/in-process.js';
-import { mpirun, whyNoMpi } from './helpers/mpirun.js';
+import { mpirun, whyNoMpi, type Run } from './helpers/mpirun.js';
+import { everyFunction } from './reference/parallel-case.js';
 
 const missing = whyNoMpi();
 
-/** A test that needs mpirun. One after the other: each has several processes. */
+/** A test that needs mpirun. */
 function onRanks(title: string, body: (t: ExecutionContext) => Promise<void>): void {
-  if (missing === null) return test.serial(title, body);
+  if (missing === null) return test(title, body);
   if (process.env['MPI_REQUIRED']) return test(title, (t) => t.fail(missing));
   test.skip(`${title}: ${missing}`, body);
 }
@@ -48,3 +49,92 @@ for (const size of [2, 3, 4]) {
     t.true(calls >= 35);
   });
 }
+
+// --- faults ------------------------------------------------------------------------------------------------------------
+
+const size = 3;
+/** The rank to whom something happens. */
+const victim = 1;
+
+/** Every other rank has ended with this code, in time. */
+function othersEnded(t: ExecutionContext, { status, reports, stderr }: Run, message: RegExp): void {
+  t.not(status, null, `mpirun did not end: ${stderr}`);
+  for (let rank = 0; rank < size; rank += 1) {
+    if (rank === victim) continue;
+    const { code, message: said = '', elapsed = Infinity } = reports[rank] ?? {};
+    t.is(code, 'ERR_GROUP_FAILED', `rank ${rank}: ${said}\n${stderr}`);
+    t.regex(said, message);
+    t.true(elapsed < 10_000, `rank ${rank} after ${elapsed} ms`);
+  }
+}
+
+// mpirun sees that a process was killed, and ends the others by SIGTERM, or signs of life fail to come before that.
+const killed = /SIGTERM, by which mpirun ends all processes|no sign of rank 1/;
+for (const [f, name] of everyFunction.entries()) {
+  for (const [n, at] of [2, 9].entries()) {
+    const transport = (f + n) % 2 === 0 ? 'tcp' : 'vader';
+    onRanks(`mpi: a rank of ${name} is killed at its message ${at}, over ${transport}`, async (t) => {
+      othersEnded(t, await mpirun(size, 'faults.ts', ['kill', name, `${at}`], { transport }), killed);
+    });
+    onRanks(`mpi: a rank of ${name} is stopped at its message ${at + 3}, over ${transport}`, async (t) => {
+      const run = await mpirun(size, 'faults.ts', ['stop', name, `${at + 3}`], { transport });
+      othersEnded(t, run, /no sign of rank 1|SIGTERM/);
+    });
+  }
+}
+
+for (const [what, title, message] of [
+  ['late', 'that does not call', /within 1500 ms but received no sign of rank 1|SIGTERM/],
+  ['held', 'whose event loop is held up', /within 1500 ms but received no sign of rank 1|SIGTERM/],
+  ['absent', 'that does not join', /every process of mpirun to form the group within 1500 ms|SIGTERM/],
+  ['exit', 'that has ended', /rank 1 has ended/],
+  ['throw', 'whose script fails', /rank 1 has ended with exit code 1|SIGTERM/],
+  ['stopInTransfer', 'that is stopped with much on its way', /no sign of rank 1|SIGTERM/],
+] as const) {
+  onRanks(`mpi: a rank ${title} is lost to the others in time`, async (t) => {
+    othersEnded(t, await mpirun(size, 'faults.ts', [what, 'ring', '7']), message);
+  });
+}
+
+onRanks('mpi: a rank that is stopped as all end holds nobody up', async (t) => {
+  const { status, stderr, elapsed } = await mpirun(size, 'faults.ts', ['stopAtEnd']);
+  t.true(status !== null && status !== 0, stderr);
+  t.regex(stderr, /ERR_GROUP_FAILED: group: expected every rank to end within 1500 ms but received no sign of rank 1/);
+  t.true(elapsed < 40_000);
+});
+
+onRanks('mpi: a rank that computes for long is not lost', async (t) => {
+  const { status, reports, stderr } = await mpirun(size, 'faults.ts', ['busy']);
+  t.is(status, 0, stderr);
+  for (let rank = 0; rank < size; rank += 1) t.is(reports[rank]?.code, undefined, reports[rank]?.message);
+});
+
+onRanks('mpi: shards that do not fit together are refused alike, and the group stays', async (t) => {
+  const { status, reports, stderr } = await mpirun(size, 'faults.ts', ['mismatch']);
+  t.is(status, 0, stderr);
+  for (let rank = 0; rank < size; rank += 1) {
+    t.is(reports[rank]?.code, 'ERR_SHAPE_MISMATCH');
+    t.is(reports[rank]?.message, reports[0]?.message);
+    t.truthy(reports[`${rank}-next`]?.elapsed);
+    t.is(reports[`${rank}-next`]?.code, undefined, reports[`${rank}-next`]?.message);
+  }
+});
+
+onRanks('mpi: an error of one rank is the cause for the others, and all can form a new group', async (t) => {
+  const { status, reports, stderr } = await mpirun(size, 'faults.ts', ['error']);
+  t.is(status, 0, stderr);
+  for (let rank = 0; rank < size; rank += 1) {
+    const { code, cause, message = '' } = reports[rank] ?? {};
+    t.is(code, rank === victim ? 'ERR_OUT_OF_RANGE' : 'ERR_GROUP_FAILED', message);
+    t.is(cause, 'ERR_OUT_OF_RANGE');
+    if (rank !== victim) t.regex(message, /an error of rank 1: options\.score: /);
+    t.truthy(reports[`${rank}-next`]?.elapsed);
+    t.is(reports[`${rank}-next`]?.code, undefined, reports[`${rank}-next`]?.message);
+  }
+});
+
+onRanks('mpi: closing a group ends it', async (t) => {
+  const run = await mpirun(size, 'faults.ts', ['closed']);
+  t.is(run.status, 0, run.stderr);
+  othersEnded(t, run, /rank 1 closed its group/);
+});

@@ -102,22 +102,21 @@ export class MpiEngine implements Engine {
 
   fail(cause: unknown): void {
     const said = cause instanceof Error ? cause.message : String(cause);
-    this.end(groupFailed('every rank to take part', `an error of rank ${this.rank}: ${said}`, cause), true);
+    this.end(groupFailed('every rank to take part', `an error of rank ${this.rank}: ${said}`, cause));
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.end(groupFailed('every rank to take part', `rank ${this.rank} closed its group`), true);
+    this.end(groupFailed('every rank to take part', `rank ${this.rank} closed its group`));
   }
 
-  /** The group is over; the others may have to be told. */
-  end(error: AttentionError, tells = false): void {
+  /** The group is over. The others are told, whoever knows it first: a rank that ends then says so after that. */
+  end(error: AttentionError): void {
     if (this.#failure) return;
     this.#failure = error;
     this.#boxes.clear();
     for (const wait of this.#waits) wait.fail(error);
-    if (!tells) return;
     const { expected, received, cause } = error;
     const word: Word = {
       kind: 'failed',
@@ -163,21 +162,31 @@ export class MpiEngine implements Engine {
     for (const peer of this.#others()) this.#say(peer, { kind: 'alive', silent, waits });
     for (const { peer, what, since } of this.#waits) {
       if (peer === this.rank || now - Math.max(since, this.#lastSign(peer)) < this.#timeout) continue;
-      if (this.#isAlive(peer, new Set([this.rank]))) continue;
-      const error = groupFailed(`${what} rank ${peer} within ${this.#timeout} ms`, 'no sign of it');
-      this.end(error, true);
+      const lost = this.#lostBehind(peer, new Set([this.rank]));
+      if (lost === null) continue;
+      const error = groupFailed(`${what} rank ${peer} within ${this.#timeout} ms`, `no sign of rank ${lost}`);
       return this.#world.lose(error);
     }
   }
 
-  /** A rank that itself waits for one that is alive is not lost; ranks that wait for each other are. */
-  #isAlive(rank: number, asked: Set<number>): boolean {
+  /**
+   * null where a rank is alive: also when it waits for one that is. Else who is lost, it or one that it waits for; ranks
+   * that wait for each other are.
+   */
+  #lostBehind(rank: number, asked: Set<number>): number | null {
     asked.add(rank);
     const now = performance.now();
-    if (now - this.#lastSign(rank) < this.#timeout) return true;
+    if (now - this.#lastSign(rank) < this.#timeout) return null;
     const { saidAt, waits } = this.#heard[rank]!;
-    if (now - saidAt >= this.#timeout) return false;
-    return waits.some((peer) => !asked.has(peer) && this.#isAlive(peer, asked));
+    let lost = rank;
+    if (now - saidAt >= this.#timeout) return lost;
+    for (const peer of waits) {
+      if (asked.has(peer)) continue;
+      const behind = this.#lostBehind(peer, asked);
+      if (behind === null) return null;
+      lost = behind;
+    }
+    return lost;
   }
 
   #lastSign(rank: number): number {
@@ -249,7 +258,7 @@ export class MpiEngine implements Engine {
   }
 
   #miss(rank: number): void {
-    this.end(groupFailed('every rank to take part', `rank ${rank} has ended`), true);
+    this.end(groupFailed('every rank to take part', `rank ${rank} has ended`));
   }
 
   #box(from: number, channel: string): Box {

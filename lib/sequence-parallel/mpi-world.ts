@@ -2,20 +2,20 @@
 // end that waits for nobody who is lost.
 
 import { writeSync } from 'node:fs';
-import { AttentionError, fromNative } from '../errors.js';
+import { fromNative } from '../errors.js';
+import type { AttentionError } from '../errors.js';
 import { tags } from '../native-mpi.cjs';
 import type { NativeCommunicator } from '../native-mpi.cjs';
 import type { NativeError } from '../native.cjs';
 import { groupFailed } from './engine.js';
 import { MpiEngine } from './mpi-engine.js';
+import { heedTermination, lastWords } from './mpi-termination.js';
 import type { Word } from './mpi-words.js';
 
 /** Milliseconds for which polls follow one another at once when something has just moved. */
 const eager = 0.3;
 /** The longest pause between polls. */
 const longestPause = 10;
-/** How long a process that mpirun ends, or whose script has failed, goes on so that all can be told. */
-const lastWords = 300;
 
 export class MpiWorld {
   readonly rank: number;
@@ -38,17 +38,29 @@ export class MpiWorld {
   #pause: ReturnType<typeof setTimeout> | undefined;
   #moved = 0;
   #period = Infinity;
+  /** Of the group that was formed last. */
   #timeout = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
   #ticked = 0;
   #lost: AttentionError | undefined;
+  readonly #ignoreTermination: () => void;
 
   constructor(native: NativeCommunicator) {
     this.#native = native;
     this.rank = native.rank();
     this.size = native.size();
     this.#heard = new Array<number>(this.size).fill(performance.now());
-    process.on('SIGTERM', this.#terminate);
+    this.#ignoreTermination = heedTermination(
+      (error) => {
+        const waited = this.#waits > 0 || this.#jobs > 0;
+        this.lose(error);
+        return waited;
+      },
+      // Where a job is still under way, its operation has not rejected.
+      () => {
+        if (this.#jobs > 0) say(this.#lost!);
+      },
+    );
     process.on('exit', this.#exit);
   }
 
@@ -60,7 +72,8 @@ export class MpiWorld {
     this.#engines.push(engine);
     for (const { from, word } of this.#early.get(number) ?? []) engine.hear(from, word);
     this.#early.delete(number);
-    this.#timeout = Math.max(this.#timeout, timeout);
+    this.#timeout = timeout;
+    this.#native.limit(timeout);
     this.#beatEvery(Math.min(timeout / 8, 1000));
     return engine;
   }
@@ -144,7 +157,7 @@ export class MpiWorld {
     try {
       return operation();
     } catch (error) {
-      this.lose(error instanceof AttentionError ? error : fromNative(error as NativeError));
+      this.lose(fromNative(error as NativeError));
       return undefined;
     }
   }
@@ -187,30 +200,16 @@ export class MpiWorld {
     for (const peer of this.#left) this.post(peer, null, { kind: 'here' });
   };
 
-  /** mpirun ends a job so, when another process has failed: operations reject first. */
-  readonly #terminate = (): void => {
-    const waiting = this.#waits > 0 || this.#jobs > 0;
-    const error = groupFailed('every rank to take part', 'SIGTERM, by which mpirun ends all processes');
-    this.lose(error);
-    const end = (): void => {
-      process.off('SIGTERM', this.#terminate);
-      if (this.#jobs > 0) say(error);
-      if (process.listenerCount('SIGTERM') === 0) process.kill(process.pid, 'SIGTERM');
-    };
-    if (waiting) setTimeout(end, lastWords).unref();
-    else end();
-  };
-
   /**
    * MPI's own end waits for all processes. So the others are waited for here, as long as there are signs of them;
    * without them, or after a failure of this process, it ends without MPI's, and mpirun then ends the others.
    */
   readonly #exit = (code: number): void => {
-    process.off('SIGTERM', this.#terminate);
+    this.#ignoreTermination();
     if (this.#lost) return;
     if (code !== 0) {
       const error = groupFailed('every rank to take part', `rank ${this.rank} has ended with exit code ${code}`);
-      for (const engine of this.#engines) engine.end(error, true);
+      for (const engine of this.#engines) engine.end(error);
       this.#pollFor(lastWords, () => false);
       return;
     }
@@ -220,7 +219,7 @@ export class MpiWorld {
     const missing = (): number[] => others.filter((rank) => !this.#left.has(rank));
     const silent = (rank: number): boolean => performance.now() - this.#heard[rank]! > this.#timeout;
     this.#pollFor(Infinity, () => this.#lost !== undefined || missing().length === 0 || missing().some(silent));
-    if (this.#lost === undefined && missing().length === 0) return this.#native.finish(this.#timeout);
+    if (this.#lost === undefined && missing().length === 0) return this.#native.finish();
     const received = `no sign of rank ${missing().find(silent)}`;
     say(this.#lost ?? groupFailed(`every rank to end within ${this.#timeout} ms`, received));
     process.exitCode = 1;

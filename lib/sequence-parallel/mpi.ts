@@ -1,12 +1,14 @@
 // Groups over MPI: this process joins those that mpirun started with it, and becomes a rank.
 
 import { isMainThread } from 'node:worker_threads';
-import { unsupported } from '../errors.js';
+import { fromNative, unsupported } from '../errors.js';
 import { loadCommunicator } from '../native-mpi.cjs';
+import type { NativeError } from '../native.cjs';
 import { groupFailed } from './engine.js';
 import type { Engine } from './engine.js';
 import { groupOver, readTimeout } from './group.js';
 import type { Group, GroupOptions } from './group.js';
+import { heedTermination } from './mpi-termination.js';
 import { MpiWorld } from './mpi-world.js';
 
 /** What Open MPI, PMIx and MPICH tell their processes. */
@@ -31,13 +33,25 @@ export async function mpiEngine(timeout: number): Promise<Engine> {
 /** MPI waits for all processes; here that has an end. */
 async function join(timeout: number): Promise<MpiWorld> {
   const native = loadCommunicator();
+  let ended: Error | undefined;
+  const ignoreTermination = heedTermination((error) => {
+    ended = error;
+    return true;
+  });
   const start = performance.now();
-  native.join();
-  while (!native.joined()) {
-    if (performance.now() - start > timeout) {
-      throw groupFailed(`every process of mpirun to form the group within ${timeout} ms`, 'no sign of some');
+  try {
+    native.join();
+    while (!native.joined()) {
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      if (ended) throw ended;
+      if (performance.now() - start > timeout) {
+        throw groupFailed(`every process of mpirun to form the group within ${timeout} ms`, 'no sign of some');
+      }
     }
-    await new Promise((resolve) => setTimeout(resolve, 2));
+    return new MpiWorld(native);
+  } catch (error) {
+    throw fromNative(error as NativeError);
+  } finally {
+    if (!ended) ignoreTermination();
   }
-  return new MpiWorld(native);
 }

@@ -108,7 +108,12 @@ Napi::Value poll(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value finish(const Napi::CallbackInfo& info) {
-  communicator(info).finish(integerOf(info[0], "milliseconds"));
+  communicator(info).finish();
+  return info.Env().Undefined();
+}
+
+Napi::Value limit(const Napi::CallbackInfo& info) {
+  communicator(info).limit(integerOf(info[0], "milliseconds"));
   return info.Env().Undefined();
 }
 
@@ -125,6 +130,7 @@ Napi::Object initialize(Napi::Env, Napi::Object exports) {
   addExport<transfer<false>>(exports, "receive");
   addExport<poll>(exports, "poll");
   addExport<finish>(exports, "finish");
+  addExport<limit>(exports, "limit");
   return exports;
 }
 

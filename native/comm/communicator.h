@@ -23,7 +23,7 @@ struct Progress {
 };
 
 /// One rank's end. No function waits, except `finish`; everything throws CodedError ERR_GROUP_FAILED where the engine
-/// gives up.
+/// gives up. Calls come from one thread.
 ///
 /// Letters say what is coming, and transfers carry it: who receives knows sender, tag and size beforehand. An engine
 /// without tags, as NCCL is, can begin transfers between two ranks in the order of their tags, and leave letters to
@@ -46,9 +46,11 @@ class Communicator {
   /// Nothing moves but here.
   virtual Progress poll() = 0;
 
-  /// Leaves. All ranks do, so that the wait for them is short; where one does not come within `milliseconds`, the
-  /// process ends here with a message.
-  virtual void finish(int milliseconds) = 0;
+  /// Leaves. All ranks do, so that the wait for them is short.
+  virtual void finish() = 0;
+
+  /// A call that takes longer, because the engine waits where it should not, ends the process with a message.
+  virtual void limit(int milliseconds) = 0;
 
   static constexpr int kTags = 16384;
 };

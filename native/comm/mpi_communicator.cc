@@ -1,19 +1,17 @@
 #include "mpi_communicator.h"
 
+#include <dlfcn.h>
 #include <mpi.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
-#include <cstdio>
-#include <deque>
 #include <list>
 #include <thread>
 #include <utility>
 
 #include "../error.h"
+#include "watchdog.h"
 
 namespace fused_attention {
 
@@ -69,6 +67,7 @@ class MpiCommunicator final : public Communicator {
   int size() const override { return size_; }
 
   void post(int to, std::string text) override {
+    const Watched watched;
     mail_.push_back({to, false, std::move(text)});
     Mail& letter = mail_.back();
     MPI_Request request;
@@ -85,6 +84,7 @@ class MpiCommunicator final : public Communicator {
   }
 
   Progress poll() override {
+    const Watched watched;
     Progress progress;
     // In this order: a transfer that was over when a letter was written is reported with it at the latest.
     accept();
@@ -93,23 +93,19 @@ class MpiCommunicator final : public Communicator {
     return progress;
   }
 
-  void finish(int milliseconds) override {
-    if (!finalizes_) return;
-    std::thread([milliseconds] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
-      std::fprintf(stderr,
-                   "ERR_GROUP_FAILED: group: expected every rank to end within %d ms but received no sign of one\n",
-                   milliseconds);
-      _exit(1);
-    }).detach();
-    check(MPI_Finalize(), "end");
+  void finish() override {
+    const Watched watched;
+    if (finalizes_) check(MPI_Finalize(), "end");
   }
+
+  void limit(int milliseconds) override { Watched::limit(milliseconds); }
 
  private:
   int64_t begin(int peer, int tag, bool receives, std::byte* bytes, size_t count) {
     if (peer < 0 || peer >= size_ || tag < 0 || tag >= kTags) {
       throw CodedError("ERR_INTERNAL", "transfer", "a rank and a tag in range", "others");
     }
+    const Watched watched;
     transfers_.push_back({nextId_++, peer, 1 + tag, receives, bytes, count});
     Transfer& transfer = transfers_.back();
     do {
@@ -230,6 +226,16 @@ Joining& joining() {
   return only;
 }
 
+/// Open MPI hands its help texts, such as that of a peer that hung up, to mpirun and waits for an answer. That does not
+/// come while mpirun ends the job: printed here, they hold nobody up.
+void printHelpHere() {
+  Dl_info library;
+  if (!dladdr(reinterpret_cast<void*>(&MPI_Init_thread), &library)) return;
+  void* const handle = dlopen(library.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+  if (handle == nullptr) return;
+  if (void* const flag = dlsym(handle, "orte_standalone_operation")) *static_cast<bool*>(flag) = true;
+}
+
 void join(Joining& result) {
   int initialized = 0;
   result.status = MPI_Initialized(&initialized);
@@ -241,6 +247,7 @@ void join(Joining& result) {
   // Messages of this package are apart from those of other code of the process.
   if (result.status == MPI_SUCCESS) result.status = MPI_Comm_dup(MPI_COMM_WORLD, &result.comm);
   if (result.status == MPI_SUCCESS) result.status = MPI_Comm_set_errhandler(result.comm, MPI_ERRORS_RETURN);
+  printHelpHere();
   result.joined.store(true, std::memory_order_release);
 }
 

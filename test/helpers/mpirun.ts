@@ -23,12 +23,34 @@ export interface Run {
   stderr: string;
 }
 
-/** Runs a script on so many ranks, for `seconds` at most. */
-export async function mpirun(size: number, script: string, line: readonly string[], seconds = 60): Promise<Run> {
+/** Runs that have processors for themselves; the others wait for them. */
+const atOnce = 3;
+let running = 0;
+const waiting: (() => void)[] = [];
+
+/** Runs a script on so many ranks, for `seconds` at most, over shared memory or, with `transport` 'tcp', over sockets. */
+export async function mpirun(
+  size: number,
+  script: string,
+  line: readonly string[],
+  { transport = 'vader', seconds = 60 }: { transport?: 'vader' | 'tcp'; seconds?: number } = {},
+): Promise<Run> {
+  if (running === atOnce) await new Promise<void>((resolve) => waiting.push(resolve));
+  else running += 1;
+  try {
+    return await runNow(size, transport, [join(root, 'test', 'mpi', script), ...line], seconds);
+  } finally {
+    const next = waiting.shift();
+    if (next) next();
+    else running -= 1;
+  }
+}
+
+async function runNow(size: number, transport: string, line: readonly string[], seconds: number): Promise<Run> {
   const folder = mkdtempSync(join(tmpdir(), 'fused-attention-mpi-'));
   const start = performance.now();
-  const program = [process.execPath, '--require=tsx/cjs', join(root, 'test', 'mpi', script), ...line];
-  const child = spawn('mpirun', ['--allow-run-as-root', '--oversubscribe', '-n', `${size}`, ...program], {
+  const options = ['--allow-run-as-root', '--oversubscribe', '--mca', 'btl', `${transport},self`, '-n', `${size}`];
+  const child = spawn('mpirun', [...options, process.execPath, '--require=tsx/cjs', ...line], {
     cwd: root,
     // Open MPI keeps its sockets under TMPDIR, and those have short names.
     env: { ...process.env, MPI_REPORTS: folder, TMPDIR: '/tmp' },
