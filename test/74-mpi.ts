@@ -2,6 +2,8 @@
 // lost. Where there is no mpirun, or its addon has not been built, tests are skipped and say why; with MPI_REQUIRED set
 // they fail.
 
+import { spawn, spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { mpiGroup } from '../lib/index.js';
@@ -48,6 +50,40 @@ for (const size of [2, 3, 4]) {
     t.deepEqual(differences, []);
     t.true(calls >= 35);
   });
+}
+
+/** Where namespaces can be made. */
+const isRoot = process.getuid?.() === 0 && ['ip', 'tc'].every((tool) => spawnSync(tool, ['-V']).status === 0);
+
+for (const namespaces of [false, true]) {
+  const where = namespaces ? 'in namespaces' : 'on this machine';
+  const title = `mpi: a document over four ranks ${where} is that of one process`;
+  if (namespaces && !isRoot) {
+    test.skip(`${title}: needs root, ip and tc`, () => {});
+    continue;
+  }
+  onRanks(title, async (t) => {
+    const line = ['--require=tsx/cjs', 'examples/long-document/index.ts', '--tokens', '6000', '--window', '100'];
+    const { status, stdout, stderr } = await endOf(process.execPath, [
+      ...line,
+      ...(namespaces ? ['--namespaces'] : []),
+    ]);
+    t.is(status, 0, stderr);
+    t.regex(stdout, /^\d{4,} rows agree: /m);
+    const addresses = [...stdout.matchAll(/^rank \d at ([\d.]+):/gm)].map(([, address]) => address!);
+    t.is(addresses.length, 4);
+    t.is(new Set(addresses).size, namespaces ? 4 : 1);
+  });
+}
+
+/** A program's end and what it said. */
+async function endOf(command: string, line: readonly string[]) {
+  const child = spawn(command, line, { cwd: join(__dirname, '..'), env: { ...process.env, TMPDIR: '/tmp' } });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.on('data', (text) => (stdout += String(text)));
+  child.stderr.on('data', (text) => (stderr += String(text)));
+  const status = await new Promise<number | null>((resolve) => child.on('close', resolve));
+  return { status, stdout, stderr };
 }
 
 // --- faults ------------------------------------------------------------------------------------------------------------
