@@ -11,6 +11,8 @@ export interface Message {
 
 /** A message that came. Its tensors may be the sender's own memory, and stay as they are until `release` is called. */
 export interface Received extends Message {
+  /** The tensors are the receiver's to keep. */
+  readonly owned?: boolean;
   release(): void;
 }
 

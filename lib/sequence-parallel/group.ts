@@ -276,8 +276,9 @@ function readAll(argument: string, tensors: unknown): HostView[] {
   return Array.from(tensors, (tensor: unknown, index) => readTensor(tensor, `${argument}[${index}]`));
 }
 
-/** Copies of what came, which is the sender's again. */
+/** What came, in memory of its own: where it is the sender's again, copies. */
 function copied(received: Received): Tensor[] {
+  if (received.owned) return received.tensors.map(tensorOf);
   const tensors = received.tensors.map((view) => {
     const data = denseElements(view, 'message').slice();
     return tensorOf({ data, dtype: view.dtype, shape: view.shape, strides: contiguousStrides(view.shape), offset: 0 });

@@ -208,7 +208,7 @@ export class MpiEngine implements Engine {
       return { data, dtype, shape, strides: contiguousStrides(shape), offset: 0 };
     });
     await Promise.all(views.map((view, n) => this.#move('receive', from, tag + n, bytesOf(view))));
-    return { note, tensors: views, release() {} };
+    return { note, tensors: views, owned: true, release() {} };
   }
 
   /** A message to this rank itself stays where it is. */

@@ -13,7 +13,7 @@ import { heedTermination, lastWords } from './mpi-termination.js';
 import type { Word } from './mpi-words.js';
 
 /** Milliseconds for which polls follow one another at once when something has just moved. */
-const eager = 0.3;
+const eager = 2;
 /** The longest pause between polls. */
 const longestPause = 10;
 

@@ -90,6 +90,8 @@ class MpiCommunicator final : public Communicator {
     accept();
     complete(progress);
     deliver(progress);
+    // Where ranks share a processor, it may be the other one that has to go on.
+    if (progress.done.empty() && progress.letters.empty()) std::this_thread::yield();
     return progress;
   }
 
