@@ -20,6 +20,8 @@ export interface NativeCommunicator {
   joined(): boolean;
   rank(): number;
   size(): number;
+  /** How many tags there are. */
+  tags(): number;
   post(to: number, text: string): void;
   /** Begins a transfer; returns its number. The memory stays where it is, and must not change, until it is over. */
   send(to: number, tag: number, bytes: Uint8Array): number;
@@ -31,9 +33,6 @@ export interface NativeCommunicator {
   /** A call that takes longer ends the process with a message. */
   limit(milliseconds: number): void;
 }
-
-/** Tags are less than this. */
-export const tags = 16384;
 
 const path = join(__dirname, '..', 'build', 'mpi', 'fused_attention_mpi.node');
 

@@ -4,7 +4,6 @@
 import { writeSync } from 'node:fs';
 import { fromNative } from '../errors.js';
 import type { AttentionError } from '../errors.js';
-import { tags } from '../native-mpi.cjs';
 import type { NativeCommunicator } from '../native-mpi.cjs';
 import type { NativeError } from '../native.cjs';
 import { groupFailed } from './engine.js';
@@ -25,6 +24,8 @@ export class MpiWorld {
   readonly #engines: MpiEngine[] = [];
   /** Words of groups that are not formed here yet. */
   readonly #early = new Map<number, { readonly from: number; readonly word: Word }[]>();
+  /** So many, with most MPIs 2^31 - 1, that those of messages that nobody took are not used again. */
+  readonly #tags: number;
   readonly #transfers = new Map<number, () => void>();
   /** Ranks that have said that they are leaving. */
   readonly #left = new Set<number>();
@@ -49,6 +50,7 @@ export class MpiWorld {
     this.#native = native;
     this.rank = native.rank();
     this.size = native.size();
+    this.#tags = native.tags();
     this.#heard = new Array<number>(this.size).fill(performance.now());
     this.#ignoreTermination = heedTermination(
       (error) => {
@@ -109,13 +111,13 @@ export class MpiWorld {
   /** Tags for so many transfers in a row. */
   takeTags(count: number): number {
     const first = this.#tag;
-    this.#tag = (first + count) % tags;
+    this.#tag = (first + count) % this.#tags;
     return first;
   }
 
   /** Begins a transfer; `done` is called when it is over. */
   transfer(direction: 'send' | 'receive', peer: number, tag: number, bytes: Uint8Array, done: () => void): void {
-    this.#call(() => this.#transfers.set(this.#native[direction](peer, tag % tags, bytes), done));
+    this.#call(() => this.#transfers.set(this.#native[direction](peer, tag % this.#tags, bytes), done));
   }
 
   /** A rank is lost, and with it all groups. */

@@ -63,6 +63,8 @@ Napi::Value joined(const Napi::CallbackInfo& info) {
 Napi::Value rank(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), communicator(info).rank()); }
 Napi::Value size(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), communicator(info).size()); }
 
+Napi::Value tags(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), communicator(info).tags()); }
+
 Napi::Value post(const Napi::CallbackInfo& info) {
   Communicator& ranks = communicator(info);
   if (!info[1].IsString()) throw CodedError("ERR_INVALID_ARG_TYPE", "text", "a string", "another value");
@@ -125,6 +127,7 @@ Napi::Object initialize(Napi::Env, Napi::Object exports) {
   addExport<joined>(exports, "joined");
   addExport<rank>(exports, "rank");
   addExport<size>(exports, "size");
+  addExport<tags>(exports, "tags");
   addExport<post>(exports, "post");
   addExport<transfer<true>>(exports, "send");
   addExport<transfer<false>>(exports, "receive");

@@ -38,8 +38,11 @@ class Communicator {
   /// Sends text, which is the communicator's from now on.
   virtual void post(int to, std::string text) = 0;
 
+  /// How many tags there are.
+  virtual int tags() const = 0;
+
   /// Begins a transfer; its memory must stay, unchanged, until `poll` has named it. Of transfers under way between two
-  /// ranks no two have one tag, 0 to kTags - 1.
+  /// ranks no two have one tag, 0 to `tags` - 1.
   virtual int64_t send(int to, int tag, const std::byte* bytes, size_t count) = 0;
   virtual int64_t receive(int from, int tag, std::byte* bytes, size_t count) = 0;
 
@@ -51,8 +54,6 @@ class Communicator {
 
   /// A call that takes longer, because the engine waits where it should not, ends the process with a message.
   virtual void limit(int milliseconds) = 0;
-
-  static constexpr int kTags = 16384;
 };
 
 }  // namespace fused_attention

@@ -61,10 +61,15 @@ class MpiCommunicator final : public Communicator {
   MpiCommunicator(MPI_Comm comm, bool finalizes) : comm_(comm), finalizes_(finalizes) {
     check(MPI_Comm_rank(comm_, &rank_), "know the rank");
     check(MPI_Comm_size(comm_, &size_), "know the size");
+    int* largest = nullptr;
+    int some = 0;
+    check(MPI_Comm_get_attr(comm_, MPI_TAG_UB, &largest, &some), "know its tags");
+    if (some) tags_ = *largest;
   }
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
+  int tags() const override { return tags_; }
 
   void post(int to, std::string text) override {
     const Watched watched;
@@ -104,7 +109,7 @@ class MpiCommunicator final : public Communicator {
 
  private:
   int64_t begin(int peer, int tag, bool receives, std::byte* bytes, size_t count) {
-    if (peer < 0 || peer >= size_ || tag < 0 || tag >= kTags) {
+    if (peer < 0 || peer >= size_ || tag < 0 || tag >= tags_) {
       throw CodedError("ERR_INTERNAL", "transfer", "a rank and a tag in range", "others");
     }
     const Watched watched;
@@ -206,6 +211,7 @@ class MpiCommunicator final : public Communicator {
   MPI_Comm comm_;
   bool finalizes_;
   int rank_ = 0, size_ = 1;
+  int tags_ = 32767;  // that MPI promises; tag 0 is that of letters
   int64_t nextId_ = 1;
   std::list<Transfer> transfers_;
   std::list<Mail> mail_;
@@ -219,6 +225,7 @@ class MpiCommunicator final : public Communicator {
 struct Joining {
   std::atomic<bool> joined = false;
   int status = MPI_SUCCESS;
+  int level = MPI_THREAD_SINGLE;
   bool finalizes = false;
   MPI_Comm comm = MPI_COMM_NULL;
 };
@@ -242,10 +249,10 @@ void join(Joining& result) {
   int initialized = 0;
   result.status = MPI_Initialized(&initialized);
   if (result.status == MPI_SUCCESS && !initialized) {
-    int level = MPI_THREAD_SINGLE;
-    result.status = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &level);
+    result.status = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &result.level);
     result.finalizes = true;
   }
+  if (result.status == MPI_SUCCESS) result.status = MPI_Query_thread(&result.level);
   // Messages of this package are apart from those of other code of the process.
   if (result.status == MPI_SUCCESS) result.status = MPI_Comm_dup(MPI_COMM_WORLD, &result.comm);
   if (result.status == MPI_SUCCESS) result.status = MPI_Comm_set_errhandler(result.comm, MPI_ERRORS_RETURN);
@@ -265,6 +272,9 @@ std::unique_ptr<Communicator> joinedMpi() {
   Joining& result = joining();
   if (!result.joined.load(std::memory_order_acquire)) return nullptr;
   check(result.status, "begin");
+  if (result.level < MPI_THREAD_SERIALIZED) {
+    throw CodedError("ERR_GROUP_FAILED", "group", "an MPI that takes calls of several threads", "another one");
+  }
   return std::make_unique<MpiCommunicator>(result.comm, result.finalizes);
 }
 

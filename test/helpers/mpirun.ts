@@ -4,6 +4,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { buildSync } from 'esbuild';
 import type { RankReport } from '../mpi/report.js';
 
 const root = join(__dirname, '..', '..');
@@ -23,6 +24,25 @@ export interface Run {
   stderr: string;
 }
 
+const made = new Map<string, string>();
+
+/** A script as one file: a hundred processes would each translate it again. It lies where the library looks for addons. */
+function bundled(script: string): string {
+  let file = made.get(script);
+  if (file !== undefined) return file;
+  file = join(root, 'build', `${script}.cjs`);
+  buildSync({
+    entryPoints: [join(root, 'test', 'mpi', script)],
+    outfile: file,
+    bundle: true,
+    platform: 'node',
+    packages: 'external',
+    logLevel: 'warning',
+  });
+  made.set(script, file);
+  return file;
+}
+
 /** Runs that have processors for themselves; the others wait for them. */
 const atOnce = 3;
 let running = 0;
@@ -38,7 +58,7 @@ export async function mpirun(
   if (running === atOnce) await new Promise<void>((resolve) => waiting.push(resolve));
   else running += 1;
   try {
-    return await runNow(size, transport, [join(root, 'test', 'mpi', script), ...line], seconds);
+    return await runNow(size, transport, [bundled(script), ...line], seconds);
   } finally {
     const next = waiting.shift();
     if (next) next();
@@ -50,7 +70,7 @@ async function runNow(size: number, transport: string, line: readonly string[], 
   const folder = mkdtempSync(join(tmpdir(), 'fused-attention-mpi-'));
   const start = performance.now();
   const options = ['--allow-run-as-root', '--oversubscribe', '--mca', 'btl', `${transport},self`, '-n', `${size}`];
-  const child = spawn('mpirun', [...options, process.execPath, '--require=tsx/cjs', ...line], {
+  const child = spawn('mpirun', [...options, process.execPath, ...line], {
     cwd: root,
     // Open MPI keeps its sockets under TMPDIR, and those have short names.
     env: { ...process.env, MPI_REPORTS: folder, TMPDIR: '/tmp' },
