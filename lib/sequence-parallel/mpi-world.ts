@@ -165,8 +165,9 @@ export class MpiWorld {
   }
 
   /**
-   * While ranks wait, polls follow one another at once as long as something moves, and then with pauses that grow with
-   * the time that has passed: computing needs the processor. Next to a job of this process there is always a pause.
+   * While ranks wait, polls follow one another at once as long as something moves, and then with pauses: computing needs
+   * the processor. They grow with the time that has passed, except while tensors are on their way, which the system holds
+   * only so much of. Next to a job of this process there is always a pause.
    */
   readonly #poll = (): void => {
     this.#pause = undefined;
@@ -179,7 +180,7 @@ export class MpiWorld {
     if (moves) this.#moved = now;
     const idle = now - this.#moved;
     if (this.#jobs === 0 && idle < eager) setImmediate(this.#poll);
-    else this.#pause = setTimeout(this.#poll, Math.min(1 + idle / 32, longestPause));
+    else this.#pause = setTimeout(this.#poll, this.#transfers.size > 0 ? 1 : Math.min(1 + idle / 32, longestPause));
   };
 
   #beatEvery(period: number): void {
