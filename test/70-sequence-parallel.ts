@@ -10,6 +10,7 @@ import {
   mask,
   neighborhood,
   not,
+  parallelAttention,
   ringAttention,
   shard,
   shardLengths,
@@ -164,6 +165,7 @@ test('[B, S, H, D] in and out', async (t) => {
     tree: treeAttention,
     allGather: allGatherAttention,
     ulysses: ulyssesAttention,
+    parallel: parallelAttention,
   };
   const whole = wholeOf(plain);
   const expected = await onGroup('ring', 3, 'contiguous', {}, whole);

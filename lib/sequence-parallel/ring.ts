@@ -3,7 +3,7 @@
 // travel, straight from the rank that has them; a round without any is left out.
 
 import { readGroup, together } from './group.js';
-import type { Channel } from './group.js';
+import type { Channel, Group } from './group.js';
 import { PartialSum, partialOver } from './local.js';
 import { rowsNeeded } from './needs.js';
 import { agree, countsOf, partOf, readRequest, rowAxis } from './request.js';
@@ -26,7 +26,7 @@ export function ringAttention(
   tensors: readonly [unknown, unknown, unknown],
   options: unknown,
 ): Promise<ParallelResult> {
-  return together(readGroup(group), (channel) => ring(channel, () => readRequest(tensors, options, ['sharding'])));
+  return ringOver(readGroup(group), () => readRequest(tensors, options, ['sharding']));
 }
 
 export function stripedAttention(
@@ -34,13 +34,17 @@ export function stripedAttention(
   tensors: readonly [unknown, unknown, unknown],
   options: unknown,
 ): Promise<ParallelResult> {
-  return together(readGroup(group), (channel) =>
-    ring(channel, () => ({ ...readRequest(tensors, options, []), sharding: 'striped' })),
-  );
+  return ringOver(readGroup(group), () => ({ ...readRequest(tensors, options, []), sharding: 'striped' }));
 }
 
-async function ring(channel: Channel, read: () => Request): Promise<ParallelResult> {
-  const { request, whole } = await agree(channel, 'ringAttention', read);
+function ringOver(group: Group, read: () => Request): Promise<ParallelResult> {
+  return together(group, async (channel) => {
+    const { request, whole } = await agree(channel, 'ringAttention', read);
+    return await ring(channel, request, whole);
+  });
+}
+
+export async function ring(channel: Channel, request: Request, whole: Whole): Promise<ParallelResult> {
   const { rank, size } = channel;
   const exchange = new Exchange(channel, request, whole);
   const { query, key, value } = request.geometry;
@@ -83,7 +87,7 @@ class Exchange {
     this.#request = request;
     this.#whole = whole;
     this.#needs = Array.from({ length: size }, (_, source) =>
-      source === rank ? [] : rowsNeeded(request, whole, rank, source),
+      source === rank ? [] : rowsNeeded(request, whole, whole.rows[rank]!, whole.columns[source]!),
     );
     for (const peer of channel.others()) {
       void channel.send(peer, 'needs', JSON.stringify(this.#needs[peer]), []);

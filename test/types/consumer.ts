@@ -25,6 +25,7 @@ import {
   explainSchedule,
   gridBias,
   mask,
+  measureCosts,
   mergePartials,
   mergePartialsSync,
   neighborhood,
@@ -32,6 +33,8 @@ import {
   neighborhoodAttentionSync,
   not,
   or,
+  parallelAttention,
+  predictSchedules,
   relativeBias,
   ringAttention,
   score,
@@ -54,6 +57,7 @@ import type {
   ErrorCode,
   Explanation,
   MaskItem,
+  MeasuredCosts,
   MergeResult,
   NeighborhoodAttentionOptions,
   NeighborhoodAttentionResult,
@@ -63,6 +67,7 @@ import type {
   PartialOptions,
   PerAxis,
   ProgramParameters,
+  Schedule,
   ScheduleExplanation,
   Score,
   Sharding,
@@ -413,6 +418,13 @@ const back: Tensor = unshard([shard(q, end, { sharding: dealt, axis: 1 }), q], {
 same<ReturnType<typeof shardLengths>, number[]>();
 const plan: ScheduleExplanation = explainSchedule(2, [1, 1, 8, 4], [1, 1, 8, 4], back.shape, { schedule: 'tree' });
 same<(typeof plan)['balance'], number>();
+const measured = measureCosts(end, { dim: 128, dtype: 'float16', threads: 1 });
+same<Awaited<typeof measured>, MeasuredCosts>();
+same<MeasuredCosts['latency'], number>();
+const foreseen = predictSchedules(2, [1, 1, 8, 4], [1, 1, 8, 4], back.shape, { costs: { bandwidth: 1e9 } });
+same<(typeof foreseen)['chosen'], Schedule>();
+const scheduled = parallelAttention(end, q, q, q, { ...everyParallelOption, schedule: 'auto', costs: { latency: 1 } });
+same<Awaited<typeof scheduled>['output'], Tensor>();
 end.close();
 
 // @ts-expect-error: groups are made by functions
