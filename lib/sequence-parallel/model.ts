@@ -2,6 +2,7 @@
 // computing and sending cost.
 
 import type { MeasuredCosts } from './costs.js';
+import { portionsFor } from './portions.js';
 import type { Schedule, SchedulePrediction } from './predict.js';
 import { allRows, countsOf } from './request.js';
 import type { Request, Whole } from './request.js';
@@ -16,6 +17,8 @@ interface Round {
   readonly transfer: number;
   readonly bytes: number;
 }
+
+const idle: Round = { compute: 0, transfer: 0, bytes: 0 };
 
 /** Ranks that are looked at: all of few, of many the ends and the middle. */
 function someRanks(size: number): readonly number[] {
@@ -62,20 +65,22 @@ export class Model {
     const size = this.#size;
     const [queries, keys] = this.#held(rank);
     const partial = partialBytes(geometry, queries);
-    const rounds = Array.from({ length: size }, (_, round) => {
+    const rounds = Array.from({ length: size }, (_, round): readonly Round[] => {
       const [flops, columns] = this.#shares.get(rank)![(rank - round + size) % size]! as [number, number];
-      if (round > 0 && columns === 0) return this.#idle;
-      const bytes = pairBytes(geometry, headsKv, round === 0 ? keys : columns);
+      if (round > 0 && columns === 0) return [idle];
+      const count = round === 0 ? 1 : portionsFor(size, geometry.ragged ? columns : columns / geometry.batch);
+      const bytes = pairBytes(geometry, headsKv, round === 0 ? keys : columns) / count;
       // Partials after the first are written, read and added to another.
       const merged = round === 0 ? 0 : 3 * partial;
-      const compute = this.#compute(flops, queryBytes(geometry, geometry.headsQ, queries) + bytes + merged);
-      return round === 0 ? { ...this.#idle, compute } : { compute, ...this.#transfer(1, bytes) };
+      const compute = this.#compute(flops / count, queryBytes(geometry, geometry.headsQ, queries) + bytes + merged);
+      const portion = round === 0 ? { ...idle, compute } : { compute, ...this.#transfer(1, bytes) };
+      return new Array<Round>(count).fill(portion);
     });
-    const busy = rounds.filter(({ compute }) => compute > 0).length;
-    const most = Math.max(...rounds.map(({ bytes }) => bytes));
+    const busy = rounds.flat().filter(({ compute }) => compute > 0).length;
+    const most = Math.max(...rounds.map((portions) => sumOf(portions, 'bytes')));
     const partials = (1 + Math.ceil(Math.log2(busy))) * partial;
     // All tell all what they have, then what they need.
-    return this.#made('ring', 2, rounds, this.#shards(rank) + 2 * most + partials, true);
+    return this.#made('ring', 2, rounds, this.#shards(rank) + 2 * most + partials);
   }
 
   #allGather(rank: number, headsStep: number): SchedulePrediction {
@@ -84,17 +89,17 @@ export class Model {
     const [queries, keys] = this.#held(rank);
     const all = rowsIn(geometry, this.#whole.keys);
     const flops = this.#shares.get(rank)!.reduce((sum, share) => sum + share[0]!, 0);
-    const rounds: Round[] = [];
+    const rounds: Round[][] = [];
     for (let first = 0; first < headsKv; first += headsStep) {
       const heads = Math.min(headsStep, headsKv - first);
       const share = heads / headsKv;
       // To put them in their places costs as much as to read them.
       const read = queryBytes(geometry, headsQ * share, queries) + pairBytes(geometry, heads, all);
       const compute = this.#compute(flops * share, read);
-      rounds.push({ compute, ...this.#transfer(this.#size - 1, pairBytes(geometry, heads, all - keys)) });
+      rounds.push([{ compute, ...this.#transfer(this.#size - 1, pairBytes(geometry, heads, all - keys)) }]);
     }
     const held = (Math.min(2, rounds.length) * pairBytes(geometry, headsKv, all)) / rounds.length;
-    return this.#made('allGather', 1, rounds, this.#shards(rank) + held, true);
+    return this.#made('allGather', 1, rounds, this.#shards(rank) + held);
   }
 
   #ulysses(): SchedulePrediction {
@@ -119,7 +124,7 @@ export class Model {
       { compute: 0, ...this.#transfer(size - 1, results) },
     ];
     const memory = this.#shards(rank) + held + outputBytes(geometry, query, allQ);
-    return this.#made('ulysses', 1, rounds, memory, false);
+    return this.#made('ulysses', 1, oneByOne(rounds), memory);
   }
 
   /** Queries are brought to all ranks first. */
@@ -142,38 +147,38 @@ export class Model {
         ...Array.from({ length: depth }, () => ({ compute: added, ...this.#transfer(1, partial) })),
         ...Array.from({ length: depth }, () => ({ compute: 0, ...this.#transfer(1, partial) })),
       ];
-      return this.#made('tree', 1, rounds, this.#shards(rank) + read + 3 * partial, false);
+      return this.#made('tree', 1, oneByOne(rounds), this.#shards(rank) + read + 3 * partial);
     });
     return ranks.reduce((slowest, one) => (one.seconds > slowest.seconds ? one : slowest));
   }
 
-  /** `exchanges` are those of texts of all with all; `overlapped`: what the next round needs comes during this one. */
+  /** Of rounds whose rows begin to come as the last portion of the one before is computed; all texts go to all first. */
   #made(
     schedule: Schedule,
     exchanges: number,
-    rounds: readonly Round[],
+    rounds: readonly (readonly Round[])[],
     memoryBytes: number,
-    overlapped: boolean,
   ): SchedulePrediction {
-    const sum = (of: (round: Round) => number): number => rounds.reduce((all, round) => all + of(round), 0);
     const texts = exchanges * (this.#size - 1) * this.#costs.latency;
-    const computeSeconds = sum(({ compute }) => compute);
-    const transferSeconds = texts + sum(({ transfer }) => transfer);
-    const chained = rounds.reduce(
-      (all, { compute }, n) => all + Math.max(compute, rounds[n + 1]?.transfer ?? 0),
-      texts + rounds[0]!.transfer,
-    );
+    let [done, begun, came] = [0, 0, 0];
+    for (const portions of rounds) {
+      came = Math.max(came, begun);
+      for (const { compute, transfer } of portions) {
+        came += transfer;
+        begun = Math.max(done, came);
+        done = begun + compute;
+      }
+    }
+    const all = rounds.flat();
     return {
       schedule,
-      seconds: overlapped ? chained : computeSeconds + transferSeconds,
-      computeSeconds,
-      transferSeconds,
-      receivedBytes: sum(({ bytes }) => bytes),
+      seconds: texts + done,
+      computeSeconds: sumOf(all, 'compute'),
+      transferSeconds: texts + sumOf(all, 'transfer'),
+      receivedBytes: sumOf(all, 'bytes'),
       memoryBytes,
     };
   }
-
-  readonly #idle: Round = { compute: 0, transfer: 0, bytes: 0 };
 
   #compute(flops: number, bytes: number, calls = 1): number {
     const { flopRate, readRate, callTime } = this.#costs;
@@ -208,4 +213,13 @@ export class Model {
     const own = queryBytes(geometry, headsQ, queries) + pairBytes(geometry, headsKv, keys);
     return own + outputBytes(geometry, headsQ, queries);
   }
+}
+
+/** Rounds each of which waits for the one before, by rounds between that compute nothing and wait for nothing. */
+function oneByOne(rounds: readonly Round[]): readonly (readonly Round[])[] {
+  return rounds.flatMap((round) => [[round], [idle]]);
+}
+
+function sumOf(rounds: readonly Round[], what: keyof Round): number {
+  return rounds.reduce((sum, round) => sum + round[what], 0);
 }

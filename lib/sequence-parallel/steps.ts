@@ -3,10 +3,12 @@
 import type { Outline } from './explain-block.js';
 import { partially } from './local.js';
 import { rowsNeeded } from './needs.js';
+import { portionsOf } from './portions.js';
 import type { Schedule } from './predict.js';
 import { allRows, countsOf, partOf } from './request.js';
 import type { Request, Whole } from './request.js';
 import { restricted } from './runs.js';
+import type { Run } from './runs.js';
 import { childrenOf } from './tree.js';
 import { headsOf } from './ulysses.js';
 import { outputBytes, pairBytes, partialBytes, queryBytes, rowsIn } from './volume.js';
@@ -38,22 +40,21 @@ function ringSteps(given: Request, whole: Whole, rank: number): Step[] {
   const request = partially(given);
   const size = whole.rows.length;
   const rows = whole.rows[rank]!;
-  return Array.from({ length: size }, (_, round) => {
-    const source = (rank - round + size) % size;
-    const needs = rowsNeeded(request, whole, rows, whole.columns[source]!);
-    const columns = whole.columns[source]!.map((runs, b) => (round === 0 ? runs : restricted(runs, needs[b]!)));
-    const keys = countsOf(columns);
-    const receivedBytes = round === 0 ? 0 : pairBytes(given.geometry, headsKv, rowsIn(given.geometry, keys));
-    const part = partOf(request, whole, rows, columns);
-    const nothing = round > 0 && keys[0] === 0;
-    return {
-      receivedBytes,
-      block: nothing ? null : { queries: countsOf(rows), keys, part },
-      request,
-      headsQ,
-      headsKv,
-    };
-  });
+  const step = (columns: readonly (readonly Run[])[], receivedBytes: number): Step => {
+    const block = { queries: countsOf(rows), keys: countsOf(columns), part: partOf(request, whole, rows, columns) };
+    return { receivedBytes, block, request, headsQ, headsKv };
+  };
+  const steps = [step(whole.columns[rank]!, 0)];
+  for (let round = 1; round < size; round += 1) {
+    const all = whole.columns[(rank - round + size) % size]!;
+    const portions = portionsOf(size, rowsNeeded(request, whole, rows, all));
+    if (portions.length === 0) steps.push({ receivedBytes: 0, block: null, request, headsQ, headsKv });
+    for (const ranges of portions) {
+      const columns = all.map((runs, b) => restricted(runs, ranges[b]!));
+      steps.push(step(columns, pairBytes(given.geometry, headsKv, rowsIn(given.geometry, countsOf(columns)))));
+    }
+  }
+  return steps;
 }
 
 function treeSteps(given: Request, whole: Whole, rank: number): Step[] {
