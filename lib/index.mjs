@@ -31,6 +31,7 @@ export const {
   explain,
   explainSchedule,
   gridBias,
+  joinGroup,
   localGlobal,
   logLengthScaling,
   mask,
@@ -64,4 +65,5 @@ export const {
   ulyssesAttention,
   unshard,
   verticalSlash,
+  workerSeats,
 } = library;

@@ -94,6 +94,7 @@ export {
   Group,
   allGatherAttention,
   explainSchedule,
+  joinGroup,
   measureCosts,
   parallelAttention,
   predictSchedules,
@@ -105,6 +106,7 @@ export {
   treeAttention,
   ulyssesAttention,
   unshard,
+  workerSeats,
 } from './sequence-parallel/index.js';
 export type {
   AllGatherOptions,
@@ -127,6 +129,7 @@ export type {
   ShardOptions,
   Sharding,
   Traffic,
+  WorkerSeat,
 } from './sequence-parallel/index.js';
 export { branches, draftTree } from './tree-patterns.js';
 export { Tensor } from './tensor.js';

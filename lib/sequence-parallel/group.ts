@@ -21,7 +21,7 @@ export interface Traffic {
   readonly receivedMessages: number;
 }
 
-/** Options of {@link threadGroup}. */
+/** Options of {@link threadGroup} and {@link workerSeats}. */
 export interface GroupOptions {
   /**
    * Milliseconds without a sign of life after which a rank that others wait for counts as lost; then the group fails on
@@ -158,9 +158,12 @@ export class Group {
  */
 export function threadGroup(size: number, options?: GroupOptions): Group[] {
   const count = checkInteger('size', size, 1, 4096);
+  return threadEngines(count, readTimeout(options)).map(groupOver);
+}
+
+export function readTimeout(options: GroupOptions | undefined): number {
   const given = readSnapshot('options', options, ['timeout']);
-  const timeout = checkInteger('options.timeout', given['timeout'] ?? 30_000, 1, 2 ** 31 - 1);
-  return threadEngines(count, timeout).map(groupOver);
+  return checkInteger('options.timeout', given['timeout'] ?? 30_000, 1, 2 ** 31 - 1);
 }
 
 /** A rank's end of a group over an engine. */
@@ -260,7 +263,7 @@ export async function together<Result>(group: Group, part: (channel: Channel) =>
 
 /** A group argument. */
 export function readGroup(value: unknown): Group {
-  if (!isGroup(value)) throw invalidType('group', 'a Group (made by threadGroup())', value);
+  if (!isGroup(value)) throw invalidType('group', 'a Group (made by threadGroup() or joinGroup())', value);
   return value;
 }
 

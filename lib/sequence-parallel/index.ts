@@ -4,10 +4,11 @@ import type { TensorInput } from '../tensor.js';
 import type { AllGatherOptions } from './all-gather.js';
 import type { MeasuredCosts } from './costs.js';
 import type { PredictOptions, ScheduleExplanation, ScheduleOptions } from './explain-schedule.js';
-import type { Group } from './group.js';
+import type { Group, GroupOptions } from './group.js';
 import type { MeasureOptions } from './measure-costs.js';
 import type { ScheduledOptions } from './parallel.js';
 import type { SchedulePredictions } from './predict.js';
+import type { WorkerSeat } from './seats.js';
 import type { ParallelOptions, ParallelResult } from './request.js';
 
 export type { AllGatherOptions } from './all-gather.js';
@@ -26,6 +27,7 @@ export type { ScheduledOptions } from './parallel.js';
 export type { Schedule, SchedulePrediction, SchedulePredictions } from './predict.js';
 export type { ParallelOptions, ParallelResult } from './request.js';
 export type { Sharding } from './runs.js';
+export type { WorkerSeat } from './seats.js';
 export { shard, shardLengths, unshard } from './shard.js';
 export type { RankOf, ShardOptions } from './shard.js';
 
@@ -35,6 +37,37 @@ let loaded: Schedules | undefined;
 /** Not before they are needed: most programs have one device. */
 function schedules(): Schedules {
   return (loaded ??= require('./schedules.js') as Schedules);
+}
+
+/** Not before they are needed: `node:worker_threads` is. */
+function seats(): typeof import('./seats.js') {
+  return require('./seats.js') as typeof import('./seats.js');
+}
+
+/**
+ * The places of a group whose ranks are in different threads of this process. Each goes to the worker that is to be that
+ * rank, by `new Worker(file, { workerData: seat, transferList: seat.ports })` or `postMessage`; there {@link joinGroup}
+ * takes it. One may stay in this thread.
+ *
+ * Tensors in shared memory (`SharedArrayBuffer`) stay where they are, and must not be written before the calls of all ranks
+ * settle; others are copied once on their way. Computing uses the threads of the process, as ever.
+ *
+ * @param size Number of ranks, 1 to 256.
+ * @throws AttentionError `ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE`, `ERR_UNKNOWN_OPTION`.
+ */
+export function workerSeats(size: number, options?: GroupOptions): WorkerSeat[] {
+  return seats().workerSeats(size, options);
+}
+
+/**
+ * Takes a place in a group: this thread's end of it. Its operations end with `ERR_GROUP_FAILED` where the thread of a rank
+ * that they wait for has ended, at once, or has not taken its place within the timeout.
+ *
+ * @param seat As it came to this thread.
+ * @throws AttentionError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE` (a seat that has been taken).
+ */
+export function joinGroup(seat: WorkerSeat): Group {
+  return seats().joinGroup(seat);
 }
 
 type Flag = boolean | undefined;

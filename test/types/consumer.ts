@@ -24,6 +24,7 @@ import {
   explain,
   explainSchedule,
   gridBias,
+  joinGroup,
   mask,
   measureCosts,
   mergePartials,
@@ -47,6 +48,7 @@ import {
   treeAttention,
   ulyssesAttention,
   unshard,
+  workerSeats,
 } from 'fused-attention';
 import type {
   AttentionOptions,
@@ -77,6 +79,7 @@ import type {
   TensorInput,
   TopWeights,
   TensorLike,
+  WorkerSeat,
 } from 'fused-attention';
 
 /** Fails to compile unless both types are the same. */
@@ -425,6 +428,9 @@ const foreseen = predictSchedules(2, [1, 1, 8, 4], [1, 1, 8, 4], back.shape, { c
 same<(typeof foreseen)['chosen'], Schedule>();
 const scheduled = parallelAttention(end, q, q, q, { ...everyParallelOption, schedule: 'auto', costs: { latency: 1 } });
 same<Awaited<typeof scheduled>['output'], Tensor>();
+same<ReturnType<typeof joinGroup>, Group>();
+const places: WorkerSeat[] = workerSeats(2, { timeout: 1000 });
+same<(typeof places)[0]['rank'], number>();
 end.close();
 
 // @ts-expect-error: groups are made by functions
