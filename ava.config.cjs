@@ -13,6 +13,7 @@ module.exports = {
     '!test/mutants/**',
     '!test/toolchain/**',
     '!test/fuzz/**',
+    '!test/groups/**',
   ],
   extensions: { ts: 'commonjs' },
   nodeArguments: ['--require=tsx/cjs'],

@@ -6,7 +6,7 @@ import type { CaseFigures, Run } from './figures.js';
 import { median } from './measure.js';
 import { short, threadsText } from './report.js';
 
-async function toSvg(spec: TopLevelSpec): Promise<string> {
+export async function toSvg(spec: TopLevelSpec): Promise<string> {
   const [{ compile }, { parse, View }] = await Promise.all([import('vega-lite'), import('vega')]);
   const view = new View(parse(compile(spec).spec), { renderer: 'none' });
   const svg = await view.toSVG();
@@ -14,7 +14,7 @@ async function toSvg(spec: TopLevelSpec): Promise<string> {
   return `${svg}\n`;
 }
 
-const THEME = {
+export const THEME = {
   background: 'white',
   font: 'sans-serif',
   axis: { labelFontSize: 11, titleFontSize: 12 },

@@ -27,7 +27,7 @@ export function saveJson(run: Run, folder: string): string {
   return path;
 }
 
-function replaceSection(name: string, body: string): void {
+export function replaceSection(name: string, body: string): void {
   const text = readFileSync(README, 'utf8');
   const open = `<!-- figures: ${name} -->`;
   const close = `<!-- end: ${name} -->`;

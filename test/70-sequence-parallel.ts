@@ -10,6 +10,7 @@ import {
   mask,
   neighborhood,
   not,
+  parallelAttention,
   ringAttention,
   shard,
   shardLengths,
@@ -21,6 +22,9 @@ import {
   unshard,
 } from '../lib/index.js';
 import type { Schedule, Sharding, Traffic } from '../lib/index.js';
+import type { Engine } from '../lib/sequence-parallel/engine.js';
+import { groupOver } from '../lib/sequence-parallel/group.js';
+import { threadEngines } from '../lib/sequence-parallel/threads.js';
 import { refuses, rejects } from './helpers/errors.js';
 import { filled } from './helpers/tensors.js';
 import { bitsOf } from './reference/call.js';
@@ -133,6 +137,76 @@ test('contiguous shards of any lengths, some of them empty', async (t) => {
   t.deepEqual(wrongPlaces(one, referenceOf(one, whole), { output, lse }), []);
 });
 
+test('rows of a round come in portions where ranks are few, and add up to the same', async (t) => {
+  const long: ParallelCase = { ...plain, headsQ: 2, headsKv: 1, queries: [300], keys: [5001] };
+  const cases: [ParallelCase, object][] = [
+    [long, {}],
+    [long, { mask: causal() }],
+    [long, { mask: mask('(i, j) => j % 2500 < 1200 || i === j') }],
+    [
+      { ...long, batch: 3, ragged: true, queries: [100, 3, 40], keys: [4000, 7, 3333] },
+      { mask: slidingWindow(3000, 0) },
+    ],
+  ];
+  for (const [one, options] of cases) {
+    const whole = wholeOf(one);
+    const want = alone({ ...one, options }, whole).output.toFloat32();
+    for (const size of [2, 3]) {
+      for (const sharding of shardings) {
+        const { output, groups } = await onGroup('ring', size, sharding, options, whole);
+        t.true(output.toFloat32().every((x, n) => Math.abs(x - want[n]!) < 2e-5));
+        // Of headers, of needs, and of rows: of a portion or more from every other rank.
+        if (options === cases[0]![1]) {
+          const portions = size === 2 ? 2 : 1;
+          groups.forEach(({ traffic }) => t.is(traffic.receivedMessages, (2 + portions) * (size - 1)));
+        }
+        if (one.ragged) continue;
+        const [q, k, v] = [whole.query.shape, whole.key.shape, whole.value.shape];
+        const plan = explainSchedule(size, q, k, v, { ...options, sharding });
+        t.deepEqual(
+          groups.map(({ traffic }) => traffic.receivedBytes),
+          plan.ranks.map(({ receivedBytes }) => receivedBytes),
+        );
+        const { flops } = explain(whole.query, whole.key, whole.value, options);
+        t.is(
+          plan.ranks.reduce((sum, rank) => sum + rank.flops, 0),
+          flops,
+        );
+      }
+    }
+  }
+});
+
+test('a rank computes with the first portion while the second is on its way', async (t) => {
+  const whole = wholeOf({ ...plain, queries: [50], keys: [5001] });
+  const [first, second] = threadEngines(2, 5000) as [Engine, Engine];
+  let [works, portions] = [0, 0];
+  let enough = (): void => {};
+  const computed = new Promise<void>((resolve) => (enough = resolve));
+  const held: Engine = {
+    rank: second.rank,
+    size: second.size,
+    send: (...args) => second.send(...args),
+    async receive(from, channel) {
+      if (channel.endsWith('rows') && ++portions === 2) await computed;
+      return second.receive(from, channel);
+    },
+    working(work) {
+      works += 1;
+      // Its own keys, then the first portion.
+      if (works === 2) enough();
+      return second.working(work);
+    },
+    fail: (cause) => second.fail(cause),
+    close: () => second.close(),
+  };
+  const groups = [groupOver(first), groupOver(held)];
+  const { output } = await onGroup('ring', 2, 'contiguous', {}, whole, groups);
+  const want = attentionSync(whole.query, whole.key, whole.value).output.toFloat32();
+  t.true(output.toFloat32().every((x, n) => Math.abs(x - want[n]!) < 2e-5));
+  t.is(portions, 2);
+});
+
 test('half types travel as they are, and the result is rounded once', async (t) => {
   const bits = (tensor: Tensor): Tensor =>
     Tensor.from(
@@ -164,6 +238,7 @@ test('[B, S, H, D] in and out', async (t) => {
     tree: treeAttention,
     allGather: allGatherAttention,
     ulysses: ulyssesAttention,
+    parallel: parallelAttention,
   };
   const whole = wholeOf(plain);
   const expected = await onGroup('ring', 3, 'contiguous', {}, whole);

@@ -1,11 +1,9 @@
 // Groups: messages between ranks, and what the others hear of a rank that fails, is lost or is late.
 
 import test from 'ava';
-import type { ExecutionContext } from 'ava';
 import { AttentionError, causal, score, Tensor, threadGroup } from '../lib/index.js';
 import type { Group } from '../lib/index.js';
 import type { Engine } from '../lib/sequence-parallel/engine.js';
-import { groupOver } from '../lib/sequence-parallel/group.js';
 import { threadEngines } from '../lib/sequence-parallel/threads.js';
 import { isRefusal, refuses, rejects } from './helpers/errors.js';
 import { filled } from './helpers/tensors.js';
@@ -142,56 +140,6 @@ test('nor is one that waits for it; ranks that wait for each other are', async (
   const ends = await endsOf([a.receive(1, 'y'), b.receive(0, 'y')]);
   for (const end of ends) isRefusal(t, end, lost);
 });
-
-/** An engine that stops, or throws, at the n-th thing it is asked to do. */
-function failing(engine: Engine, at: number, how: 'stop' | 'throw'): { engine: Engine; reached: () => boolean } {
-  let count = 0;
-  const never = new Promise<never>(() => {});
-  const step = <Result>(work: () => Promise<Result>): Promise<Result> => {
-    count += 1;
-    if (count < at) return work();
-    if (how === 'stop') return never;
-    return Promise.reject(new Error('broken link'));
-  };
-  const wrapped: Engine = {
-    rank: engine.rank,
-    size: engine.size,
-    send: (...args) => step(() => engine.send(...args)),
-    receive: (...args) => step(() => engine.receive(...args)),
-    working: (work) => engine.working(work),
-    fail: (cause) => engine.fail(cause),
-    close: () => engine.close(),
-  };
-  return { engine: wrapped, reached: () => count >= at };
-}
-
-async function failsIn(t: ExecutionContext, name: Function, at: number, how: 'stop' | 'throw'): Promise<boolean> {
-  const engines = threadEngines(3, how === 'stop' ? 60 : 10_000);
-  const bad = failing(engines[1]!, at, how);
-  const groups = engines.map((engine, rank) => groupOver(rank === 1 ? bad.engine : engine));
-  const whole = wholeOf(tiny);
-  const operations = groups.map((group) => onRank(group, name, sharded(name), {}, whole));
-  operations[1]!.catch(() => {});
-  const ends = await endsOf([operations[0]!, operations[2]!]);
-  if (!bad.reached()) {
-    t.deepEqual(ends, [null, null]);
-    return false;
-  }
-  // The last message of a rank may be one that another does not wait for any more.
-  for (const end of ends) if (end !== null) isRefusal(t, end, lost);
-  if (how === 'throw') t.regex(String(await operations[1]!.catch((error: unknown) => error)), /broken link/);
-  return true;
-}
-
-for (const how of ['stop', 'throw'] as const) {
-  test(`in every phase of every schedule a rank may ${how}: no rank hangs`, async (t) => {
-    for (const name of everyFunction) {
-      let at = 1;
-      while (await failsIn(t, name, at, how)) at += 1;
-      t.true(at > 5, name);
-    }
-  });
-}
 
 test('an error of one rank is its own, and the cause for the others', async (t) => {
   const whole = wholeOf(tiny);

@@ -26,15 +26,19 @@ export function allGatherAttention(
     let headsStep = 1;
     const { request, whole } = await agree(channel, 'allGatherAttention', () => {
       const read = readRequest(tensors, options, ['sharding', 'headsStep']);
-      const given = read.options.given['headsStep'] ?? 1;
-      headsStep = checkInteger('options.headsStep', given, 1, Number.MAX_SAFE_INTEGER);
+      headsStep = readHeadsStep(read.options.given['headsStep']);
       return { ...read, detail: `headsStep ${headsStep}` };
     });
     return await allGather(channel, request, whole, headsStep);
   });
 }
 
-async function allGather(channel: Channel, request: Request, whole: Whole, headsStep: number): Promise<ParallelResult> {
+export async function allGather(
+  channel: Channel,
+  request: Request,
+  whole: Whole,
+  headsStep: number,
+): Promise<ParallelResult> {
   const { query, headsQ, headsKv } = request.geometry;
   const results = new HeadResults(request);
   const rows = whole.rows[channel.rank]!;
@@ -61,6 +65,11 @@ async function allGather(channel: Channel, request: Request, whole: Whole, heads
     results.put(heads, output, lse);
   }
   return results.finished();
+}
+
+/** Throws ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE. */
+export function readHeadsStep(value: unknown): number {
+  return checkInteger('options.headsStep', value ?? 1, 1, Number.MAX_SAFE_INTEGER);
 }
 
 /** Keys and values of some heads, of all ranks. */

@@ -36,3 +36,19 @@ export interface Engine {
 export function groupFailed(expected: string, received: string, cause?: unknown): AttentionError {
   return new AttentionError('ERR_GROUP_FAILED', 'group', expected, received, cause === undefined ? {} : { cause });
 }
+
+/** The group has ended by an error of a rank. */
+export function failedBy(rank: number, cause: unknown): AttentionError {
+  const said = cause instanceof Error ? cause.message : String(cause);
+  return groupFailed('every rank to take part', `an error of rank ${rank}: ${said}`, cause);
+}
+
+/** The group has ended because a rank has closed it. */
+export function closedBy(rank: number): AttentionError {
+  return groupFailed('every rank to take part', `rank ${rank} closed its group`);
+}
+
+/** The error of a rank that has closed its group itself. */
+export function closed(): AttentionError {
+  return new AttentionError('ERR_DISPOSED', 'group', 'a group that is not closed', 'a closed one');
+}

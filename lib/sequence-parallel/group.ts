@@ -21,7 +21,7 @@ export interface Traffic {
   readonly receivedMessages: number;
 }
 
-/** Options of {@link threadGroup} and {@link mpiGroup}. */
+/** Options of {@link threadGroup}, {@link workerSeats} and {@link mpiGroup}. */
 export interface GroupOptions {
   /**
    * Milliseconds without a sign of life after which a rank that others wait for counts as lost; then the group fails on
@@ -263,7 +263,9 @@ export async function together<Result>(group: Group, part: (channel: Channel) =>
 
 /** A group argument. */
 export function readGroup(value: unknown): Group {
-  if (!isGroup(value)) throw invalidType('group', 'a Group (made by threadGroup() or mpiGroup())', value);
+  if (!isGroup(value)) {
+    throw invalidType('group', 'a Group (made by threadGroup(), joinGroup() or mpiGroup())', value);
+  }
   return value;
 }
 

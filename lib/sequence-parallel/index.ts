@@ -2,13 +2,19 @@
 
 import type { TensorInput } from '../tensor.js';
 import type { AllGatherOptions } from './all-gather.js';
-import type { ScheduleExplanation, ScheduleOptions } from './explain-schedule.js';
+import type { MeasuredCosts } from './costs.js';
+import type { PredictOptions, ScheduleExplanation, ScheduleOptions } from './explain-schedule.js';
 import type { Group, GroupOptions } from './group.js';
+import type { MeasureOptions } from './measure-costs.js';
+import type { ScheduledOptions } from './parallel.js';
+import type { SchedulePredictions } from './predict.js';
+import type { WorkerSeat } from './seats.js';
 import type { ParallelOptions, ParallelResult } from './request.js';
 
 export type { AllGatherOptions } from './all-gather.js';
+export type { GroupCosts, MeasuredCosts } from './costs.js';
 export type {
-  Schedule,
+  PredictOptions,
   ScheduleExplanation,
   ScheduleOptions,
   ScheduleRank,
@@ -16,8 +22,12 @@ export type {
 } from './explain-schedule.js';
 export { Group, threadGroup } from './group.js';
 export type { GroupOptions, Traffic } from './group.js';
+export type { MeasureOptions } from './measure-costs.js';
+export type { ScheduledOptions } from './parallel.js';
+export type { Schedule, SchedulePrediction, SchedulePredictions } from './predict.js';
 export type { ParallelOptions, ParallelResult } from './request.js';
 export type { Sharding } from './runs.js';
+export type { WorkerSeat } from './seats.js';
 export { shard, shardLengths, unshard } from './shard.js';
 export type { RankOf, ShardOptions } from './shard.js';
 
@@ -43,6 +53,37 @@ function schedules(): Schedules {
  */
 export async function mpiGroup(options?: GroupOptions): Promise<Group> {
   return (require('./mpi.js') as typeof import('./mpi.js')).mpiGroup(options);
+}
+
+/** Not before they are needed: `node:worker_threads` is. */
+function seats(): typeof import('./seats.js') {
+  return require('./seats.js') as typeof import('./seats.js');
+}
+
+/**
+ * The places of a group whose ranks are in different threads of this process. Each goes to the worker that is to be that
+ * rank, by `new Worker(file, { workerData: seat, transferList: seat.ports })` or `postMessage`; there {@link joinGroup}
+ * takes it. One may stay in this thread.
+ *
+ * Tensors in shared memory (`SharedArrayBuffer`) stay where they are, and must not be written before the calls of all ranks
+ * settle; others are copied once on their way. Computing uses the threads of the process, as ever.
+ *
+ * @param size Number of ranks, 1 to 256.
+ * @throws AttentionError `ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE`, `ERR_UNKNOWN_OPTION`.
+ */
+export function workerSeats(size: number, options?: GroupOptions): WorkerSeat[] {
+  return seats().workerSeats(size, options);
+}
+
+/**
+ * Takes a place in a group: this thread's end of it. Its operations end with `ERR_GROUP_FAILED` where the thread of a rank
+ * that they wait for has ended, at once, or has not taken its place within the timeout.
+ *
+ * @param seat As it came to this thread.
+ * @throws AttentionError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE` (a seat that has been taken).
+ */
+export function joinGroup(seat: WorkerSeat): Group {
+  return seats().joinGroup(seat);
 }
 
 type Flag = boolean | undefined;
@@ -139,6 +180,58 @@ export async function ulyssesAttention<Lse extends Flag = undefined>(
   options?: ParallelOptions<Lse>,
 ): Promise<ParallelResult<Lse>> {
   return schedules().ulyssesAttention(group, [q, k, v], options) as Promise<ParallelResult<Lse>>;
+}
+
+/**
+ * Attention of this rank's queries to the keys of all ranks by the schedule that is expected to be the quickest for
+ * these shapes, this mask, this number of ranks and what computing and sending cost; or by one that is named. All ranks
+ * take the same one. With 'tree' the queries of all ranks are brought together first.
+ *
+ * Arguments, sharding and errors are those of {@link ringAttention}.
+ */
+export async function parallelAttention<Lse extends Flag = undefined>(
+  group: Group,
+  q: TensorInput,
+  k: TensorInput,
+  v: TensorInput,
+  options?: ScheduledOptions<Lse>,
+): Promise<ParallelResult<Lse>> {
+  return schedules().parallelAttention(group, [q, k, v], options) as Promise<ParallelResult<Lse>>;
+}
+
+/**
+ * What computing and sending cost the ranks of a group, measured in a second or so on all of them at once: of each
+ * number that of the slowest rank, the same for all. A group of one rank leaves `latency` and `bandwidth` as they are
+ * by default.
+ *
+ * @param group This rank's end. All ranks call at the same time.
+ *
+ * Never throws: rejects with `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`, `ERR_OUT_OF_RANGE`, `ERR_UNKNOWN_OPTION`,
+ * `ERR_GROUP_FAILED`.
+ */
+export async function measureCosts(group: Group, options?: MeasureOptions): Promise<MeasuredCosts> {
+  return schedules().measureCosts(group, options) as Promise<MeasuredCosts>;
+}
+
+/**
+ * How long each schedule of {@link parallelAttention} would take on a group, and which one it would choose, before
+ * there is a group or a tensor. A few ranks and rounds are looked at, and 32768 queries of each at most, whatever the
+ * sizes are; those between are taken to be alike. Waiting for other ranks is not counted where they have more to do.
+ *
+ * @param size Number of ranks.
+ * @param q Shape of the whole query [B, Hq, Nq, Dqk].
+ * @param k Shape of the whole key [B, Hkv, Nkv, Dqk].
+ * @param v Shape of the whole value [B, Hkv, Nkv, Dv].
+ * @throws AttentionError as {@link explainSchedule} does.
+ */
+export function predictSchedules(
+  size: number,
+  q: readonly number[],
+  k: readonly number[],
+  v: readonly number[],
+  options?: PredictOptions,
+): SchedulePredictions {
+  return schedules().predictSchedules(size, [q, k, v], options);
 }
 
 /**

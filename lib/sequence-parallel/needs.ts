@@ -3,20 +3,21 @@
 import { moved } from './moved-programs.js';
 import { reached } from './reached.js';
 import { countsOf, partOf } from './request.js';
-import type { Request, Whole } from './request.js';
-import type { Range } from './runs.js';
+import type { Counts, Request } from './request.js';
+import type { Range, Run } from './runs.js';
 
-/** Rows of `source`, by their numbers there, that a rank's queries see; of each sequence. */
+/** Which of the columns some of the rows see, by their numbers among them, `step` at a time; of each sequence. */
 export function rowsNeeded(
   request: Request,
-  whole: Whole,
-  rank: number,
-  source: number,
+  whole: Counts,
+  rows: readonly (readonly Run[])[],
+  columns: readonly (readonly Run[])[],
+  step = 1,
 ): readonly (readonly Range[])[] {
   const { mask, geometry } = request;
-  const [rows, columns] = [whole.rows[rank]!, whole.columns[source]!];
   const [nq, nkv] = [countsOf(rows), countsOf(columns)];
   if (mask === null) return nkv.map((end, b) => (end === 0 || nq[b] === 0 ? [] : [{ begin: 0, end }]));
   const { ragged, batch, headsQ, headsKv } = geometry;
-  return reached(moved(mask, partOf(request, whole, rows, columns)), { nq, nkv, ragged, batch, headsQ, headsKv });
+  const part = moved(mask, partOf(request, whole, rows, columns));
+  return reached(part, { nq, nkv, ragged, batch, headsQ, headsKv, step });
 }

@@ -18,6 +18,8 @@ interface PartSizes {
   readonly batch: number;
   readonly headsQ: number;
   readonly headsKv: number;
+  /** Columns that are looked at together: seen all of them, or none. */
+  readonly step: number;
 }
 
 /**
@@ -25,7 +27,7 @@ interface PartSizes {
  * them needs, as they have their rows in common. The program is one that has been moved there.
  */
 export function reached(program: BoundProgram, sizes: PartSizes): readonly (readonly Range[])[] {
-  const { nq, nkv, ragged, batch, headsQ, headsKv } = sizes;
+  const { nq, nkv, ragged, batch, headsQ, headsKv, step } = sizes;
   const key = JSON.stringify(sizes);
   let known = shown.get(program);
   if (known === undefined) shown.set(program, (known = new Map()));
@@ -36,14 +38,14 @@ export function reached(program: BoundProgram, sizes: PartSizes): readonly (read
   const result = nq.map((queries, n) => {
     const keys = nkv[n]!;
     if (queries === 0 || keys === 0) return [];
-    const seen = new Uint8Array(keys);
+    const seen = new Uint8Array(Math.ceil(keys / step));
     for (let b = n; b < n + alike; b += 1) {
       for (let h = 0; h < heads; h += 1) {
-        const states = tileStates(program, { b, h, nq: queries, nkv: keys, headsQ, headsKv, block: [queries, 1] });
-        for (let column = 0; column < keys; column += 1) seen[column]! |= states[column]!;
+        const states = tileStates(program, { b, h, nq: queries, nkv: keys, headsQ, headsKv, block: [queries, step] });
+        for (let at = 0; at < seen.length; at += 1) seen[at]! |= states[at]!;
       }
     }
-    return rangesOf(seen);
+    return rangesOf(seen).map(({ begin, end }) => ({ begin: begin * step, end: Math.min(end * step, keys) }));
   });
   if (known.size >= maxParts) known.clear();
   known.set(key, result);

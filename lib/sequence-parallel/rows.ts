@@ -26,6 +26,11 @@ export function emptyLike(view: HostView, axis: number, count: number, argument:
 export function gathered(view: HostView, axis: number, runs: readonly Run[], argument: string): HostView {
   if (runs.length === 0) return rowsAt(view, axis, { start: 0, step: 1, count: 0 });
   if (runs.length === 1) return rowsAt(view, axis, runs[0]!);
+  return taken(view, axis, runs, argument);
+}
+
+/** A copy of the rows of the runs, one after the other. */
+export function taken(view: HostView, axis: number, runs: readonly Run[], argument: string): HostView {
   const target = emptyLike(view, axis, countOf(runs), argument);
   eachRun(runs, (run, own) => copyElements(rowsAt(view, axis, run), rowsAt(target, axis, own)));
   return target;

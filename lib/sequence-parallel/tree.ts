@@ -8,7 +8,7 @@ import { readGroup, together } from './group.js';
 import type { Channel } from './group.js';
 import { added, finish, partialOver } from './local.js';
 import { agree, countsOf, partOf, readRequest } from './request.js';
-import type { ParallelResult, Request } from './request.js';
+import type { ParallelResult, Request, Whole } from './request.js';
 import type { HostView } from '../view.js';
 
 export function treeAttention(
@@ -19,23 +19,28 @@ export function treeAttention(
   return together(readGroup(group), async (channel) => {
     const read = (): Request => readRequest(tensors, options, ['sharding']);
     const { request, whole } = await agree(channel, 'treeAttention', read, true);
-    const { query, key, value } = request.geometry;
-    const [rows, columns] = [whole.rows[channel.rank]!, whole.columns[channel.rank]!];
-    const own = await partialOver(channel, request, {
-      query,
-      key,
-      value,
-      queries: countsOf(rows),
-      keys: countsOf(columns),
-      part: partOf(request, whole, rows, columns),
-    });
-    const all = await sumOfAll(channel, request, own);
-    const { output, lse } = await finish(channel, request, [all.partial]);
-    // Others may be reading what was sent on from here.
-    await channel.sent();
-    all.release();
-    return request.options.lse ? { output, lse } : { output };
+    return await tree(channel, request, whole);
   });
+}
+
+/** All ranks have the same queries. */
+export async function tree(channel: Channel, request: Request, whole: Whole): Promise<ParallelResult> {
+  const { query, key, value } = request.geometry;
+  const [rows, columns] = [whole.rows[channel.rank]!, whole.columns[channel.rank]!];
+  const own = await partialOver(channel, request, {
+    query,
+    key,
+    value,
+    queries: countsOf(rows),
+    keys: countsOf(columns),
+    part: partOf(request, whole, rows, columns),
+  });
+  const all = await sumOfAll(channel, request, own);
+  const { output, lse } = await finish(channel, request, [all.partial]);
+  // Others may be reading what was sent on from here.
+  await channel.sent();
+  all.release();
+  return request.options.lse ? { output, lse } : { output };
 }
 
 /** A partial that may be in the memory of another rank until it is released. */

@@ -26,20 +26,24 @@ export function ulyssesAttention(
   return together(readGroup(group), async (channel) => {
     const read = (): Request => readRequest(tensors, options, ['sharding']);
     const { request, whole } = await agree(channel, 'ulyssesAttention', read);
-    const { headsQ, headsKv } = request.geometry;
-    const heads = Array.from({ length: channel.size }, (_, rank) => headsOf(headsQ, headsKv, rank, channel.size));
-    scatterHeads(channel, request, heads);
-    await compute(channel, request, whole, heads[channel.rank]!);
-    const results = new HeadResults(request);
-    for (let rank = 0; rank < channel.size; rank += 1) {
-      for (const { query } of heads[rank]!) {
-        const rows = await channel.receive(rank, 'results');
-        results.put(query, rows.tensors[0]!, rows.tensors[1]);
-        rows.release();
-      }
-    }
-    return results.finished();
+    return await ulysses(channel, request, whole);
   });
+}
+
+export async function ulysses(channel: Channel, request: Request, whole: Whole): Promise<ParallelResult> {
+  const { headsQ, headsKv } = request.geometry;
+  const heads = Array.from({ length: channel.size }, (_, rank) => headsOf(headsQ, headsKv, rank, channel.size));
+  scatterHeads(channel, request, heads);
+  await compute(channel, request, whole, heads[channel.rank]!);
+  const results = new HeadResults(request);
+  for (let rank = 0; rank < channel.size; rank += 1) {
+    for (const { query } of heads[rank]!) {
+      const rows = await channel.receive(rank, 'results');
+      results.put(query, rows.tensors[0]!, rows.tensors[1]);
+      rows.release();
+    }
+  }
+  return results.finished();
 }
 
 /** A rank's share of the query heads: such that query heads of one call have equally many of each key/value head. */

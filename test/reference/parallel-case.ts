@@ -10,6 +10,7 @@ import {
   documents,
   mask,
   neighborhood,
+  parallelAttention,
   ringAttention,
   shard,
   shardLengths,
@@ -215,6 +216,7 @@ const functions = {
   tree: treeAttention,
   allGather: allGatherAttention,
   ulysses: ulyssesAttention,
+  parallel: parallelAttention,
 };
 export type Function = keyof typeof functions;
 export const everyFunction = Object.keys(functions) as Function[];

@@ -24,7 +24,9 @@ import {
   explain,
   explainSchedule,
   gridBias,
+  joinGroup,
   mask,
+  measureCosts,
   mergePartials,
   mergePartialsSync,
   neighborhood,
@@ -32,6 +34,8 @@ import {
   neighborhoodAttentionSync,
   not,
   or,
+  parallelAttention,
+  predictSchedules,
   relativeBias,
   ringAttention,
   score,
@@ -44,6 +48,7 @@ import {
   treeAttention,
   ulyssesAttention,
   unshard,
+  workerSeats,
 } from 'fused-attention';
 import type {
   AttentionOptions,
@@ -54,6 +59,7 @@ import type {
   ErrorCode,
   Explanation,
   MaskItem,
+  MeasuredCosts,
   MergeResult,
   NeighborhoodAttentionOptions,
   NeighborhoodAttentionResult,
@@ -63,6 +69,7 @@ import type {
   PartialOptions,
   PerAxis,
   ProgramParameters,
+  Schedule,
   ScheduleExplanation,
   Score,
   Sharding,
@@ -72,6 +79,7 @@ import type {
   TensorInput,
   TopWeights,
   TensorLike,
+  WorkerSeat,
 } from 'fused-attention';
 
 /** Fails to compile unless both types are the same. */
@@ -413,6 +421,16 @@ const back: Tensor = unshard([shard(q, end, { sharding: dealt, axis: 1 }), q], {
 same<ReturnType<typeof shardLengths>, number[]>();
 const plan: ScheduleExplanation = explainSchedule(2, [1, 1, 8, 4], [1, 1, 8, 4], back.shape, { schedule: 'tree' });
 same<(typeof plan)['balance'], number>();
+const measured = measureCosts(end, { dim: 128, dtype: 'float16', threads: 1 });
+same<Awaited<typeof measured>, MeasuredCosts>();
+same<MeasuredCosts['latency'], number>();
+const foreseen = predictSchedules(2, [1, 1, 8, 4], [1, 1, 8, 4], back.shape, { costs: { bandwidth: 1e9 } });
+same<(typeof foreseen)['chosen'], Schedule>();
+const scheduled = parallelAttention(end, q, q, q, { ...everyParallelOption, schedule: 'auto', costs: { latency: 1 } });
+same<Awaited<typeof scheduled>['output'], Tensor>();
+same<ReturnType<typeof joinGroup>, Group>();
+const places: WorkerSeat[] = workerSeats(2, { timeout: 1000 });
+same<(typeof places)[0]['rank'], number>();
 end.close();
 
 // @ts-expect-error: groups are made by functions
