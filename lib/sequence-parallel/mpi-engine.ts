@@ -2,12 +2,13 @@
 
 import { bufferOf } from '../arrays.js';
 import { denseElements } from '../dense.js';
-import { AttentionError } from '../errors.js';
+import type { AttentionError } from '../errors.js';
 import { allocate } from '../memory.js';
 import { keep, needsCopy } from '../protection.js';
 import { contiguousStrides, countOf } from '../shape.js';
 import type { HostView } from '../view.js';
-import { groupFailed } from './engine.js';
+import { Boxes } from './boxes.js';
+import { closed, closedBy, failedBy, groupFailed } from './engine.js';
 import type { Engine, Message, Received } from './engine.js';
 import { read, written } from './mpi-words.js';
 import type { Word } from './mpi-words.js';
@@ -15,12 +16,6 @@ import type { MpiWorld } from './mpi-world.js';
 
 /** Begins to fetch a message that has been announced. */
 type Fetch = () => Promise<Received>;
-
-/** What comes from a rank on one channel: announced messages wait for receivers, or receivers for them. */
-interface Box {
-  readonly messages: Fetch[];
-  readonly receivers: ((fetch: Fetch) => void)[];
-}
 
 interface Wait {
   readonly peer: number;
@@ -46,7 +41,8 @@ export class MpiEngine implements Engine {
   readonly #world: MpiWorld;
   readonly #number: number;
   readonly #timeout: number;
-  readonly #boxes = new Map<string, Box>();
+  /** By rank and channel. */
+  readonly #boxes = new Boxes<Fetch>();
   readonly #waits = new Set<Wait>();
   readonly #heard: Heard[];
   #jobs = 0;
@@ -78,13 +74,10 @@ export class MpiEngine implements Engine {
 
   async receive(from: number, channel: string): Promise<Received> {
     this.#begin();
-    const box = this.#box(from, channel);
-    const announced = box.messages.shift();
-    this.#tidy(from, channel);
+    const key = `${from} ${channel}`;
+    const announced = this.#boxes.take(key);
     if (announced) return announced();
-    const fetch = await this.#wait<Fetch>(from, 'a message from', true, (resolve) => {
-      this.#box(from, channel).receivers.push(resolve);
-    });
+    const fetch = await this.#wait<Fetch>(from, 'a message from', true, (resolve) => this.#boxes.expect(key, resolve));
     return fetch();
   }
 
@@ -101,14 +94,13 @@ export class MpiEngine implements Engine {
   }
 
   fail(cause: unknown): void {
-    const said = cause instanceof Error ? cause.message : String(cause);
-    this.end(groupFailed('every rank to take part', `an error of rank ${this.rank}: ${said}`, cause));
+    this.end(failedBy(this.rank, cause));
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.end(groupFailed('every rank to take part', `rank ${this.rank} closed its group`));
+    this.end(closedBy(this.rank));
   }
 
   /** The group is over. The others are told, whoever knows it first: a rank that ends then says so after that. */
@@ -142,7 +134,7 @@ export class MpiEngine implements Engine {
         return this.end(groupFailed(word.expected, word.received, word.cause && read(word.cause)));
       case 'message':
         heard.at = now;
-        return this.#announce(from, word.channel, () => this.#fetch(from, word));
+        return this.#boxes.put(`${from} ${word.channel}`, () => this.#fetch(from, word));
     }
   }
 
@@ -193,14 +185,6 @@ export class MpiEngine implements Engine {
     return Math.max(this.#heard[rank]!.at, this.#listening);
   }
 
-  #announce(from: number, channel: string, fetch: Fetch): void {
-    const { messages, receivers } = this.#box(from, channel);
-    const receiver = receivers.shift();
-    if (receiver) receiver(fetch);
-    else messages.push(fetch);
-    this.#tidy(from, channel);
-  }
-
   /** Tensors come into memory of their own. */
   async #fetch(from: number, { note, tensors, tag }: Word & { kind: 'message' }): Promise<Received> {
     const views = tensors.map(([dtype, shape]): HostView => {
@@ -215,7 +199,7 @@ export class MpiEngine implements Engine {
   #hand(channel: string, message: Message): Promise<void> {
     return this.#wait<void>(this.rank, 'a message taken by', true, (resolve) => {
       const received = { ...message, release: () => resolve() };
-      this.#announce(this.rank, channel, () => Promise.resolve(received));
+      this.#boxes.put(`${this.rank} ${channel}`, () => Promise.resolve(received));
       if (message.tensors.length === 0) resolve();
     });
   }
@@ -261,18 +245,6 @@ export class MpiEngine implements Engine {
     this.end(groupFailed('every rank to take part', `rank ${rank} has ended`));
   }
 
-  #box(from: number, channel: string): Box {
-    const key = `${from} ${channel}`;
-    let box = this.#boxes.get(key);
-    if (box === undefined) this.#boxes.set(key, (box = { messages: [], receivers: [] }));
-    return box;
-  }
-
-  #tidy(from: number, channel: string): void {
-    const { messages, receivers } = this.#box(from, channel);
-    if (messages.length === 0 && receivers.length === 0) this.#boxes.delete(`${from} ${channel}`);
-  }
-
   #others(): number[] {
     return Array.from({ length: this.size }, (_, rank) => rank).filter((rank) => rank !== this.rank);
   }
@@ -282,7 +254,7 @@ export class MpiEngine implements Engine {
   }
 
   #begin(): void {
-    if (this.#closed) throw new AttentionError('ERR_DISPOSED', 'group', 'a group that is not closed', 'a closed one');
+    if (this.#closed) throw closed();
     this.#seen = performance.now();
     if (this.#failure) throw this.#failure;
   }
