@@ -56,14 +56,19 @@ std::string findEntries(void* library, Driver& d) {
   FIND(cuLaunchKernel, "cuLaunchKernel");
   FIND(cuStreamCreate, "cuStreamCreate");
   FIND(cuStreamDestroy, "cuStreamDestroy_v2");
+  FIND(cuStreamSynchronize, "cuStreamSynchronize");
   FIND(cuEventCreate, "cuEventCreate");
   FIND(cuEventRecord, "cuEventRecord");
   FIND(cuEventSynchronize, "cuEventSynchronize");
   FIND(cuEventDestroy, "cuEventDestroy_v2");
   FIND(cuMemAlloc, "cuMemAlloc_v2");
   FIND(cuMemFree, "cuMemFree_v2");
+  FIND(cuMemGetInfo, "cuMemGetInfo_v2");
   FIND(cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2");
   FIND(cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2");
+  FIND(cuMemcpyDtoDAsync, "cuMemcpyDtoDAsync_v2");
+  FIND(cuMemcpyPeerAsync, "cuMemcpyPeerAsync");
+  FIND(cuMemcpy2DAsync, "cuMemcpy2DAsync_v2");
 #undef FIND
   if (!find(library, "cuMemAllocAsync", d.cuMemAllocAsync) || !find(library, "cuMemFreeAsync", d.cuMemFreeAsync)) {
     d.cuMemAllocAsync = nullptr;

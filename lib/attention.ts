@@ -8,6 +8,7 @@ import { kinds } from './normalizers.js';
 import type { Normalizer } from './normalizers.js';
 import type { PartialOf } from './partials.js';
 import { guarded, readCall } from './prepare.js';
+import { dropResults } from './results.js';
 import type { StatisticsOf, StatisticsOptions } from './statistics.js';
 import type { Tensor, TensorInput } from './tensor.js';
 
@@ -82,7 +83,12 @@ export function attention<
 ): Promise<AttentionResult<Lse, Entropy, RowMax, Stats>>;
 export async function attention(q: unknown, k: unknown, v: unknown, options?: unknown): Promise<unknown> {
   const { call, prepared } = guarded(() => prepare(q, k, v, options));
-  await execute(prepared, call.options.signal);
+  try {
+    await execute(prepared, call.options.signal);
+  } catch (error) {
+    dropResults(call.results.list);
+    throw error;
+  }
   return resultOf(call);
 }
 
@@ -106,7 +112,12 @@ export function attentionSync<
 ): AttentionResult<Lse, Entropy, RowMax, Stats>;
 export function attentionSync(q: unknown, k: unknown, v: unknown, options?: unknown): unknown {
   const { call, prepared } = guarded(() => prepare(q, k, v, options));
-  executeSync(prepared);
+  try {
+    executeSync(prepared);
+  } catch (error) {
+    dropResults(call.results.list);
+    throw error;
+  }
   return resultOf(call);
 }
 

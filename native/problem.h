@@ -96,6 +96,7 @@ struct Normalizer {
 
 struct Problem {
   DeviceKind device = DeviceKind::cpu;
+  int32_t ordinal = 0;  // of a CUDA device
   Isa isa = Isa::automatic;
   int32_t threads = 1;  // upper bound; the pool may have fewer
 
@@ -141,6 +142,7 @@ inline int64_t queryStart(const Problem& problem, const Sequence& sequence) {
 
 /// Run-time addresses, each already checked against the Problem's layouts by problem_codec.cc.
 struct Pointers {
+  bool onDevice = false;  // query to partialSum lie in memory of the problem's device
   const void* query = nullptr;
   const void* key = nullptr;
   const void* value = nullptr;

@@ -9,7 +9,7 @@
 #include <optional>
 #include <vector>
 
-#include "../backend.h"
+#include "../device_memory.h"
 #include "../leases.h"
 #include "../snapshot.h"
 #include "failure.h"
@@ -27,6 +27,8 @@ class Job {
     /// abandoned.
     std::function<void(bool succeeded)> conclude;
     Lease lease;
+    /// Of devices. Behind the lease: what is free again must not be held any more.
+    std::vector<std::shared_ptr<const TensorMemory>> memory;
   };
 
   explicit Job(Task task) : task_(std::move(task)) {}

@@ -42,17 +42,17 @@ export interface Report {
   kernels: Record<string, Counters>;
 }
 
-/** What a script returns with the interpreter in the driver's place, and what that has to report of its first device. */
+/** What a script returns with the interpreter in the driver's place, and what that has to report: of the first device, of all. */
 export function interpreted(
   script: string,
   variables: Record<string, string> = {},
-): { result: unknown; report: Report } {
+): { result: unknown; report: Report; reports: Report[] } {
   const folder = mkdtempSync(join(tmpdir(), 'fused-attention-cuda-'));
   try {
     const PTX_REPORT = join(folder, 'report.json');
     const result = inProcess({ FUSED_ATTENTION_LIBCUDA: library, PTX_REPORT, ...variables }, script);
     const reports = existsSync(PTX_REPORT) ? (JSON.parse(readFileSync(PTX_REPORT, 'utf8')) as Report[]) : [];
-    return { result, report: reports[0] ?? { findings: [], kernels: {} } };
+    return { result, report: reports[0] ?? { findings: [], kernels: {} }, reports };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -68,6 +68,7 @@ void Driver::initialize() {
                    major,
                    minor,
                    options.multiprocessors,
+                   setting("PTX_DEVICE_POOLS", 1) != 0,
                    Memory(setting("PTX_DEVICE_MEMORY", uint64_t{4} << 30), globalWindow + i * windowBytes),
                    {},
                    options,

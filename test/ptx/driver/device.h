@@ -29,6 +29,7 @@ struct Device {
   std::string name;
   int major, minor;
   uint32_t multiprocessors;
+  bool pools;  // memory in the order of a stream
   Memory memory;
   Report report;
   LaunchOptions options;

@@ -40,6 +40,25 @@ CUresult copyAcross(CUdeviceptr to, CUdeviceptr from, size_t bytes) {
   return CUDA_SUCCESS;
 }
 
+// Rows of linear memory: where their pitch is less than their width the driver refuses them.
+CUresult copyRows(const CUDA_MEMCPY2D& copy) {
+  const size_t width = copy.WidthInBytes;
+  const bool apart = copy.srcPitch >= copy.srcXInBytes + width && copy.dstPitch >= copy.dstXInBytes + width;
+  if (copy.Height > 1 && !apart) return CUDA_ERROR_INVALID_VALUE;
+  for (size_t row = 0; row < copy.Height; ++row) {
+    const size_t from = (copy.srcY + row) * copy.srcPitch + copy.srcXInBytes;
+    const size_t to = (copy.dstY + row) * copy.dstPitch + copy.dstXInBytes;
+    const bool fromDevice = copy.srcMemoryType == CU_MEMORYTYPE_DEVICE,
+               toDevice = copy.dstMemoryType == CU_MEMORYTYPE_DEVICE;
+    const uint8_t* source =
+        fromDevice ? deviceBytes(copy.srcDevice + from, width) : static_cast<const uint8_t*>(copy.srcHost) + from;
+    uint8_t* target = toDevice ? deviceBytes(copy.dstDevice + to, width) : static_cast<uint8_t*>(copy.dstHost) + to;
+    if (source == nullptr || target == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    std::memcpy(target, source, width);
+  }
+  return CUDA_SUCCESS;
+}
+
 template <class T>
 CUresult fill(CUdeviceptr to, T value, size_t count) {
   if (count == 0) return CUDA_SUCCESS;
@@ -79,11 +98,10 @@ CUresult cuMemAlloc(CUdeviceptr* out, size_t bytes) {
 }
 CUresult cuMemAllocAsync(CUdeviceptr* out, size_t bytes, CUstream) {
   PTX_CONTEXT;
-  return allocate(context, out, bytes);
+  return context->device->pools ? allocate(context, out, bytes) : CUDA_ERROR_NOT_SUPPORTED;
 }
-CUresult cuMemAllocFromPoolAsync(CUdeviceptr* out, size_t bytes, CUmemoryPool, CUstream) {
-  PTX_CONTEXT;
-  return allocate(context, out, bytes);
+CUresult cuMemAllocFromPoolAsync(CUdeviceptr* out, size_t bytes, CUmemoryPool, CUstream stream) {
+  return cuMemAllocAsync(out, bytes, stream);
 }
 // Memory is given back whether or not the context has failed, so that hosts can clean up.
 CUresult cuMemFree(CUdeviceptr address) {
@@ -170,6 +188,22 @@ CUresult cuMemcpyDtoD(CUdeviceptr to, CUdeviceptr from, size_t bytes) {
 CUresult cuMemcpyDtoDAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream) {
   return cuMemcpyDtoD(to, from, bytes);
 }
+
+CUresult cuMemcpyPeer(CUdeviceptr to, CUcontext toContext, CUdeviceptr from, CUcontext fromContext, size_t bytes) {
+  PTX_CONTEXT;
+  if (!driver.contexts.contains(toContext) || !driver.contexts.contains(fromContext)) return CUDA_ERROR_INVALID_CONTEXT;
+  return copyAcross(to, from, bytes);
+}
+CUresult cuMemcpyPeerAsync(CUdeviceptr to, CUcontext toContext, CUdeviceptr from, CUcontext fromContext, size_t bytes,
+                           CUstream) {
+  return cuMemcpyPeer(to, toContext, from, fromContext, bytes);
+}
+
+CUresult cuMemcpy2D(const CUDA_MEMCPY2D* copy) {
+  PTX_CONTEXT;
+  return copyRows(*copy);
+}
+CUresult cuMemcpy2DAsync(const CUDA_MEMCPY2D* copy, CUstream) { return cuMemcpy2D(copy); }
 
 // --- fills ---
 
