@@ -204,7 +204,10 @@ export class Tensor {
   async to(device: TensorDevice): Promise<Tensor> {
     const view = this.#read('tensor');
     const name = checkDeviceName('device', device, placeNames);
-    return new Tensor(await transferred(view, presentDevice('device', name)));
+    const target = presentDevice('device', name);
+    // At once, as this one may be disposed meanwhile.
+    if (deviceOf(view) === target) return new Tensor(view);
+    return new Tensor(await transferred(view, target));
   }
 
   /**

@@ -15,12 +15,11 @@ const argument = 'tensor';
 const transferVersion = 1;
 
 /**
- * The same elements on a device that there is; the view itself where it is there. All that lies from its first element to
- * its last is copied at once, and strides stay, unless that is more than twice what the view has.
+ * The same elements on another device that there is. All that lies from its first element to its last is copied at once,
+ * and strides stay, unless that is more than twice what the view has.
  */
 export async function transferred(view: View, device: TensorDevice): Promise<View> {
   if (isOnDevice(view)) {
-    if (view.memory.device === device) return view;
     // Whoever disposes of the tensor meanwhile ends its hold alone.
     view.memory.hold();
     try {
@@ -31,7 +30,7 @@ export async function transferred(view: View, device: TensorDevice): Promise<Vie
     }
   }
   checkExtent(argument, view);
-  return device === 'cpu' ? view : copied(compact(view), device);
+  return copied(compact(view), device);
 }
 
 function compact(view: HostView): HostView {

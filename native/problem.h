@@ -96,8 +96,8 @@ struct Normalizer {
 
 struct Problem {
   DeviceKind device = DeviceKind::cpu;
-  int32_t ordinal = 0;  // of a CUDA device
   Isa isa = Isa::automatic;
+  int16_t ordinal = 0;  // of a CUDA device
   int32_t threads = 1;  // upper bound; the pool may have fewer
 
   int64_t batch = 0;
@@ -142,7 +142,6 @@ inline int64_t queryStart(const Problem& problem, const Sequence& sequence) {
 
 /// Run-time addresses, each already checked against the Problem's layouts by problem_codec.cc.
 struct Pointers {
-  bool onDevice = false;  // query to partialSum lie in memory of the problem's device
   const void* query = nullptr;
   const void* key = nullptr;
   const void* value = nullptr;
@@ -161,6 +160,7 @@ struct Pointers {
   const double* lengthsQ = nullptr;  // padded: [B]; cumulative: [B + 1]
   const double* lengthsKv = nullptr;
   std::vector<const uint8_t*> masks;
+  bool onDevice = false;  // query to partialSum lie in memory of the problem's device
 };
 
 }  // namespace fused_attention

@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64_t kMostRows = std::numeric_limits<int32_t>::max();
 constexpr int64_t kMostThreads = 1024;
+constexpr int64_t kMostDevices = 1 << 10;
 constexpr int64_t kMostMasks = 1024;
 constexpr int64_t kMostPrefixes = 1 << 22;
 constexpr int kMostStatistics = 7;
@@ -249,7 +250,7 @@ Problem readProblem(const double* data, size_t count, const Programs& programs) 
   if (flags & inPages) p.paging = readPaging(numbers);
   if (flags & withNormalizer) p.normalizer = readNormalizer(numbers);
   if (flags & withStatistics) p.statistics = readStatistics(numbers, p);
-  if (flags & onCuda) p.ordinal = static_cast<int32_t>(numbers.integer("options.device", 0, kMostRows));
+  if (flags & onCuda) p.ordinal = static_cast<int16_t>(numbers.integer("options.device", 0, kMostDevices - 1));
   numbers.finish();
   p.mask = programs.mask;
   p.score = programs.score;
