@@ -63,8 +63,18 @@ CUcontext Device::context() const {
   const std::lock_guard lock(mutex_);
   if (context_ == nullptr) {
     driver_.check(driver_.cuDevicePrimaryCtxRetain(&context_, handle_), "making a device's context");
+    if (pooled_) keepFreedMemory();
   }
   return context_;
+}
+
+/// Calls that follow each other take the same memory, which would be mapped anew each time.
+void Device::keepFreedMemory() const {
+  CUmemoryPool pool = nullptr;
+  uint64_t most = properties_.bytes / 4;
+  if (driver_.cuDeviceGetDefaultMemPool(&pool, handle_) == kSuccess) {
+    driver_.cuMemPoolSetAttribute(pool, kReleaseThreshold, &most);
+  }
 }
 
 CUstream Device::memoryStream() const {

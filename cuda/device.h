@@ -39,6 +39,8 @@ class Device {
   CUfunction kernel(const char* name, unsigned sharedBytes) const;
 
  private:
+  void keepFreedMemory() const;
+
   const Driver& driver_;
   const CUdevice handle_;
   DeviceProperties properties_;

@@ -63,6 +63,8 @@ std::string findEntries(void* library, Driver& d) {
   FIND(cuEventDestroy, "cuEventDestroy_v2");
   FIND(cuMemAlloc, "cuMemAlloc_v2");
   FIND(cuMemFree, "cuMemFree_v2");
+  FIND(cuMemHostAlloc, "cuMemHostAlloc");
+  FIND(cuMemFreeHost, "cuMemFreeHost");
   FIND(cuMemGetInfo, "cuMemGetInfo_v2");
   FIND(cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2");
   FIND(cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2");
@@ -70,9 +72,11 @@ std::string findEntries(void* library, Driver& d) {
   FIND(cuMemcpyPeerAsync, "cuMemcpyPeerAsync");
   FIND(cuMemcpy2DAsync, "cuMemcpy2DAsync_v2");
 #undef FIND
-  if (!find(library, "cuMemAllocAsync", d.cuMemAllocAsync) || !find(library, "cuMemFreeAsync", d.cuMemFreeAsync)) {
-    d.cuMemAllocAsync = nullptr;
-  }
+  const bool pools = find(library, "cuMemAllocAsync", d.cuMemAllocAsync) &&
+                     find(library, "cuMemFreeAsync", d.cuMemFreeAsync) &&
+                     find(library, "cuDeviceGetDefaultMemPool", d.cuDeviceGetDefaultMemPool) &&
+                     find(library, "cuMemPoolSetAttribute", d.cuMemPoolSetAttribute);
+  if (!pools) d.cuMemAllocAsync = nullptr;
   return "";
 }
 

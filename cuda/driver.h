@@ -16,6 +16,7 @@ using CUmodule = struct CUmod_st*;
 using CUfunction = struct CUfunc_st*;
 using CUstream = struct CUstream_st*;
 using CUevent = struct CUevent_st*;
+using CUmemoryPool = struct CUmemPoolHandle_st*;
 
 inline constexpr CUresult kSuccess = 0, kOutOfMemory = 2, kNoBinaryForGpu = 209, kInvalidPtx = 218,
                           kUnsupportedPtxVersion = 222, kJitCompilerNotFound = 221;
@@ -23,6 +24,8 @@ inline constexpr int kMaxThreadsPerMultiprocessor = 39, kMultiprocessorCount = 1
                      kCapabilityMinor = 76, kMaxSharedPerBlockOptIn = 97,
                      kMemoryPoolsSupported = 115;  // CUdevice_attribute
 inline constexpr int kMaxDynamicShared = 8;        // CUfunction_attribute
+inline constexpr int kReleaseThreshold = 4;        // CUmemPool_attribute
+inline constexpr unsigned kHostAllocPortable = 1;
 inline constexpr unsigned kStreamNonBlocking = 1, kEventBlockingSync = 1, kEventDisableTiming = 2;
 
 /// CUDA_MEMCPY2D: rows of bytes, here on the device on both sides.
@@ -68,10 +71,14 @@ struct Driver {
   CUresult (*cuEventDestroy)(CUevent);
   CUresult (*cuMemAlloc)(CUdeviceptr*, size_t bytes);
   CUresult (*cuMemFree)(CUdeviceptr);
+  CUresult (*cuMemHostAlloc)(void** data, size_t bytes, unsigned flags);
+  CUresult (*cuMemFreeHost)(void*);
   CUresult (*cuMemGetInfo)(size_t* free, size_t* total);
   // Null before CUDA 11.2, which is when memory came in the order of a stream.
   CUresult (*cuMemAllocAsync)(CUdeviceptr*, size_t bytes, CUstream);
   CUresult (*cuMemFreeAsync)(CUdeviceptr, CUstream);
+  CUresult (*cuDeviceGetDefaultMemPool)(CUmemoryPool*, CUdevice);
+  CUresult (*cuMemPoolSetAttribute)(CUmemoryPool, int attribute, void* value);
   CUresult (*cuMemcpyHtoDAsync)(CUdeviceptr to, const void* from, size_t bytes, CUstream);
   CUresult (*cuMemcpyDtoHAsync)(void* to, CUdeviceptr from, size_t bytes, CUstream);
   CUresult (*cuMemcpyDtoDAsync)(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream);

@@ -1,6 +1,7 @@
 #include "stream.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "memory.h"
 
@@ -23,12 +24,22 @@ Stream::~Stream() {
 }
 
 void Stream::copyIn(CUdeviceptr to, const void* from, size_t bytes) {
+  if (bytes == 0) return;
   idle_ = false;
-  if (bytes > 0) driver_.check(driver_.cuMemcpyHtoDAsync(to, from, bytes, handle_), "copying to the device");
+  const Staging& staged = staged_.emplace_back(driver_, bytes);
+  if (staged.data() != nullptr) from = std::memcpy(staged.data(), from, bytes);
+  driver_.check(driver_.cuMemcpyHtoDAsync(to, from, bytes, handle_), "copying to the device");
 }
 
 void Stream::copyOut(void* to, CUdeviceptr from, size_t bytes) {
-  if (bytes > 0) driver_.check(driver_.cuMemcpyDtoHAsync(to, from, bytes, handle_), "copying from the device");
+  if (bytes == 0) return;
+  idle_ = false;
+  const Staging& staged = staged_.emplace_back(driver_, bytes);
+  if (staged.data() != nullptr) {
+    copied_.push_back({to, staged});
+    to = staged.data();
+  }
+  driver_.check(driver_.cuMemcpyDtoHAsync(to, from, bytes, handle_), "copying from the device");
 }
 
 void Stream::copyOn(CUdeviceptr to, CUdeviceptr from, size_t bytes) {
@@ -66,6 +77,8 @@ void Stream::wait() {
   driver_.check(driver_.cuEventRecord(done_, handle_), "waiting for the device");
   driver_.check(driver_.cuEventSynchronize(done_), "waiting for the device");
   idle_ = true;
+  for (const Copied& copied : copied_) std::memcpy(copied.to, copied.from.data(), copied.from.bytes());
+  copied_.clear();
 }
 
 DeviceMemory::DeviceMemory(Stream& stream, size_t bytes) : stream_(stream) {

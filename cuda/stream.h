@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstddef>
+#include <deque>
+#include <vector>
 
 #include "device.h"
+#include "staging.h"
 
 namespace fused_attention::cuda {
 
@@ -18,7 +21,7 @@ class Stream {
   const Driver& driver() const { return driver_; }
   CUstream handle() const { return handle_; }
 
-  /// Host memory must stay as it is until the stream is waited for.
+  /// Host memory must stay as it is until the stream is waited for; what is copied out is there after that.
   void copyIn(CUdeviceptr to, const void* from, size_t bytes);
   void copyOut(void* to, CUdeviceptr from, size_t bytes);
   void copyOn(CUdeviceptr to, CUdeviceptr from, size_t bytes);
@@ -35,6 +38,12 @@ class Stream {
   CUstream handle_ = nullptr;
   CUevent done_ = nullptr;
   bool idle_ = true;
+  struct Copied {
+    void* to;
+    const Staging& from;
+  };
+  std::deque<Staging> staged_;
+  std::vector<Copied> copied_;  // to be put in their places
 };
 
 /// Memory of a device, given back when the work given to its stream before is done.

@@ -373,6 +373,35 @@ onDevice('device tensors: host memory in a transfer is protected, shared or copi
   t.deepEqual(result, [[3, 4, 5], false]);
 });
 
+onDevice('device tensors: copies go through pinned memory that is used again, or do without', (t) => {
+  const body = script(`
+    const host = [drawn([2, 2, 100, 64]), drawn([2, 2, 100, 20]), drawn([1, 2, 5, 64])];
+    const failures = [];
+    for (const tensor of host) {
+      const { output } = await fused.attention(tensor, tensor, tensor, { device: 'cuda' });
+      for (let n = 0; n < 10; n += 1) {
+        const again = await fused.attention(tensor, tensor, tensor, { device: 'cuda' });
+        if (bits(again.output) !== bits(output)) failures.push(n);
+        const there = await tensor.to('cuda');
+        if (await home(there) !== bits(tensor)) failures.push('copy');
+        there.dispose();
+      }
+    }
+    const large = Tensor.from(new Float32Array(20 << 20).fill(7), [20 << 20]);
+    const back = await (await large.to('cuda')).to('cpu');
+    return [failures, back.data.every((x) => x === 7)];
+  `);
+  const { result, calls, report } = interpreted(body);
+  t.deepEqual(result, [[], true]);
+  t.deepEqual(report.findings, []);
+  t.true(calls['cuMemHostAlloc']! <= 8, `${calls['cuMemHostAlloc']}`);
+  t.is(calls['cuMemAlloc_v2'], undefined, 'memory comes in the order of streams');
+  t.is(calls['cuMemAllocAsync'], calls['cuMemFreeAsync']);
+  const without = interpreted(body, { PTX_HOST_MEMORY: '0', PTX_DEVICE_POOLS: '0' });
+  t.deepEqual(without.result, [[], true]);
+  t.is(without.calls['cuMemAllocAsync'], undefined);
+});
+
 test('device tensors: without a driver there is the host alone', (t) => {
   const result = inProcess(
     noDriver,

@@ -34,6 +34,20 @@ void writeReport() {
   }
 }
 
+void writeCalls() {
+  const char* path = std::getenv("PTX_CALLS");
+  if (path == nullptr) return;
+  if (std::FILE* file = std::fopen(path, "w")) {
+    const char* separator = "{";
+    for (const auto& [name, count] : Driver::get().calls) {
+      std::fprintf(file, "%s\"%s\":%llu", separator, name.c_str(), static_cast<unsigned long long>(count));
+      separator = ",";
+    }
+    std::fputs("}\n", file);
+    std::fclose(file);
+  }
+}
+
 }  // namespace
 
 uint64_t Device::sharedPerBlockOptIn() const {
@@ -55,6 +69,7 @@ void Driver::initialize() {
   int major = 8, minor = 0;
   if (const char* text = std::getenv("PTX_DEVICE_CAPABILITY")) std::sscanf(text, "%d.%d", &major, &minor);
   const uint64_t count = setting("PTX_DEVICES", 1);
+  hostMemory = setting("PTX_HOST_MEMORY", uint64_t{1} << 40);
   for (uint64_t i = 0; i < count; ++i) {
     LaunchOptions options;
     options.seed = setting("PTX_SEED", 0);
@@ -76,6 +91,7 @@ void Driver::initialize() {
     devices.back()->primary.device = devices.back().get();
   }
   std::atexit(writeReport);
+  std::atexit(writeCalls);
 }
 
 Device* Driver::owner(CUdeviceptr address) {

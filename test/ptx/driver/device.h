@@ -68,7 +68,13 @@ struct Driver {
   bool initialized = false;
   std::vector<std::unique_ptr<Device>> devices;
   std::set<const void*> contexts, modules, functions, streams, events;
-  std::map<void*, std::unique_ptr<uint8_t[]>> pinned;
+  struct Pinned {
+    std::unique_ptr<uint8_t[]> owned;
+    size_t bytes;
+  };
+  std::map<void*, Pinned> pinned;
+  uint64_t hostMemory = 0;                // left that can be pinned
+  std::map<std::string, uint64_t> calls;  // of entry points that need cuInit, by name
 
   void initialize();
   Device* owner(CUdeviceptr address);  // the device a global address belongs to, or null
@@ -88,10 +94,11 @@ Context* currentContext(CUresult& error);
 }  // namespace fused_attention::ptx
 
 // Begins an entry point: takes the lock, and returns CUDA_ERROR_NOT_INITIALIZED before cuInit.
-#define PTX_ENTRY                                      \
-  auto& driver = fused_attention::ptx::Driver::get();  \
-  const fused_attention::ptx::Lock lock(driver.mutex); \
-  if (!driver.initialized) return CUDA_ERROR_NOT_INITIALIZED
+#define PTX_ENTRY                                             \
+  auto& driver = fused_attention::ptx::Driver::get();         \
+  const fused_attention::ptx::Lock lock(driver.mutex);        \
+  if (!driver.initialized) return CUDA_ERROR_NOT_INITIALIZED; \
+  ++driver.calls[__func__]
 // And one that needs a current context without an error.
 #define PTX_CONTEXT                                                   \
   PTX_ENTRY;                                                          \

@@ -130,11 +130,12 @@ CUresult cuMemPoolTrimTo(CUmemoryPool, size_t) { return CUDA_SUCCESS; }
 CUresult cuMemHostAlloc(void** out, size_t bytes, unsigned int) {
   PTX_CONTEXT;
   if (out == nullptr || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
-  std::unique_ptr<uint8_t[]> owned(new (std::nothrow) uint8_t[bytes + 4096]);
+  std::unique_ptr<uint8_t[]> owned(bytes <= driver.hostMemory ? new (std::nothrow) uint8_t[bytes + 4096] : nullptr);
   if (!owned) return CUDA_ERROR_OUT_OF_MEMORY;
   uint8_t* data = owned.get() + (4096 - reinterpret_cast<uintptr_t>(owned.get()) % 4096);
   for (const auto& device : driver.devices) device->memory.map(data, bytes);
-  driver.pinned[data] = std::move(owned);
+  driver.pinned[data] = {std::move(owned), bytes};
+  driver.hostMemory -= bytes;
   *out = data;
   return CUDA_SUCCESS;
 }
@@ -142,7 +143,10 @@ CUresult cuMemAllocHost(void** out, size_t bytes) { return cuMemHostAlloc(out, b
 
 CUresult cuMemFreeHost(void* data) {
   PTX_ENTRY;
-  if (driver.pinned.erase(data) == 0) return CUDA_ERROR_INVALID_VALUE;
+  const auto found = driver.pinned.find(data);
+  if (found == driver.pinned.end()) return CUDA_ERROR_INVALID_VALUE;
+  driver.hostMemory += found->second.bytes;
+  driver.pinned.erase(found);
   for (const auto& device : driver.devices) device->memory.release(reinterpret_cast<uint64_t>(data));
   return CUDA_SUCCESS;
 }
