@@ -44,6 +44,10 @@ const Problem& written(const Call& call) { return call.problem; }
 const MergeCall& written(const MergeCall& call) { return call; }
 const TransferCall& written(const TransferCall& call) { return call; }
 
+bool waitsForDevice(const Call& call) { return call.problem.device != DeviceKind::cpu; }
+bool waitsForDevice(const MergeCall&) { return false; }
+bool waitsForDevice(const TransferCall&) { return true; }
+
 int64_t integerOf(const Napi::Value& value, const char* argument) {
   if (!value.IsNumber()) throw CodedError("ERR_INVALID_ARG_TYPE", argument, "a number", "another value");
   return value.As<Napi::Number>().Int64Value();
@@ -65,6 +69,7 @@ Job::Task makeTask(CallArguments& arguments) {
   Job::Task task;
   task.lease = Lease(call.ranges);  // of the user's memory, copied or not
   task.memory = std::move(arguments.memory);
+  task.onDevice = waitsForDevice(call);
   if (!arguments.anyCopied) {
     task.compute = [call = std::move(call)](const CancelFlag& cancel) { compute(call, cancel); };
     return task;

@@ -46,6 +46,7 @@ int deviceOf(const Napi::Value& value) { return int(countOf(value, "device", 1 <
 
 Napi::Value openCudaDevice(const Napi::CallbackInfo& info) {
   Job::Task task;
+  task.onDevice = true;
   task.compute = [device = deviceOf(info[1])](const CancelFlag&) { openDevice(device); };
   return Napi::Number::New(info.Env(), info.Env().GetInstanceData<Environment>()->start(std::move(task), {}, info[0]));
 }

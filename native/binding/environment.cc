@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "../cpu/pool.h"
+#include "../device_threads.h"
 #include "../error.h"
 
 namespace fused_attention::binding {
@@ -71,11 +72,15 @@ double Environment::queue(const std::shared_ptr<Job>& job) {
       const std::lock_guard lock(mailbox_->mutex);
       ++mailbox_->underWay;
     }
-    Pool::shared().submit([job, id, mailbox = mailbox_] {
+    auto work = [job, id, mailbox = mailbox_] {
       if (!job->begin()) return;
       job->compute();
       mailbox->post(id);
-    });
+    };
+    if (job->waitsForDevice())
+      submitToDevice(std::move(work));
+    else
+      Pool::shared().submit(std::move(work));
   } catch (...) {
     const std::lock_guard lock(mailbox_->mutex);
     --mailbox_->underWay;
