@@ -98,6 +98,29 @@ OpenedDriver open() {
 
 }  // namespace
 
+namespace {
+
+/// Whether every later call fails as well. Such errors are of the context, and a process has one for each device.
+bool isLasting(CUresult result) {
+  switch (result) {
+    case kEccUncorrectable:
+    case kNvlinkUncorrectable:
+    case kIllegalAddress:
+    case kLaunchTimeout:
+    case kAssert:
+    case kHardwareStackError:
+    case kIllegalInstruction:
+    case kMisalignedAddress:
+    case kInvalidAddressSpace:
+    case kInvalidProgramCounter:
+    case kLaunchFailed: return true;
+    default: return false;
+  }
+}
+constexpr const char* kLasts = "; nothing more can be done with the device in this process";
+
+}  // namespace
+
 std::string Driver::describe(CUresult result) const {
   const char *name = nullptr, *text = nullptr;
   if (cuGetErrorName(result, &name) != kSuccess || name == nullptr) return "CUDA error " + std::to_string(result);
@@ -118,7 +141,9 @@ void Driver::check(CUresult result, const char* doing) const {
     case kJitCompilerNotFound:
       throw CodedError("ERR_UNSUPPORTED", argument, "a driver that can compile the kernels",
                        describe(result) + " while " + doing);
-    default: throw CodedError("ERR_INTERNAL", argument, "a working device", describe(result) + " while " + doing);
+    default:
+      throw CodedError("ERR_INTERNAL", argument, "a working device",
+                       describe(result) + " while " + doing + (isLasting(result) ? kLasts : ""));
   }
 }
 

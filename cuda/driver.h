@@ -20,6 +20,11 @@ using CUmemoryPool = struct CUmemPoolHandle_st*;
 
 inline constexpr CUresult kSuccess = 0, kOutOfMemory = 2, kNoBinaryForGpu = 209, kInvalidPtx = 218,
                           kUnsupportedPtxVersion = 222, kJitCompilerNotFound = 221;
+/// Of a device that has failed.
+inline constexpr CUresult kEccUncorrectable = 214, kNvlinkUncorrectable = 220, kIllegalAddress = 700,
+                          kLaunchTimeout = 702, kAssert = 710, kHardwareStackError = 714, kIllegalInstruction = 715,
+                          kMisalignedAddress = 716, kInvalidAddressSpace = 717, kInvalidProgramCounter = 718,
+                          kLaunchFailed = 719;
 inline constexpr int kMaxThreadsPerMultiprocessor = 39, kMultiprocessorCount = 16, kCapabilityMajor = 75,
                      kCapabilityMinor = 76, kMaxSharedPerBlockOptIn = 97,
                      kMemoryPoolsSupported = 115;  // CUdevice_attribute

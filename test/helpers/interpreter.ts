@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inProcess } from './in-process.js';
 
-const library = join(__dirname, '..', '..', 'build-ptx', 'ptx', 'libcuda.so.1');
+export const library = join(__dirname, '..', '..', 'build-ptx', 'ptx', 'libcuda.so.1');
 
 /** A driver that is not there. */
 export const noDriver = { FUSED_ATTENTION_LIBCUDA: join(__dirname, 'libcuda.so.1') };
