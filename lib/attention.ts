@@ -51,7 +51,8 @@ export type AttentionResult<
  * softmax(mask(softcap(scale · q kᵀ) + bias)) v, computed off the event loop; another function in softmax's place with
  * `normalizer`.
  *
- * The arrays of the arguments must not be written before the promise settles; results are complete only then.
+ * The arrays of the arguments must not be written before the promise settles; results are complete only then. Where q, k
+ * and v lie on a device ({@link Tensor.to}), it computes there, and that is where the results are.
  *
  * @param q [B, Hq, Nq, Dqk] ('bhsd', the default), [B, Nq, Hq, Dqk] ('bshd'), or ragged [total, Hq, Dqk]. float32,
  *   float16 or bfloat16, q, k and v each their own. The last axis must be contiguous; other strides are free.
