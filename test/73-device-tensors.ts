@@ -32,6 +32,11 @@ const helpers = `
   };
 `;
 
+/** When the interpreter does work. */
+function whenDone(flag: string): string {
+  return flag === '1' ? 'done late' : 'done at once';
+}
+
 function script(body: string): string {
   return `${helpers}${body}`;
 }
@@ -120,9 +125,12 @@ onDevice('device tensors: what only host memory has is refused, and what is disp
   t.is(device, 'cpu');
 });
 
-onDevice('device tensors: calls run where they are, and give what copies give', (t) => {
-  const { result, report } = interpreted(
-    script(`
+for (const PTX_ASYNC of ['0', '1']) {
+  onDevice(
+    `device tensors: calls run where they are, and give what copies give; work is ${whenDone(PTX_ASYNC)}`,
+    (t) => {
+      const { result, report } = interpreted(
+        script(`
     const failures = [];
     const check = async (name, [q, k, v], options = {}) => {
       const expected = await fused.attention(q, k, v, { ...options, device: 'cuda', lse: true });
@@ -151,10 +159,13 @@ onDevice('device tensors: calls run where they are, and give what copies give', 
     await check('nothing', [drawn([2, 2, 0, 16]), drawn([2, 2, 5, 16]), drawn([2, 2, 5, 16])]);
     return failures;
   `),
+        { PTX_ASYNC },
+      );
+      t.deepEqual(result, []);
+      t.deepEqual(report.findings, []);
+    },
   );
-  t.deepEqual(result, []);
-  t.deepEqual(report.findings, []);
-});
+}
 
 onDevice('device tensors: results go where they are wanted', (t) => {
   const { result, report } = interpreted(
@@ -287,8 +298,13 @@ onDevice('device tensors: memory comes back when the last view is disposed, or g
     seen.push((await fused.attention(small, small, small)).output.device);
     return seen;
   `);
-  for (const pools of ['1', '0']) {
-    const { result, report } = interpreted(body, { PTX_DEVICE_MEMORY: '8M', PTX_DEVICE_POOLS: pools });
+  for (const [PTX_DEVICE_POOLS, PTX_ASYNC] of [
+    ['1', '0'],
+    ['0', '0'],
+    ['1', '1'],
+    ['0', '1'],
+  ] as const) {
+    const { result, report } = interpreted(body, { PTX_DEVICE_MEMORY: '8M', PTX_DEVICE_POOLS, PTX_ASYNC });
     t.deepEqual(result, [...Array.from({ length: 4 }, () => [['ERR_OUT_OF_MEMORY', 'tensor'], true]).flat(), 'cuda']);
     t.deepEqual(report.findings, []);
   }
@@ -301,7 +317,7 @@ onDevice('device tensors: results that a device has no room for leave none behin
     const seen = [];
     for (let n = 0; n < 3; n += 1) {
       seen.push((await refusal(() => fused.attention(q.narrow(2, 0, 2000), q, q, { out: q.narrow(2, 0, 2000) }))).slice(0, 2));
-      seen.push((await refusal(() => fused.attention(q, q, q, { softcap: 2 }))).slice(0, 2));
+      seen.push((await refusal(() => fused.attention(q, q, q, { score: fused.alibi([1, 2, 3, 4, 5, 6, 7, 8]) }))).slice(0, 2));
       seen.push((await refusal(() => fused.attention(q, q, q, { lse: true, entropy: true }))).slice(0, 2));
     }
     return seen;
@@ -311,7 +327,7 @@ onDevice('device tensors: results that a device has no room for leave none behin
   // There is room for the output, and none for lse.
   const each = [
     ['ERR_ALIASING', 'options.out.output'],
-    ['ERR_UNSUPPORTED', 'options.softcap'],
+    ['ERR_UNSUPPORTED', 'options.score'],
     ['ERR_OUT_OF_MEMORY', 'lse'],
   ];
   t.deepEqual(result, [...each, ...each, ...each]);
@@ -373,8 +389,11 @@ onDevice('device tensors: host memory in a transfer is protected, shared or copi
   t.deepEqual(result, [[3, 4, 5], false]);
 });
 
-onDevice('device tensors: copies go through pinned memory that is used again, or do without', (t) => {
-  const body = script(`
+for (const PTX_ASYNC of ['0', '1']) {
+  onDevice(
+    `device tensors: copies go through pinned memory that is used again, or do without; work is ${whenDone(PTX_ASYNC)}`,
+    (t) => {
+      const body = script(`
     const host = [drawn([2, 2, 100, 64]), drawn([2, 2, 100, 20]), drawn([1, 2, 5, 64])];
     const failures = [];
     for (const tensor of host) {
@@ -391,16 +410,18 @@ onDevice('device tensors: copies go through pinned memory that is used again, or
     const back = await (await large.to('cuda')).to('cpu');
     return [failures, back.data.every((x) => x === 7)];
   `);
-  const { result, calls, report } = interpreted(body);
-  t.deepEqual(result, [[], true]);
-  t.deepEqual(report.findings, []);
-  t.true(calls['cuMemHostAlloc']! <= 8, `${calls['cuMemHostAlloc']}`);
-  t.is(calls['cuMemAlloc_v2'], undefined, 'memory comes in the order of streams');
-  t.is(calls['cuMemAllocAsync'], calls['cuMemFreeAsync']);
-  const without = interpreted(body, { PTX_HOST_MEMORY: '0', PTX_DEVICE_POOLS: '0' });
-  t.deepEqual(without.result, [[], true]);
-  t.is(without.calls['cuMemAllocAsync'], undefined);
-});
+      const { result, calls, report } = interpreted(body, { PTX_ASYNC });
+      t.deepEqual(result, [[], true]);
+      t.deepEqual(report.findings, []);
+      t.true(calls['cuMemHostAlloc']! <= 8, `${calls['cuMemHostAlloc']}`);
+      t.is(calls['cuMemAlloc_v2'], undefined, 'memory comes in the order of streams');
+      t.true(calls['cuMemAllocAsync']! > 100 && calls['cuMemFreeAsync']! > 100);
+      const without = interpreted(body, { PTX_ASYNC, PTX_HOST_MEMORY: '0', PTX_DEVICE_POOLS: '0' });
+      t.deepEqual(without.result, [[], true]);
+      t.is(without.calls['cuMemAllocAsync'], undefined);
+    },
+  );
+}
 
 test('device tensors: without a driver there is the host alone', (t) => {
   const result = inProcess(

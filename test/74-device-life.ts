@@ -14,7 +14,7 @@ function onDevice(title: string, body: (t: ExecutionContext) => void | Promise<v
   test.skip(`${title}: ${missing}`, body);
 }
 
-const variables = { FUSED_ATTENTION_LIBCUDA: library, PTX_RACES: '0' };
+const variables = { FUSED_ATTENTION_LIBCUDA: library, PTX_RACES: '0', PTX_ASYNC: '1' };
 const ended = (script: string, arguments_: readonly string[]) => child(script, arguments_, [], 60_000, variables);
 
 for (const stage of stages) {
@@ -83,7 +83,7 @@ onDevice('a device that has failed says so in every call, and the CPU goes on', 
     const cpu = (await fused.attention(tensor, tensor, tensor)).output.toFloat32()[3];
     return [seen, cpu, (await other.to('cpu')).data[100], devices().length];
   `,
-    { PTX_SECONDS: '0', PTX_DEVICES: '2' },
+    { PTX_SECONDS: '0', PTX_DEVICES: '2', PTX_ASYNC: '1' },
   );
   const [seen, cpu, elsewhere, count] = result as [[string, string, string][], number, number, number];
   for (const [code, , received] of seen) {

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "device.h"
+#include "queue.h"
 
 using namespace fused_attention::ptx;
 
@@ -111,6 +112,7 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext* out, CUdevice ordinal) {
 }
 
 CUresult cuDevicePrimaryCtxRelease(CUdevice ordinal) {
+  Queue::get().drain();
   PTX_DEVICE(ordinal);
   if (device.primary.references == 0) return CUDA_ERROR_INVALID_CONTEXT;
   if (--device.primary.references == 0) {
@@ -121,6 +123,7 @@ CUresult cuDevicePrimaryCtxRelease(CUdevice ordinal) {
 }
 
 CUresult cuDevicePrimaryCtxReset(CUdevice ordinal) {
+  Queue::get().drain();
   PTX_DEVICE(ordinal);
   device.primary.error = CUDA_SUCCESS;
   return CUDA_SUCCESS;
@@ -148,6 +151,7 @@ CUresult cuCtxCreate_v2(CUcontext* out, unsigned int, CUdevice ordinal) {
 }
 
 CUresult cuCtxDestroy(CUcontext handle) {
+  Queue::get().drain();
   PTX_ENTRY;
   Context* context = reinterpret_cast<Context*>(handle);
   if (context == nullptr || context == &context->device->primary || driver.contexts.erase(context) == 0) {
@@ -195,6 +199,7 @@ CUresult cuCtxGetDevice(CUdevice* device) {
 }
 
 CUresult cuCtxSynchronize(void) {
+  Queue::get().drain();
   PTX_CONTEXT;
   return CUDA_SUCCESS;
 }

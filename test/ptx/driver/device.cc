@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "queue.h"
+
 namespace fused_attention::ptx {
 
 namespace {
@@ -24,6 +26,7 @@ void writeReport() {
   const char* path = std::getenv("PTX_REPORT");
   Driver& driver = Driver::get();
   if (path == nullptr || driver.devices.empty()) return;
+  Queue::get().drain();
   if (std::FILE* file = std::fopen(path, "w")) {
     std::fputc('[', file);
     for (const auto& device : driver.devices) {
@@ -69,6 +72,7 @@ void Driver::initialize() {
   int major = 8, minor = 0;
   if (const char* text = std::getenv("PTX_DEVICE_CAPABILITY")) std::sscanf(text, "%d.%d", &major, &minor);
   const uint64_t count = setting("PTX_DEVICES", 1);
+  if (setting("PTX_ASYNC", 0) != 0) Queue::get().defer();
   hostMemory = setting("PTX_HOST_MEMORY", uint64_t{1} << 40);
   for (uint64_t i = 0; i < count; ++i) {
     LaunchOptions options;

@@ -58,9 +58,10 @@ struct Stream {
 struct Event {
   std::optional<std::chrono::steady_clock::time_point> recorded;
   bool timed;
+  uint64_t reached;  // when so much work is done
 };
 
-// Everything the library holds. Streams run at once and in order, so one lock is enough.
+// Everything the library holds. Work of streams is done in one order, so one lock is enough.
 struct Driver {
   static Driver& get();
 
