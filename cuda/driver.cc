@@ -1,7 +1,8 @@
 #include "driver.h"
 
-#include <cstdlib>
+#include <mutex>
 
+#include "../native/backend.h"
 #include "../native/error.h"
 
 #if defined(_WIN32)
@@ -80,10 +81,32 @@ std::string findEntries(void* library, Driver& d) {
   return "";
 }
 
+/// What was chosen in the place of the usual library, by any environment of the process.
+class ChosenLibrary {
+ public:
+  void choose(const std::string& path) {
+    const std::lock_guard lock(mutex_);
+    path_ = path;
+  }
+  std::string path() {
+    const std::lock_guard lock(mutex_);
+    return path_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::string path_;
+};
+
+ChosenLibrary& chosenLibrary() {
+  static ChosenLibrary* const leaked = new ChosenLibrary;
+  return *leaked;
+}
+
 OpenedDriver open() {
-  const char* const named = std::getenv("FUSED_ATTENTION_LIBCUDA");
-  const bool given = named != nullptr && named[0] != '\0';
-  const char* const path = given ? named : kLibrary;
+  const std::string named = chosenLibrary().path();
+  const bool given = !named.empty();
+  const char* const path = given ? named.c_str() : kLibrary;
   void* const library = openLibrary(path);
   if (library == nullptr) {
     return {nullptr, "no CUDA driver: " + openFailure(path) + (given ? " (named by FUSED_ATTENTION_LIBCUDA)" : "")};
@@ -153,3 +176,9 @@ const OpenedDriver& openedDriver() {
 }
 
 }  // namespace fused_attention::cuda
+
+namespace fused_attention {
+
+void chooseCudaLibrary(const std::string& path) { cuda::chosenLibrary().choose(path); }
+
+}  // namespace fused_attention

@@ -99,7 +99,7 @@ struct Driver {
 };
 
 /// The process's driver, initialised; or null, and why: there is no library, it is too old, it finds no device.
-/// Opened at the first call and for good: from FUSED_ATTENTION_LIBCUDA where it is set.
+/// Opened at the first call and for good: the library of `chooseCudaLibrary`, or the usual one.
 struct OpenedDriver {
   const Driver* driver = nullptr;
   std::string reason;

@@ -39,6 +39,7 @@ const given = {
   device: process.env['FUSED_ATTENTION_DEVICE'] || undefined,
   threads: process.env['FUSED_ATTENTION_THREADS'] || undefined,
   isa: process.env['FUSED_ATTENTION_ISA'] || undefined,
+  libcuda: process.env['FUSED_ATTENTION_LIBCUDA'] || undefined,
 };
 
 let checked: Environment | undefined;
@@ -52,6 +53,7 @@ let cuda: NativeCuda | undefined;
 
 /** Asked only by who needs to know, as opening a driver takes time. Throws AttentionError where a device is out of order. */
 export function cudaDevices(): NativeCuda {
+  environment();
   try {
     return (cuda ??= loadNative().cuda());
   } catch (error) {
@@ -61,7 +63,9 @@ export function cudaDevices(): NativeCuda {
 }
 
 function check(): Environment {
-  const native = loadNative().info();
+  const addon = loadNative();
+  if (given.libcuda !== undefined) addon.chooseCudaLibrary(given.libcuda);
+  const native = addon.info();
   const isa = checkIsa(native);
   return {
     device: checkDevice(),

@@ -104,6 +104,8 @@ export type JobId = number;
 
 export interface Native {
   info(): NativeInfo;
+  /** The library that is the CUDA driver, for the whole process; of no effect once it is open. */
+  chooseCudaLibrary(path: string): void;
   /** Opens the CUDA driver, where there is one and this is the first call that needs it. Throws NativeError. */
   cuda(): NativeCuda;
   /** Blocks; the calling thread computes too. Throws NativeError. */

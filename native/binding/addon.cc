@@ -153,6 +153,12 @@ Napi::Value information(const Napi::CallbackInfo& info) {
   return result;
 }
 
+Napi::Value chooseLibrary(const Napi::CallbackInfo& info) {
+  if (!info[0].IsString()) throw CodedError("ERR_INVALID_ARG_TYPE", "path", "a string", "another value");
+  chooseCudaLibrary(info[0].As<Napi::String>().Utf8Value());
+  return info.Env().Undefined();
+}
+
 Napi::Value cudaInformation(const Napi::CallbackInfo& info) {
   const CudaInfo cuda = cudaInfo();
   Napi::Object result = Napi::Object::New(info.Env());
@@ -204,6 +210,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   stayLoaded();
   env.SetInstanceData(new Environment(env));
   addExport<information>(exports, "info");
+  addExport<chooseLibrary>(exports, "chooseCudaLibrary");
   addExport<cudaInformation>(exports, "cuda");
   addExport<runSync<CallKind::attention>>(exports, "runSync");
   addExport<run<CallKind::attention>>(exports, "run");
