@@ -57,8 +57,10 @@ class CudaBackend : public Backend {
  public:
   std::variant<std::shared_ptr<const Plan>, Refusal> plan(const Problem& problem, const double*, const double*,
                                                           const PageLists&) const override {
-    if (devices().list.empty()) return Refusal{devices().reason, "options.device", "ERR_NO_DEVICE"};
-    return CudaPlan::make(*devices().list.front(), problem);
+    const auto& list = devices().list;
+    if (size_t(problem.ordinal) < list.size()) return CudaPlan::make(*list[size_t(problem.ordinal)], problem);
+    return Refusal{list.empty() ? devices().reason : "there are " + std::to_string(list.size()) + " CUDA devices",
+                   "options.device", "ERR_NO_DEVICE"};
   }
 
   void run(const Plan& base, const Pointers& pointers, const CancelFlag& cancel) const override {
@@ -68,10 +70,10 @@ class CudaBackend : public Backend {
     const CurrentContext current(plan.device());
     Stream stream(plan.device());
     const auto ofKeys = [&](const Layout& layout, int64_t dim) {
-      return HostTensor{layout, p.batch, p.headsKv, p.keys, dim};
+      return CallTensor{layout, p.batch, p.headsKv, p.keys, dim, pointers.onDevice};
     };
     const auto ofQueries = [&](const Layout& layout, int64_t dim) {
-      return HostTensor{layout, p.batch, p.headsQ, p.queries, dim};
+      return CallTensor{layout, p.batch, p.headsQ, p.queries, dim, pointers.onDevice};
     };
     const DeviceInput query(stream, ofQueries(p.query, p.dimQk), pointers.query);
     const DeviceInput key(stream, ofKeys(p.key, p.dimQk), pointers.key);
@@ -79,14 +81,14 @@ class CudaBackend : public Backend {
     const DeviceKeys keys(stream, plan);
     DeviceOutput output(stream, ofQueries(p.output, p.dimV), pointers.output);
     const size_t lseBytes = p.lse ? size_t(p.batch * p.headsQ * p.queries) * sizeof(float) : 0;
-    const DeviceMemory lse(stream, lseBytes);
+    const DeviceMemory lse(stream, pointers.onDevice ? 0 : lseBytes);
 
     ForwardParameters parameters{};
     parameters.query = query.origin();
     parameters.key = key.origin();
     parameters.value = value.origin();
     parameters.output = output.origin();
-    parameters.lse = reinterpret_cast<float*>(lse.address());
+    parameters.lse = pointers.onDevice ? pointers.lse : reinterpret_cast<float*>(lse.address());
     parameters.queryRows = query.strides();
     parameters.keyRows = key.strides();
     parameters.valueRows = value.strides();
@@ -108,7 +110,7 @@ class CudaBackend : public Backend {
     launch(plan, stream, parameters);
 
     output.copyOut();
-    stream.copyOut(pointers.lse, lse.address(), lseBytes);
+    if (!pointers.onDevice) stream.copyOut(pointers.lse, lse.address(), lseBytes);
     stream.wait();
     output.finish();
   }

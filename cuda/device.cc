@@ -48,7 +48,10 @@ Device::Device(const Driver& driver, CUdevice handle) : driver_(driver), handle_
   properties_.threadsPerMultiprocessor = attribute(kMaxThreadsPerMultiprocessor);
   properties_.sharedBytes = size_t(attribute(kMaxSharedPerBlockOptIn));
   driver_.check(driver_.cuDeviceTotalMem(&properties_.bytes, handle_), "reading a device's memory");
+  pooled_ = driver_.cuMemAllocAsync != nullptr && attribute(kMemoryPoolsSupported) != 0;
 }
+
+std::string Device::name() const { return handle_ == 0 ? "cuda" : "cuda:" + std::to_string(handle_); }
 
 std::string Device::unfit() const {
   if (properties_.major >= kLeastMajor) return "";
@@ -60,8 +63,26 @@ CUcontext Device::context() const {
   const std::lock_guard lock(mutex_);
   if (context_ == nullptr) {
     driver_.check(driver_.cuDevicePrimaryCtxRetain(&context_, handle_), "making a device's context");
+    if (pooled_) keepFreedMemory();
   }
   return context_;
+}
+
+/// Calls that follow each other take the same memory, which would be mapped anew each time.
+void Device::keepFreedMemory() const {
+  CUmemoryPool pool = nullptr;
+  uint64_t most = properties_.bytes / 4;
+  if (driver_.cuDeviceGetDefaultMemPool(&pool, handle_) == kSuccess) {
+    driver_.cuMemPoolSetAttribute(pool, kReleaseThreshold, &most);
+  }
+}
+
+CUstream Device::memoryStream() const {
+  const std::lock_guard lock(mutex_);
+  if (memoryStream_ == nullptr) {
+    driver_.check(driver_.cuStreamCreate(&memoryStream_, kStreamNonBlocking), "making a stream");
+  }
+  return memoryStream_;
 }
 
 CUfunction Device::kernel(const char* name, unsigned sharedBytes) const {

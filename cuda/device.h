@@ -25,20 +25,30 @@ class Device {
 
   const Driver& driver() const { return driver_; }
   const DeviceProperties& properties() const { return properties_; }
+  /// 'cuda' or 'cuda:1', by its place among them.
+  std::string name() const;
+  /// Whether memory comes in the order of a stream.
+  bool pooled() const { return pooled_; }
   /// "" or why the kernels of this build do not run on it.
   std::string unfit() const;
   /// The primary context, retained. Throws CodedError.
   CUcontext context() const;
+  /// For memory that no stream of a call owns. With the context current. Throws CodedError.
+  CUstream memoryStream() const;
   /// A kernel that may have so much shared memory. With the context current. Throws CodedError.
   CUfunction kernel(const char* name, unsigned sharedBytes) const;
 
  private:
+  void keepFreedMemory() const;
+
   const Driver& driver_;
   const CUdevice handle_;
   DeviceProperties properties_;
+  bool pooled_ = false;
   mutable std::mutex mutex_;
   mutable CUcontext context_ = nullptr;
   mutable CUmodule module_ = nullptr;
+  mutable CUstream memoryStream_ = nullptr;
 };
 
 /// Every device; where there is none, why.

@@ -11,10 +11,12 @@ constexpr int64_t kPiece = 8;  // elements that kernels read and write at a time
 int64_t wholePieces(int64_t dim) { return (dim + kPiece - 1) / kPiece * kPiece; }
 
 const uint16_t* elementsOf(const void* data) { return static_cast<const uint16_t*>(data); }
+CUdeviceptr addressOf(const uint16_t* element) { return reinterpret_cast<CUdeviceptr>(element); }
+int64_t bytesOf(int64_t elements) { return elements * int64_t(sizeof(uint16_t)); }
 
 }  // namespace
 
-DeviceLayout::DeviceLayout(const HostTensor& tensor, bool written) {
+DeviceLayout::DeviceLayout(const CallTensor& tensor, const void* data, bool written) {
   const Layout& from = tensor.layout;
   const Block block{
       from.offset, {{{tensor.heads, from.head}, {tensor.rows, from.row}, {tensor.batch, from.batch}}}, tensor.dim};
@@ -24,9 +26,16 @@ DeviceLayout::DeviceLayout(const HostTensor& tensor, bool written) {
   strides_ = {strideOf(from.batch, tensor.batch), strideOf(from.head, tensor.heads), strideOf(from.row, tensor.rows)};
   const Extent extent = extentOf(block, "call");
   const bool aligned = strides_.batch % kPiece == 0 && strides_.head % kPiece == 0 && strides_.row % kPiece == 0;
+  const bool whole = !written || tensor.dim % kPiece == 0;  // kernels write pieces
+  const auto first = reinterpret_cast<uintptr_t>(elementsOf(data) + from.offset);
+  inPlace_ = tensor.onDevice && aligned && whole && first % size_t(bytesOf(kPiece)) == 0;
+  if (inPlace_) {
+    origin_ = from.offset;
+    return;
+  }
   const int64_t count = product({tensor.batch, tensor.heads, tensor.rows, tensor.dim}, "call");
   const int64_t size = extent.end - extent.begin;
-  asGiven_ = aligned && (written ? size == count && tensor.dim % kPiece == 0 : size <= 2 * count);
+  asGiven_ = aligned && whole && (written ? size == count : size <= 2 * count);
   if (asGiven_) {
     elements_ = size;
     origin_ = from.offset - extent.begin;
@@ -44,43 +53,72 @@ DeviceLayout::DeviceLayout(const HostTensor& tensor, bool written) {
   next(strides_.batch, tensor.batch);
 }
 
-DeviceInput::DeviceInput(Stream& stream, const HostTensor& tensor, const void* data)
-    : layout_(tensor, false), memory_(stream, layout_.bytes()) {
+DeviceInput::DeviceInput(Stream& stream, const CallTensor& tensor, const void* data)
+    : data_(elementsOf(data)), layout_(tensor, data, false), memory_(stream, layout_.bytes()) {
   if (layout_.bytes() == 0) return;
+  const uint16_t* const first = data_ + layout_.begin();
   if (layout_.asGiven()) {
-    stream.copyIn(memory_.address(), elementsOf(data) + layout_.begin(), layout_.bytes());
+    if (tensor.onDevice)
+      stream.copyOn(memory_.address(), addressOf(first), layout_.bytes());
+    else
+      stream.copyIn(memory_.address(), first, layout_.bytes());
+    return;
+  }
+  if (tensor.onDevice) {
+    layout_.forHeads(tensor, [&](int64_t given, int64_t here, int64_t rows) {
+      stream.copyRows(memory_.address() + CUdeviceptr(bytesOf(here)), bytesOf(strides().row), addressOf(data_ + given),
+                      bytesOf(tensor.layout.row), size_t(bytesOf(tensor.dim)), rows);
+    });
     return;
   }
   staging_.resize(layout_.bytes() / sizeof(uint16_t));
-  layout_.forRows(tensor, [&](int64_t host, int64_t device) {
-    std::memcpy(staging_.data() + device, elementsOf(data) + host, size_t(tensor.dim) * sizeof(uint16_t));
+  layout_.forRows(tensor, [&](int64_t given, int64_t here) {
+    std::memcpy(staging_.data() + here, data_ + given, size_t(bytesOf(tensor.dim)));
   });
   stream.copyIn(memory_.address(), staging_.data(), layout_.bytes());
 }
 
 const uint16_t* DeviceInput::origin() const {
-  return reinterpret_cast<const uint16_t*>(memory_.address()) + layout_.origin();
+  return (layout_.inPlace() ? data_ : reinterpret_cast<const uint16_t*>(memory_.address())) + layout_.origin();
 }
 
-DeviceOutput::DeviceOutput(Stream& stream, const HostTensor& tensor, void* data)
+DeviceOutput::DeviceOutput(Stream& stream, const CallTensor& tensor, void* data)
     : stream_(stream),
       tensor_(tensor),
       data_(static_cast<uint16_t*>(data)),
-      layout_(tensor, true),
+      layout_(tensor, data, true),
       memory_(stream, layout_.bytes()) {}
 
-uint16_t* DeviceOutput::origin() const { return reinterpret_cast<uint16_t*>(memory_.address()) + layout_.origin(); }
+uint16_t* DeviceOutput::origin() const {
+  return (layout_.inPlace() ? data_ : reinterpret_cast<uint16_t*>(memory_.address())) + layout_.origin();
+}
 
 void DeviceOutput::copyOut() {
-  if (layout_.asGiven()) return stream_.copyOut(data_ + layout_.begin(), memory_.address(), layout_.bytes());
+  if (layout_.bytes() == 0) return;
+  uint16_t* const first = data_ + layout_.begin();
+  if (layout_.asGiven()) {
+    if (tensor_.onDevice)
+      stream_.copyOn(addressOf(first), memory_.address(), layout_.bytes());
+    else
+      stream_.copyOut(first, memory_.address(), layout_.bytes());
+    return;
+  }
+  if (tensor_.onDevice) {
+    layout_.forHeads(tensor_, [&](int64_t given, int64_t here, int64_t rows) {
+      stream_.copyRows(addressOf(data_ + given), bytesOf(tensor_.layout.row),
+                       memory_.address() + CUdeviceptr(bytesOf(here)), bytesOf(strides().row),
+                       size_t(bytesOf(tensor_.dim)), rows);
+    });
+    return;
+  }
   staging_.resize(layout_.bytes() / sizeof(uint16_t));
   stream_.copyOut(staging_.data(), memory_.address(), layout_.bytes());
 }
 
 void DeviceOutput::finish() {
-  if (layout_.asGiven()) return;
-  layout_.forRows(tensor_, [&](int64_t host, int64_t device) {
-    std::memcpy(data_ + host, staging_.data() + device, size_t(tensor_.dim) * sizeof(uint16_t));
+  if (staging_.empty()) return;
+  layout_.forRows(tensor_, [&](int64_t given, int64_t here) {
+    std::memcpy(data_ + given, staging_.data() + here, size_t(bytesOf(tensor_.dim)));
   });
 }
 

@@ -1,5 +1,6 @@
-// Tensors of host memory on a device: with the strides that they have where rows begin at multiples of 16 bytes and
-// little lies between them, else row after row. Half types.
+// Tensors of a call on a device: with the strides that they have where rows begin at multiples of 16 bytes and little
+// lies between them, else row after row. Those that lie on the device are used where they are if they can be. Half
+// types.
 #pragma once
 
 #include <cstdint>
@@ -12,56 +13,65 @@
 
 namespace fused_attention::cuda {
 
-/// [B, H, S, D] in host memory.
-struct HostTensor {
+/// [B, H, S, D], in host memory or on the device.
+struct CallTensor {
   Layout layout;
   int64_t batch = 0, heads = 0, rows = 0, dim = 0;
+  bool onDevice = false;
 };
 
-/// How a tensor lies in device memory.
+/// How a tensor lies where kernels see it.
 class DeviceLayout {
  public:
   /// `written`: there must be nothing between elements, as all of it is copied back.
-  DeviceLayout(const HostTensor& tensor, bool written);
+  DeviceLayout(const CallTensor& tensor, const void* data, bool written);
 
-  /// The same strides as in host memory, so that one copy takes all.
+  /// Where it is: it has no memory of its own.
+  bool inPlace() const { return inPlace_; }
+  /// The same strides as given, so that one copy takes all.
   bool asGiven() const { return asGiven_; }
   const RowStrides& strides() const { return strides_; }
   size_t bytes() const { return size_t(elements_) * sizeof(uint16_t); }
-  /// Element (0, 0, 0, 0) from the start, and the start in the host's buffer; in elements.
+  /// Element (0, 0, 0, 0) from the start, and the start in the buffer given; in elements.
   int64_t origin() const { return origin_; }
   int64_t begin() const { return begin_; }
 
-  /// Calls copy(host element, device element) for each row that there is one of, where rows are apart.
+  /// Calls copy(first element given, first element here, rows) for the rows of each head, where heads are apart.
   template <class Copy>
-  void forRows(const HostTensor& tensor, Copy copy) const {
+  void forHeads(const CallTensor& tensor, Copy copy) const {
     const auto once = [](int64_t stride, int64_t count) { return stride == 0 ? 1 : count; };
+    const Layout& at = tensor.layout;
     for (int64_t b = 0; b < once(strides_.batch, tensor.batch); ++b) {
       for (int64_t h = 0; h < once(strides_.head, tensor.heads); ++h) {
-        for (int64_t r = 0; r < once(strides_.row, tensor.rows); ++r) {
-          const Layout& at = tensor.layout;
-          copy(at.offset + b * at.batch + h * at.head + r * at.row,
-               b * strides_.batch + h * strides_.head + r * strides_.row);
-        }
+        copy(at.offset + b * at.batch + h * at.head, b * strides_.batch + h * strides_.head,
+             once(strides_.row, tensor.rows));
       }
     }
   }
+  /// Calls copy(element given, element here) for each row.
+  template <class Copy>
+  void forRows(const CallTensor& tensor, Copy copy) const {
+    forHeads(tensor, [&](int64_t given, int64_t here, int64_t rows) {
+      for (int64_t r = 0; r < rows; ++r) copy(given + r * tensor.layout.row, here + r * strides_.row);
+    });
+  }
 
  private:
-  bool asGiven_ = false;
+  bool inPlace_ = false, asGiven_ = false;
   RowStrides strides_{};
   int64_t elements_ = 0, origin_ = 0, begin_ = 0;
 };
 
 class DeviceInput {
  public:
-  /// Copies it in.
-  DeviceInput(Stream& stream, const HostTensor& tensor, const void* data);
+  /// Copies it where it has to be.
+  DeviceInput(Stream& stream, const CallTensor& tensor, const void* data);
 
   const uint16_t* origin() const;
   const RowStrides& strides() const { return layout_.strides(); }
 
  private:
+  const uint16_t* const data_;
   DeviceLayout layout_;
   std::vector<uint16_t> staging_;
   DeviceMemory memory_;
@@ -69,18 +79,18 @@ class DeviceInput {
 
 class DeviceOutput {
  public:
-  DeviceOutput(Stream& stream, const HostTensor& tensor, void* data);
+  DeviceOutput(Stream& stream, const CallTensor& tensor, void* data);
 
   uint16_t* origin() const;
   const RowStrides& strides() const { return layout_.strides(); }
   /// Gives the stream the copy back.
   void copyOut();
-  /// Puts every row in its place; after the stream was waited for.
+  /// Puts every row in its place in host memory; after the stream was waited for.
   void finish();
 
  private:
   Stream& stream_;
-  const HostTensor tensor_;
+  const CallTensor tensor_;
   uint16_t* const data_;
   DeviceLayout layout_;
   std::vector<uint16_t> staging_;

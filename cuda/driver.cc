@@ -1,7 +1,8 @@
 #include "driver.h"
 
-#include <cstdlib>
+#include <mutex>
 
+#include "../native/backend.h"
 #include "../native/error.h"
 
 #if defined(_WIN32)
@@ -56,25 +57,56 @@ std::string findEntries(void* library, Driver& d) {
   FIND(cuLaunchKernel, "cuLaunchKernel");
   FIND(cuStreamCreate, "cuStreamCreate");
   FIND(cuStreamDestroy, "cuStreamDestroy_v2");
+  FIND(cuStreamSynchronize, "cuStreamSynchronize");
   FIND(cuEventCreate, "cuEventCreate");
   FIND(cuEventRecord, "cuEventRecord");
   FIND(cuEventSynchronize, "cuEventSynchronize");
   FIND(cuEventDestroy, "cuEventDestroy_v2");
   FIND(cuMemAlloc, "cuMemAlloc_v2");
   FIND(cuMemFree, "cuMemFree_v2");
+  FIND(cuMemHostAlloc, "cuMemHostAlloc");
+  FIND(cuMemFreeHost, "cuMemFreeHost");
+  FIND(cuMemGetInfo, "cuMemGetInfo_v2");
   FIND(cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2");
   FIND(cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2");
+  FIND(cuMemcpyDtoDAsync, "cuMemcpyDtoDAsync_v2");
+  FIND(cuMemcpyPeerAsync, "cuMemcpyPeerAsync");
+  FIND(cuMemcpy2DAsync, "cuMemcpy2DAsync_v2");
 #undef FIND
-  if (!find(library, "cuMemAllocAsync", d.cuMemAllocAsync) || !find(library, "cuMemFreeAsync", d.cuMemFreeAsync)) {
-    d.cuMemAllocAsync = nullptr;
-  }
+  const bool pools = find(library, "cuMemAllocAsync", d.cuMemAllocAsync) &&
+                     find(library, "cuMemFreeAsync", d.cuMemFreeAsync) &&
+                     find(library, "cuDeviceGetDefaultMemPool", d.cuDeviceGetDefaultMemPool) &&
+                     find(library, "cuMemPoolSetAttribute", d.cuMemPoolSetAttribute);
+  if (!pools) d.cuMemAllocAsync = nullptr;
   return "";
 }
 
+/// What was chosen in the place of the usual library, by any environment of the process.
+class ChosenLibrary {
+ public:
+  void choose(const std::string& path) {
+    const std::lock_guard lock(mutex_);
+    path_ = path;
+  }
+  std::string path() {
+    const std::lock_guard lock(mutex_);
+    return path_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::string path_;
+};
+
+ChosenLibrary& chosenLibrary() {
+  static ChosenLibrary* const leaked = new ChosenLibrary;
+  return *leaked;
+}
+
 OpenedDriver open() {
-  const char* const named = std::getenv("FUSED_ATTENTION_LIBCUDA");
-  const bool given = named != nullptr && named[0] != '\0';
-  const char* const path = given ? named : kLibrary;
+  const std::string named = chosenLibrary().path();
+  const bool given = !named.empty();
+  const char* const path = given ? named.c_str() : kLibrary;
   void* const library = openLibrary(path);
   if (library == nullptr) {
     return {nullptr, "no CUDA driver: " + openFailure(path) + (given ? " (named by FUSED_ATTENTION_LIBCUDA)" : "")};
@@ -86,6 +118,29 @@ OpenedDriver open() {
   if (result != kSuccess) return {nullptr, "the CUDA driver finds no device: " + driver.describe(result)};
   return {&driver, ""};
 }
+
+}  // namespace
+
+namespace {
+
+/// Whether every later call fails as well. Such errors are of the context, and a process has one for each device.
+bool isLasting(CUresult result) {
+  switch (result) {
+    case kEccUncorrectable:
+    case kNvlinkUncorrectable:
+    case kIllegalAddress:
+    case kLaunchTimeout:
+    case kAssert:
+    case kHardwareStackError:
+    case kIllegalInstruction:
+    case kMisalignedAddress:
+    case kInvalidAddressSpace:
+    case kInvalidProgramCounter:
+    case kLaunchFailed: return true;
+    default: return false;
+  }
+}
+constexpr const char* kLasts = "; nothing more can be done with the device in this process";
 
 }  // namespace
 
@@ -109,7 +164,9 @@ void Driver::check(CUresult result, const char* doing) const {
     case kJitCompilerNotFound:
       throw CodedError("ERR_UNSUPPORTED", argument, "a driver that can compile the kernels",
                        describe(result) + " while " + doing);
-    default: throw CodedError("ERR_INTERNAL", argument, "a working device", describe(result) + " while " + doing);
+    default:
+      throw CodedError("ERR_INTERNAL", argument, "a working device",
+                       describe(result) + " while " + doing + (isLasting(result) ? kLasts : ""));
   }
 }
 
@@ -119,3 +176,9 @@ const OpenedDriver& openedDriver() {
 }
 
 }  // namespace fused_attention::cuda
+
+namespace fused_attention {
+
+void chooseCudaLibrary(const std::string& path) { cuda::chosenLibrary().choose(path); }
+
+}  // namespace fused_attention

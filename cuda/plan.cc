@@ -212,7 +212,7 @@ int64_t CudaPlan::blocks() const { return queryBlocks() * problem_.headsQ * prob
 Explanation CudaPlan::explain() const {
   const Problem& p = problem_;
   Explanation result;
-  result.device = "cuda";
+  result.device = device_.name();
   result.kernel = kernelName();
   result.tileQueries = forwardWarpQueries(kernelDim());
   result.tileKeys = kTileKeys;

@@ -8,6 +8,7 @@ import { kinds } from './normalizers.js';
 import type { Normalizer } from './normalizers.js';
 import type { PartialOf } from './partials.js';
 import { guarded, readCall } from './prepare.js';
+import { dropResults } from './results.js';
 import type { StatisticsOf, StatisticsOptions } from './statistics.js';
 import type { Tensor, TensorInput } from './tensor.js';
 
@@ -50,7 +51,8 @@ export type AttentionResult<
  * softmax(mask(softcap(scale · q kᵀ) + bias)) v, computed off the event loop; another function in softmax's place with
  * `normalizer`.
  *
- * The arrays of the arguments must not be written before the promise settles; results are complete only then.
+ * The arrays of the arguments must not be written before the promise settles; results are complete only then. Where q, k
+ * and v lie on a device ({@link Tensor.to}), it computes there, and that is where the results are.
  *
  * @param q [B, Hq, Nq, Dqk] ('bhsd', the default), [B, Nq, Hq, Dqk] ('bshd'), or ragged [total, Hq, Dqk]. float32,
  *   float16 or bfloat16, q, k and v each their own. The last axis must be contiguous; other strides are free.
@@ -82,7 +84,12 @@ export function attention<
 ): Promise<AttentionResult<Lse, Entropy, RowMax, Stats>>;
 export async function attention(q: unknown, k: unknown, v: unknown, options?: unknown): Promise<unknown> {
   const { call, prepared } = guarded(() => prepare(q, k, v, options));
-  await execute(prepared, call.options.signal);
+  try {
+    await execute(prepared, call.options.signal);
+  } catch (error) {
+    dropResults(call.results.list);
+    throw error;
+  }
   return resultOf(call);
 }
 
@@ -106,7 +113,12 @@ export function attentionSync<
 ): AttentionResult<Lse, Entropy, RowMax, Stats>;
 export function attentionSync(q: unknown, k: unknown, v: unknown, options?: unknown): unknown {
   const { call, prepared } = guarded(() => prepare(q, k, v, options));
-  executeSync(prepared);
+  try {
+    executeSync(prepared);
+  } catch (error) {
+    dropResults(call.results.list);
+    throw error;
+  }
   return resultOf(call);
 }
 

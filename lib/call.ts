@@ -4,6 +4,7 @@ import type { BoundProgram } from './bound-program.js';
 import { dtypeId } from './dtype.js';
 import type { FloatDtype } from './dtype.js';
 import type { CacheStep, PreparedCall } from './execution.js';
+import { ordinalOf } from './devices.js';
 import type { Geometry, Rows } from './geometry.js';
 import type { Grid, Visibility } from './grids.js';
 import type { CallOptions } from './options.js';
@@ -11,8 +12,9 @@ import type { ResultName, Results } from './results.js';
 import type { StatisticsCall } from './statistics.js';
 import { rowsOf } from './geometry.js';
 import { giveLengthsBack } from './lengths-memory.js';
-import { rawView, wholeView } from './view.js';
-import type { HostView } from './view.js';
+import type { NativeBuffer } from './native.cjs';
+import { isOnDevice, rawView, wholeView } from './view.js';
+import type { View } from './view.js';
 
 const codecVersion = 1;
 
@@ -62,6 +64,7 @@ const scratch: Float64Array[] = [];
 export function encodeNumbers(call: AttentionCall): Float64Array {
   const { options, geometry, visibility, bias, sinks, results, statistics } = call;
   const { query, key, value, ragged, layout, pages } = geometry;
+  const onCuda = options.device !== 'cpu';
   const flags =
     (options.lse ? flagBits.lse : 0) |
     (options.entropy ? flagBits.entropy : 0) |
@@ -73,13 +76,14 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
     (pages ? flagBits.pages : 0) |
     (options.normalizer ? flagBits.normalizer : 0) |
     (statistics ? flagBits.statistics : 0) |
-    (options.device === 'cuda' ? flagBits.cuda : 0);
+    (onCuda ? flagBits.cuda : 0);
   const grids = (bias ? 1 : 0) + visibility.grids.length;
   const count = headNumbers + 4 * rowNumbers + gridNumbers * grids + 1;
   const more =
     (pages ? pageNumbers + pages.prefixes.length : 0) +
     (options.normalizer ? normalizerNumbers : 0) +
-    (statistics ? statistics.numbers.length : 0);
+    (statistics ? statistics.numbers.length : 0) +
+    (onCuda ? 1 : 0);
   const numbers = more > 0 ? new Float64Array(count + more) : (scratch[grids] ??= new Float64Array(count));
   numbers[0] = codecVersion;
   numbers[1] = options.environment.isaId;
@@ -106,12 +110,14 @@ export function encodeNumbers(call: AttentionCall): Float64Array {
   at += 1;
   for (const grid of visibility.grids) at = putGrid(numbers, at, grid);
   if (pages) numbers.set([pages.pageSize, pages.count, pages.columns, pages.prefixes.length, ...pages.prefixes], at);
+  const end = numbers.length - (onCuda ? 1 : 0);
   // Softmax alone has statistics: there is at most one of these.
   if (options.normalizer) {
     const { kind, byKeys, number } = options.normalizer;
-    numbers.set([kind, byKeys ? 1 : 0, number], numbers.length - normalizerNumbers);
+    numbers.set([kind, byKeys ? 1 : 0, number], end - normalizerNumbers);
   }
-  if (statistics) numbers.set(statistics.numbers, numbers.length - statistics.numbers.length);
+  if (statistics) numbers.set(statistics.numbers, end - statistics.numbers.length);
+  if (onCuda) numbers[end] = ordinalOf(options.device);
   return numbers;
 }
 
@@ -120,7 +126,7 @@ export function encodeCall(call: AttentionCall, step?: CacheStep): PreparedCall 
   const { geometry, visibility, score, bias, sinks, results, statistics } = call;
   const { grids } = visibility;
   const first = results.list[0]!;
-  const buffers: (ArrayBufferView | null)[] = [
+  const buffers: (NativeBuffer | null)[] = [
     wholeView(geometry.query),
     wholeView(geometry.key),
     wholeView(geometry.value),
@@ -130,7 +136,7 @@ export function encodeCall(call: AttentionCall, step?: CacheStep): PreparedCall 
   for (let n = 1; n < results.list.length; n += 1) {
     const { name, view, owned: allocated } = results.list[n]!;
     // Statistics have no layout among the numbers: their buffer starts where they do.
-    putBuffer(buffers, slotOf[name], view.offset === 0 ? wholeView(view) : rawView(view));
+    putBuffer(buffers, slotOf[name], view.offset === 0 || isOnDevice(view) ? wholeView(view) : rawView(view));
     if (allocated) owned |= 1 << slotOf[name];
   }
   if (sinks) putBuffer(buffers, 9, sinks);
@@ -214,7 +220,7 @@ function nameOf(call: AttentionCall, slot: number): string | undefined {
 }
 
 /** Slots that nothing is put in are null, or past the end. */
-function putBuffer(buffers: (ArrayBufferView | null)[], slot: number, view: ArrayBufferView): void {
+function putBuffer(buffers: (NativeBuffer | null)[], slot: number, view: NativeBuffer): void {
   while (buffers.length < slot) buffers.push(null);
   buffers[slot] = view;
 }
@@ -271,7 +277,7 @@ export function encodeMerge({ batch, heads, queries, dim, dtype, results, sinks,
 }
 
 /** Writes a tensor's numbers, and returns where they end. */
-function putRows(numbers: Float64Array, at: number, view: HostView, { batch, head, row }: Rows): number {
+function putRows(numbers: Float64Array, at: number, view: View, { batch, head, row }: Rows): number {
   numbers[at] = dtypeId[view.dtype as FloatDtype];
   numbers[at + 1] = view.offset;
   numbers[at + 2] = batch;

@@ -8,13 +8,20 @@ import type { NativeCuda, NativeError, NativeInfo } from './native.cjs';
 /** `enum class Isa` of native/problem.h. */
 const isaIds: Readonly<Record<string, number>> = { portable: 1, sse4: 2, avx2: 3, avx512: 4, neon: 5 };
 
-export const deviceNames = ['auto', 'cpu', 'cuda', 'metal'] as const;
+/** A CUDA device: the first one is 'cuda', also 'cuda:0', the others 'cuda:1' and so on. */
+export type CudaName = 'cuda' | `cuda:${number}`;
+
+/** Where a tensor lies, and a call runs. */
+export type TensorDevice = 'cpu' | CudaName;
 
 /** Where a call may run; 'auto' chooses among what there is. */
-export type DeviceName = (typeof deviceNames)[number];
+export type DeviceName = 'auto' | 'metal' | TensorDevice;
 
-/** Where a call runs. */
-export type DeviceInUse = 'cpu' | 'cuda';
+export const deviceNames: readonly DeviceName[] = ['auto', 'cpu', 'cuda', 'metal'];
+
+export function isCudaName(name: string): name is CudaName {
+  return /^cuda(:\d{1,9})?$/.test(name);
+}
 
 export interface Environment {
   /** What 'auto' means. */
@@ -32,6 +39,7 @@ const given = {
   device: process.env['FUSED_ATTENTION_DEVICE'] || undefined,
   threads: process.env['FUSED_ATTENTION_THREADS'] || undefined,
   isa: process.env['FUSED_ATTENTION_ISA'] || undefined,
+  libcuda: process.env['FUSED_ATTENTION_LIBCUDA'] || undefined,
 };
 
 let checked: Environment | undefined;
@@ -45,6 +53,7 @@ let cuda: NativeCuda | undefined;
 
 /** Asked only by who needs to know, as opening a driver takes time. Throws AttentionError where a device is out of order. */
 export function cudaDevices(): NativeCuda {
+  environment();
   try {
     return (cuda ??= loadNative().cuda());
   } catch (error) {
@@ -54,7 +63,9 @@ export function cudaDevices(): NativeCuda {
 }
 
 function check(): Environment {
-  const native = loadNative().info();
+  const addon = loadNative();
+  if (given.libcuda !== undefined) addon.chooseCudaLibrary(given.libcuda);
+  const native = addon.info();
   const isa = checkIsa(native);
   return {
     device: checkDevice(),
@@ -67,7 +78,7 @@ function check(): Environment {
 
 function checkDevice(): DeviceName {
   const { device = 'auto' } = given;
-  if (!(deviceNames as readonly string[]).includes(device)) {
+  if (!isCudaName(device) && !(deviceNames as readonly string[]).includes(device)) {
     throw invalidValue('FUSED_ATTENTION_DEVICE', oneOf(deviceNames), describe(device));
   }
   return device as DeviceName;

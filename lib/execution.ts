@@ -4,18 +4,19 @@ import { bufferOf } from './arrays.js';
 import type { BoundProgram } from './bound-program.js';
 import { abortError, AttentionError, fromNative } from './errors.js';
 import { loadNative } from './native.cjs';
-import type { JobId, Native, NativeCache, NativeError, Settled } from './native.cjs';
+import type { JobId, Native, NativeBuffer, NativeCache, NativeError, Settled } from './native.cjs';
 import type { AbortSignalLike } from './options.js';
 import { isKept, keep, needsCopy } from './protection.js';
 
 /**
- * A call in the form of native/problem_codec.h. Slots 3 to 8 of an attention call are written, 0 to 2 of a merge.
+ * A call in the form of native/problem_codec.h. Slots 3 to 8 of an attention call are written, 0 to 2 of a merge, the
+ * second of the two of a transfer.
  */
 export interface PreparedCall {
-  readonly kind: 'attention' | 'merge';
+  readonly kind: 'attention' | 'merge' | 'transfer';
   /** The numbers, in memory that the next call's take: asked for as they are handed over, when no foreign code runs. */
   readonly numbers: () => Float64Array;
-  readonly buffers: (ArrayBufferView | null)[];
+  readonly buffers: (NativeBuffer | null)[];
   /** What users call the buffer in a slot, for errors. */
   readonly name: (slot: number) => string | undefined;
   /** Bits of the first slots whose memory no user has seen before the call settles: it needs no protection. */
@@ -95,7 +96,7 @@ export function execute(call: PreparedCall, signal?: AbortSignalLike): Promise<v
       call.release?.();
       throw translate(call, error);
     }
-    foreign?.forEach((slot) => copied?.[slot] || keep(bufferOf(call.buffers[slot]!)));
+    foreign?.forEach((slot) => copied?.[slot] || keep(bufferAt(call, slot)));
     if (signal === undefined) return;
     signal.addEventListener('abort', cancel);
     // It may have happened since the arguments were checked.
@@ -107,13 +108,18 @@ function isOwned({ owned }: PreparedCall, slot: number): boolean {
   return slot < 31 && ((owned >> slot) & 1) === 1;
 }
 
-/** Slots of memory that has not been seen here before; undefined where there is none, as in a loop of calls. */
+/** Of a slot that holds memory of the host. */
+function bufferAt({ buffers }: PreparedCall, slot: number): ArrayBufferLike {
+  return bufferOf(buffers[slot] as ArrayBufferView);
+}
+
+/** Slots of host memory that has not been seen here before; undefined where there is none, as in a loop of calls. */
 function foreignSlots(call: PreparedCall): number[] | undefined {
   const { buffers } = call;
   let foreign: number[] | undefined;
   for (let slot = 0; slot < buffers.length; slot += 1) {
     const view = buffers[slot]!;
-    if (view === null || isOwned(call, slot) || isKept(bufferOf(view))) continue;
+    if (view === null || isOwned(call, slot) || !ArrayBuffer.isView(view) || isKept(bufferOf(view))) continue;
     foreign ??= [];
     foreign.push(slot);
   }
@@ -121,9 +127,9 @@ function foreignSlots(call: PreparedCall): number[] | undefined {
 }
 
 /** Which buffers a call in flight cannot rely on; undefined where it can on all. */
-function copiesOf({ buffers }: PreparedCall, foreign: readonly number[]): boolean[] | undefined {
-  const moving = foreign.filter((slot) => needsCopy(bufferOf(buffers[slot]!)));
-  return moving.length === 0 ? undefined : buffers.map((_, slot) => moving.includes(slot));
+function copiesOf(call: PreparedCall, foreign: readonly number[]): boolean[] | undefined {
+  const moving = foreign.filter((slot) => needsCopy(bufferAt(call, slot)));
+  return moving.length === 0 ? undefined : call.buffers.map((_, slot) => moving.includes(slot));
 }
 
 function start(native: Native, call: PreparedCall, copied: boolean[] | undefined, settled: Settled): JobId {
@@ -136,6 +142,7 @@ function start(native: Native, call: PreparedCall, copied: boolean[] | undefined
     return native.runCache(settled, ...of, call.numbers(), buffers, mask, score, copied);
   }
   if (call.kind === 'merge') return native.merge(settled, call.numbers(), buffers, mask, score, copied);
+  if (call.kind === 'transfer') return native.transfer(settled, call.numbers(), buffers, mask, score, copied);
   return native.run(settled, call.numbers(), buffers, mask, score, copied);
 }
 

@@ -1,12 +1,13 @@
 // What q, k and v say about the problem: its sizes, and where rows and heads of each tensor lie.
 
 import { floatDtypes } from './dtype.js';
+import type { TensorDevice } from './environment.js';
 import { describe, formatShape, invalidValue, oneOf, outOfRange, shapeMismatch } from './errors.js';
 import { checkPadded, readCumulative, snapshotLengths } from './lengths.js';
 import type { CallOptions, LayoutName } from './options.js';
-import { readTensor } from './tensor.js';
 import type { Pages } from './pages.js';
-import type { HostView } from './view.js';
+import { deviceOf } from './view.js';
+import type { View } from './view.js';
 
 /** Features of one head, of queries and keys as of values. */
 const maxDim = 1024;
@@ -24,10 +25,11 @@ export interface Rows {
   readonly row: number;
 }
 
-export interface Geometry {
-  readonly query: HostView;
-  readonly key: HostView;
-  readonly value: HostView;
+export interface Geometry<Of extends View = View> {
+  /** All on one device. */
+  readonly query: Of;
+  readonly key: Of;
+  readonly value: Of;
   readonly ragged: boolean;
   readonly layout: LayoutName;
   /** Sequences. */
@@ -54,12 +56,20 @@ interface Sizes {
   dim: number;
 }
 
-export function readGeometry(q: unknown, k: unknown, v: unknown, options: CallOptions): Geometry {
+/** A tensor argument, read and checked. */
+export type ReadView<Of extends View> = (value: unknown, argument: string) => Of;
+
+/** `read` says which tensors are taken. */
+export function readGeometry<Of extends View>(
+  q: unknown,
+  k: unknown,
+  v: unknown,
+  options: CallOptions,
+  read: ReadView<Of>,
+): Geometry<Of> {
   const { layout, given } = options;
   const ragged = given['cuSeqlensQ'] !== undefined || given['cuSeqlensKv'] !== undefined;
-  const query = readTensor(q, 'query');
-  const key = readTensor(k, 'key');
-  const value = readTensor(v, 'value');
+  const [query, key, value] = readOperands(q, k, v, read);
   const sizesQ = checkOperand('query', query, ragged, layout);
   const sizesK = checkOperand('key', key, ragged, layout);
   const sizesV = checkOperand('value', value, ragged, layout);
@@ -90,6 +100,24 @@ export function readGeometry(q: unknown, k: unknown, v: unknown, options: CallOp
   };
 }
 
+/** Query, key and value, which have to be on one device. */
+export function readOperands<Of extends View>(q: unknown, k: unknown, v: unknown, read: ReadView<Of>): [Of, Of, Of] {
+  const query = read(q, 'query');
+  return [query, readBeside(query, k, 'key', read), readBeside(query, v, 'value', read)];
+}
+
+function readBeside<Of extends View>(query: Of, value: unknown, argument: string, read: ReadView<Of>): Of {
+  const view = read(value, argument);
+  checkDevice(argument, view, deviceOf(query), 'as the query');
+  return view;
+}
+
+/** Refuses a tensor that is elsewhere. */
+export function checkDevice(argument: string, view: View, device: TensorDevice, why: string): void {
+  if (deviceOf(view) === device) return;
+  throw invalidValue(argument, `a tensor on ${describe(device)}, ${why}`, `one on ${describe(deviceOf(view))}`);
+}
+
 /** Strides by meaning of a tensor shaped like the output. */
 export function rowsOf(strides: readonly number[], ragged: boolean, layout: LayoutName): Rows {
   if (ragged) return { batch: 0, head: strides[1]!, row: strides[0]! };
@@ -118,7 +146,7 @@ export function sizesOf(shape: readonly number[], ragged: boolean, layout: Layou
 }
 
 /** Kernels read whole rows: the last axis must be contiguous. */
-export function checkLastAxis(argument: string, view: HostView): void {
+export function checkLastAxis(argument: string, view: View): void {
   const axis = view.shape.length - 1;
   if (view.strides[axis] === 1 || view.shape[axis]! <= 1 || view.shape.includes(0)) return;
   const received = `stride ${view.strides[axis]} (strides ${formatShape(view.strides)})`;
@@ -127,7 +155,7 @@ export function checkLastAxis(argument: string, view: HostView): void {
 
 export function checkOperand(
   argument: string,
-  view: HostView,
+  view: View,
   ragged: boolean,
   layout: LayoutName,
   most = maxSequences,
@@ -164,7 +192,7 @@ function checkSequences(argument: string, count: number, most = maxSequences): v
 
 function expectSizes(
   argument: string,
-  view: HostView,
+  view: View,
   sizes: Sizes,
   expected: Sizes,
   ragged: boolean,

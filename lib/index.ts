@@ -31,7 +31,7 @@ export type { Float16ArrayLike, TensorData } from './arrays.js';
 export { devices } from './devices.js';
 export type { Device } from './devices.js';
 export type { Dtype, FloatDtype } from './dtype.js';
-export type { DeviceName } from './environment.js';
+export type { CudaName, DeviceName, TensorDevice } from './environment.js';
 export { AttentionError } from './errors.js';
 export type { ErrorCode } from './errors.js';
 export { explain } from './explain.js';

@@ -10,12 +10,19 @@ declare const nativeProgram: unique symbol;
 export type NativeCache = { readonly [nativeCache]: true };
 declare const nativeCache: unique symbol;
 
+/** Memory of a device, held by the addon until it is freed and no call uses it, or nothing refers to it. */
+export type NativeMemory = { readonly [nativeMemory]: true };
+declare const nativeMemory: unique symbol;
+
+/** Memory that a call reads or writes. */
+export type NativeBuffer = ArrayBufferView | NativeMemory;
+
 /** The last arguments of functions that take a call: properties of an object would each be looked up by name. */
 export type NativeCall = [
   /** In the order of native/problem_codec.h. */
   numbers: Float64Array,
   /** By slot; those past the end are null. */
-  buffers: (ArrayBufferView | null)[],
+  buffers: (NativeBuffer | null)[],
   mask?: NativeProgram | undefined,
   score?: NativeProgram | undefined,
   /**
@@ -97,6 +104,8 @@ export type JobId = number;
 
 export interface Native {
   info(): NativeInfo;
+  /** The library that is the CUDA driver, for the whole process; of no effect once it is open. */
+  chooseCudaLibrary(path: string): void;
   /** Opens the CUDA driver, where there is one and this is the first call that needs it. Throws NativeError. */
   cuda(): NativeCuda;
   /** Blocks; the calling thread computes too. Throws NativeError. */
@@ -112,6 +121,14 @@ export interface Native {
   program(numbers: Float64Array, tables: (Int32Array | Float32Array)[]): NativeProgram;
   mergeSync(...call: NativeCall): void;
   merge(settled: Settled, ...call: NativeCall): JobId;
+  /** Makes a CUDA device ready, which takes a while where this is the first time. */
+  open(settled: Settled, device: number): JobId;
+  /** Memory of a CUDA device that is ready; none of 0 bytes. */
+  allocate(device: number, bytes: number): NativeMemory;
+  /** Gives it back once no call in flight uses it; then it is none. */
+  freeMemory(memory: NativeMemory): void;
+  /** Copies between memory of a device and that of the host or a device: numbers and buffers of native/transfer.h. */
+  transfer(settled: Settled, ...call: NativeCall): JobId;
   /** An empty cache: the numbers of native/cache/cache_codec.h. */
   cache(numbers: Float64Array): NativeCache;
   /**

@@ -3,18 +3,10 @@
 
 import { floatDtypes } from './dtype.js';
 import type { FloatDtype } from './dtype.js';
-import { cudaDevices, deviceNames, environment } from './environment.js';
-import type { DeviceInUse, DeviceName, Environment } from './environment.js';
-import {
-  AttentionError,
-  abortError,
-  describe,
-  invalidType,
-  invalidValue,
-  oneOf,
-  outOfRange,
-  unsupported,
-} from './errors.js';
+import { checkDeviceName, presentDevice } from './devices.js';
+import { deviceNames, environment } from './environment.js';
+import type { DeviceName, Environment, TensorDevice } from './environment.js';
+import { abortError, describe, invalidType, invalidValue, oneOf, outOfRange, unsupported } from './errors.js';
 import type { LengthsInput } from './lengths.js';
 import type { MaskItem } from './masks.js';
 import type { Score } from './scores.js';
@@ -103,8 +95,9 @@ export interface AttentionBaseOptions {
   /** Keys and values lie in the pages of a pool, `key` and `value`; with `cuSeqlensQ` or `lengthsQ` if need be. */
   pages?: PagesOptions | undefined;
   /**
-   * Where the call runs. Default 'auto': what `FUSED_ATTENTION_DEVICE` says, else the CPU. 'cuda' copies tensors to the
-   * first CUDA device and results back; what its kernels do not take is `ERR_UNSUPPORTED`.
+   * Where the call runs. Default 'auto': where q, k and v lie ({@link Tensor.to}); of tensors in host memory what
+   * `FUSED_ATTENTION_DEVICE` says, else the CPU. 'cuda' is the first CUDA device, 'cuda:1' the next: tensors in host
+   * memory are copied there, and results back. What the kernels do not take is `ERR_UNSUPPORTED`.
    */
   device?: DeviceName | undefined;
   /** Aborts the call. Of a synchronous call it is only looked at before it starts. */
@@ -159,7 +152,8 @@ export interface CallOptions {
   readonly rowMax: boolean;
   readonly partial: boolean;
   readonly threads: number;
-  readonly device: DeviceInUse;
+  /** What was asked for; where it was not, and tensors lie on a device, that counts. */
+  readonly device: TensorDevice;
   readonly signal: AbortSignalLike | undefined;
   /** null: softmax. */
   readonly normalizer: NormalizerNumbers | null;
@@ -286,16 +280,10 @@ export function throwIfAborted(signal: AbortSignalLike | undefined): void {
   if (signal?.aborted) throw abortError(signal.reason);
 }
 
-function readDevice(value: unknown, settings: Environment): DeviceInUse {
-  const asked = value === undefined ? 'auto' : choice('options.device', value, deviceNames);
-  const device = asked === 'auto' ? settings.device : asked;
-  if (device === 'auto' || device === 'cpu') return 'cpu';
-  const cuda = cudaDevices();
-  if (device === 'cuda' && cuda.devices.length > 0) return 'cuda';
-  const argument = asked === 'auto' ? 'FUSED_ATTENTION_DEVICE' : 'options.device';
-  const expected = `a device of this machine and build (${oneOf(cuda.devices.length > 0 ? ['cpu', 'cuda'] : ['cpu'])})`;
-  const reason = device === 'cuda' ? cuda.reason : 'this build has no Metal kernels';
-  throw new AttentionError('ERR_NO_DEVICE', argument, expected, `${describe(device)} (${reason})`);
+function readDevice(value: unknown, settings: Environment): TensorDevice {
+  const asked = value === undefined ? 'auto' : checkDeviceName('options.device', value, deviceNames);
+  if (asked !== 'auto') return presentDevice('options.device', asked);
+  return settings.device === 'auto' ? 'cpu' : presentDevice('FUSED_ATTENTION_DEVICE', settings.device);
 }
 
 function checkScale(value: unknown): number {

@@ -2,15 +2,15 @@
 
 import { checkReadable, lengthOf, typedArrayName } from './arrays.js';
 import { describe, formatShape, invalidType, invalidValue, outOfRange, shapeMismatch } from './errors.js';
-import { checkOperand, maxRows, shapeOf } from './geometry.js';
-import type { Geometry } from './geometry.js';
+import { checkOperand, maxRows, readOperands, shapeOf } from './geometry.js';
+import type { Geometry, ReadView } from './geometry.js';
 import { checkPadded, readCumulative, snapshotLengths } from './lengths.js';
 import type { LengthsInput } from './lengths.js';
 import { checkMemory } from './memory.js';
 import type { CallOptions } from './options.js';
 import { checkInteger } from './shape.js';
 import { readProperty, readSnapshot } from './snapshot.js';
-import { readTensor } from './tensor.js';
+import type { View } from './view.js';
 
 /** Integers of a tensor, such as a block table of another library: contiguous, [B, maxPages]. */
 export interface PageTableTensor {
@@ -71,7 +71,13 @@ const place = 'options.pages';
 const names = ['table', 'lengths', 'pageSize', 'sharedPrefix', 'prefixes'];
 
 /** The geometry of a call whose key and value are pools. */
-export function readPagedGeometry(q: unknown, k: unknown, v: unknown, options: CallOptions): Geometry {
+export function readPagedGeometry<Of extends View>(
+  q: unknown,
+  k: unknown,
+  v: unknown,
+  options: CallOptions,
+  read: ReadView<Of>,
+): Geometry<Of> {
   const { layout, given } = options;
   const ragged = given['cuSeqlensQ'] !== undefined;
   for (const name of ['lengthsKv', 'cuSeqlensKv', ...(ragged ? ['lengthsQ'] : [])]) {
@@ -81,9 +87,7 @@ export function readPagedGeometry(q: unknown, k: unknown, v: unknown, options: C
     throw invalidValue(`options.${name}`, expected, describe(given[name]));
   }
   const asked = readSnapshot(place, given['pages'], names);
-  const query = readTensor(q, 'query');
-  const key = readTensor(k, 'key');
-  const value = readTensor(v, 'value');
+  const [query, key, value] = readOperands(q, k, v, read);
   const sizesQ = checkOperand('query', query, ragged, layout);
   const pool = checkOperand('key', key, false, layout, maxRows);
   const values = checkOperand('value', value, false, layout, maxRows);

@@ -1,15 +1,19 @@
 // From arguments to a call that can run: every check of an attention call, in one order for all entry points.
 
 import type { AttentionCall } from './call.js';
-import { AttentionError, internal } from './errors.js';
+import type { CudaName } from './environment.js';
+import { AttentionError, describe, internal, invalidValue } from './errors.js';
 import { readGeometry } from './geometry.js';
 import { readBias, readMasks } from './grids.js';
 import { readPagedGeometry } from './pages.js';
 import { readOptions, throwIfAborted } from './options.js';
+import type { CallOptions } from './options.js';
 import { readResults } from './results.js';
 import { readScore } from './scores.js';
 import { readSinks } from './sinks.js';
 import { readStatistics } from './statistics.js';
+import { readView } from './tensor.js';
+import { isOnDevice } from './view.js';
 
 /** Checks all arguments. `obtain` says whether results get memory, or are only known to fit. */
 export function readCall(
@@ -19,10 +23,11 @@ export function readCall(
   given: unknown,
   obtain: 'allocate' | 'reserve',
 ): AttentionCall {
-  const options = readOptions(given);
-  throwIfAborted(options.signal);
-  const read = options.given['pages'] === undefined ? readGeometry : readPagedGeometry;
-  const geometry = read(q, k, v, options);
+  const asked = readOptions(given);
+  throwIfAborted(asked.signal);
+  const read = asked.given['pages'] === undefined ? readGeometry : readPagedGeometry;
+  const geometry = read(q, k, v, asked, readView);
+  const options = isOnDevice(geometry.query) ? onDevice(geometry.query.memory.device, asked) : asked;
   const visibility = readMasks(options.given['mask'], geometry);
   const score = readScore(options.given['score']);
   const bias = readBias(options.given['bias'], geometry);
@@ -30,6 +35,16 @@ export function readCall(
   const results = readResults(geometry, options, obtain);
   const statistics = readStatistics(options.given['statistics'], geometry, obtain);
   return { options, geometry, visibility, score, bias, sinks, results, statistics };
+}
+
+/** A call whose tensors lie on a device runs there. */
+function onDevice(device: CudaName, options: CallOptions): CallOptions {
+  const { device: asked = 'auto' } = options.given;
+  if (asked !== 'auto' && options.device !== device) {
+    const expected = `${describe(device)}, where the query lies (Tensor.to() brings it elsewhere)`;
+    throw invalidValue('options.device', expected, describe(asked));
+  }
+  return { ...options, device };
 }
 
 /** Runs the checking part of an entry point. What is neither coded nor an abort there is a fault of this package. */

@@ -1,18 +1,20 @@
 // Where a call writes: tensors given in `out`, checked, or memory allocated for it.
 
 import type { TensorData } from './arrays.js';
-import { floatDtypes } from './dtype.js';
+import { DeviceMemory } from './device-memory.js';
+import { floatDtypes, sizeOf } from './dtype.js';
 import type { Dtype, FloatDtype } from './dtype.js';
 import { AttentionError, describe, formatShape, invalidValue, oneOf, shapeMismatch } from './errors.js';
-import { checkLastAxis, rowsOf, shapeOf } from './geometry.js';
+import { checkDevice, checkLastAxis, rowsOf, shapeOf } from './geometry.js';
 import type { Geometry, Rows } from './geometry.js';
 import { allocate, checkMemory } from './memory.js';
 import type { CallOptions } from './options.js';
 import { contiguousStrides, countOf, isContiguous, isInjective, sameShape } from './shape.js';
 import { readSnapshot } from './snapshot.js';
-import { readTensor, tensorOf, toTensor } from './tensor.js';
+import { readView, tensorOf, toTensor } from './tensor.js';
 import type { Tensor } from './tensor.js';
-import type { HostView } from './view.js';
+import { deviceOf, isOnDevice } from './view.js';
+import type { DeviceView, HostView, View } from './view.js';
 
 export type ResultName = 'output' | 'lse' | 'entropy' | 'rowMax' | 'o' | 'm' | 'l';
 
@@ -21,7 +23,7 @@ export interface Result {
   readonly name: ResultName;
   /** Its name in messages. */
   readonly argument: string;
-  readonly view: HostView;
+  readonly view: View;
   /** Allocated here, and not seen by the user before the call is done. */
   readonly owned: boolean;
   readonly tensor: Tensor;
@@ -57,30 +59,40 @@ export function readResults(geometry: Geometry, options: CallOptions, obtain: 'a
   // A tensor stands for the first result. Tensors have data, a set of results has not.
   const single = typeof out === 'object' && out !== null && 'data' in out;
   const given = single || out === undefined ? nothing : readOut(out, options);
-  const result = (name: ResultName, shape: readonly number[], dtype: FloatDtype | undefined, value: unknown): Result =>
-    value !== undefined ? fromUser(name, shape, dtype, value) : fromMemory(name, shape, dtype, query, obtain);
+  const list: Result[] = [];
+  const add = (name: ResultName, shape: readonly number[], dtype: FloatDtype | undefined, value: unknown): Result => {
+    const result =
+      value !== undefined ? fromUser(name, shape, dtype, value, query) : fromMemory(name, shape, dtype, query, obtain);
+    list.push(result);
+    return result;
+  };
 
   const statistic = ragged ? [headsQ, queries] : [batch, headsQ, queries];
-  if (options.partial) {
-    const first = result('o', [...statistic, dimV], 'float32', single ? out : given['o']);
-    const list = [first];
-    if (!options.normalizer) {
-      list.push(result('m', statistic, 'float32', given['m']), result('l', statistic, 'float32', given['l']));
+  try {
+    if (options.partial) {
+      const { strides } = add('o', [...statistic, dimV], 'float32', single ? out : given['o']).view;
+      if (!options.normalizer) for (const name of ['m', 'l'] as const) add(name, statistic, 'float32', given[name]);
+      // Numerators are head-first, like statistics, in all layouts.
+      const rows = ragged
+        ? { batch: 0, head: strides[0]!, row: strides[1]! }
+        : { batch: strides[0]!, head: strides[1]!, row: strides[2]! };
+      return { list, rows };
     }
-    const { strides } = first.view;
-    // Numerators are head-first, like statistics, in all layouts.
-    const rows = ragged
-      ? { batch: 0, head: strides[0]!, row: strides[1]! }
-      : { batch: strides[0]!, head: strides[1]!, row: strides[2]! };
-    return { list, rows };
+    const shape = shapeOf(batch, headsQ, queries, dimV, ragged, layout);
+    const { strides } = add('output', shape, options.outputDtype, single ? out : given['output']).view;
+    if (options.lse) add('lse', statistic, 'float32', given['lse']);
+    if (options.entropy) add('entropy', statistic, 'float32', given['entropy']);
+    if (options.rowMax) add('rowMax', statistic, 'float32', given['rowMax']);
+    return { list, rows: rowsOf(strides, ragged, layout) };
+  } catch (error) {
+    dropResults(list);
+    throw error;
   }
-  const shape = shapeOf(batch, headsQ, queries, dimV, ragged, layout);
-  const first = result('output', shape, options.outputDtype, single ? out : given['output']);
-  const list = [first];
-  if (options.lse) list.push(result('lse', statistic, 'float32', given['lse']));
-  if (options.entropy) list.push(result('entropy', statistic, 'float32', given['entropy']));
-  if (options.rowMax) list.push(result('rowMax', statistic, 'float32', given['rowMax']));
-  return { list, rows: rowsOf(first.view.strides, ragged, layout) };
+}
+
+/** Gives back what a call allocated that has failed: a device should have room for the next one at once. */
+export function dropResults(list: readonly Result[]): void {
+  for (const { owned, tensor } of list) if (owned) tensor.dispose();
 }
 
 function hasResult(options: CallOptions, name: ResultName): boolean {
@@ -101,9 +113,16 @@ function readOut(out: unknown, options: CallOptions): Readonly<Record<string, un
   return given;
 }
 
-function fromUser(name: ResultName, shape: readonly number[], dtype: FloatDtype | undefined, value: unknown): Result {
+function fromUser(
+  name: ResultName,
+  shape: readonly number[],
+  dtype: FloatDtype | undefined,
+  value: unknown,
+  query: View,
+): Result {
   const argument = argumentOf[name];
-  const view = readTensor(value, argument);
+  const view = readView(value, argument);
+  checkDevice(argument, view, deviceOf(query), 'as the query');
   if (!sameShape(view.shape, shape)) {
     throw shapeMismatch(argument, formatShape(shape), formatShape(view.shape));
   }
@@ -118,6 +137,8 @@ function fromUser(name: ResultName, shape: readonly number[], dtype: FloatDtype 
     }
   } else if (!isContiguous(view.shape, view.strides)) {
     throw invalidValue(argument, 'a contiguous tensor', `strides ${formatShape(view.strides)}`);
+  } else if (isOnDevice(view) && view.offset !== 0) {
+    throw invalidValue(argument, 'a tensor of a device that its memory begins with', `offset ${view.offset}`);
   }
   return { name, argument, view, owned: false, tensor: toTensor(value, view) };
 }
@@ -127,12 +148,17 @@ function fromMemory(
   name: ResultName,
   sizes: readonly number[],
   given: FloatDtype | undefined,
-  query: HostView,
+  query: View,
   obtain: 'allocate' | 'reserve',
 ): Result {
   const dtype: Dtype = given ?? query.dtype;
   const shape = Object.freeze([...sizes]);
   const count = countOf(shape);
+  if (isOnDevice(query)) {
+    const memory = new DeviceMemory(query.memory.device, obtain === 'allocate' ? count * sizeOf[dtype] : 0, name);
+    const view: DeviceView = { memory, dtype, shape, strides: contiguousStrides(shape), offset: 0 };
+    return { name, argument: name, view, owned: true, tensor: tensorOf(view) };
+  }
   checkMemory(dtype, count, name);
   const raw = allocate(dtype, obtain === 'allocate' ? count : 0, name);
   const data = dtype === 'float16' ? likeHalf(raw as Uint16Array, query.data) : raw;

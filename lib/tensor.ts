@@ -1,13 +1,26 @@
-// Tensor: a shape and strides over memory that stays the user's. Views share it; nothing is copied.
+// Tensor: a shape and strides over memory that stays the user's, or that a device has. Views share it; nothing is copied
+// but by `to`.
 
 import type { TensorData } from './arrays.js';
 import { face } from './class-face.js';
 import { denseFloat32 } from './dense.js';
 import type { Dtype } from './dtype.js';
-import { AttentionError, formatShape, invalidType, invalidValue, oneOf, shapeMismatch, unsupported } from './errors.js';
+import { checkDeviceName, presentDevice } from './devices.js';
+import type { TensorDevice } from './environment.js';
+import {
+  AttentionError,
+  describe,
+  formatShape,
+  invalidType,
+  invalidValue,
+  oneOf,
+  shapeMismatch,
+  unsupported,
+} from './errors.js';
 import { checkInteger, checkShape, countOf, reshapedStrides } from './shape.js';
-import { checkExtent, makeView } from './view.js';
-import type { Description, HostView } from './view.js';
+import { transferred } from './transfer.js';
+import { checkExtent, deviceOf, isOnDevice, makeView } from './view.js';
+import type { Description, HostView, View } from './view.js';
 
 /** Options of {@link Tensor.from}. */
 export interface TensorOptions {
@@ -35,16 +48,17 @@ export interface TensorLike {
 /** Anything taken for a tensor. */
 export type TensorInput = Tensor | TensorLike;
 
-let read: (tensor: Tensor, argument: string) => HostView;
-let wrap: (view: HostView) => Tensor;
+let read: (tensor: Tensor, argument: string) => View;
+let wrap: (view: View) => Tensor;
 let isTensor: (value: unknown) => value is Tensor;
 
 /**
- * A tensor on host memory: a typed array with shape, strides and element type. The array is neither copied nor owned:
- * writing to it changes the tensor, and all views share it.
+ * A tensor in host memory: a typed array with shape, strides and element type. The array is neither copied nor owned:
+ * writing to it changes the tensor, and all views share it. Or one in the memory of a device, where {@link Tensor.to} and
+ * calls over such tensors make it: views share that too, and it is given back when all of them are disposed, or garbage.
  */
 export class Tensor {
-  #view: HostView | null;
+  #view: View | null;
 
   static {
     read = (tensor, argument) => tensor.#read(argument);
@@ -53,8 +67,9 @@ export class Tensor {
     face(this, 'Tensor', this.prototype.dispose);
   }
 
-  private constructor(view: HostView) {
+  private constructor(view: View) {
     this.#view = view;
+    if (isOnDevice(view)) view.memory.hold();
   }
 
   /**
@@ -83,9 +98,13 @@ export class Tensor {
     return new Tensor(makeView('', { data, shape, dtype, strides, offset }));
   }
 
-  /** The array given to {@link Tensor.from}, or allocated by a call. */
+  /**
+   * The array given to {@link Tensor.from}, or allocated by a call.
+   *
+   * @throws AttentionError `ERR_UNSUPPORTED` of a tensor on a device: bring it to host memory with `to('cpu')`.
+   */
   get data(): TensorData {
-    return this.#read('tensor').data;
+    return inHostMemory(this.#read('tensor'), 'tensor').data;
   }
 
   /** Sizes of the axes; frozen. */
@@ -103,15 +122,14 @@ export class Tensor {
     return this.#read('tensor').strides;
   }
 
-  /** Element of `data` at which the tensor starts. */
+  /** Element of `data`, or of its memory on a device, at which the tensor starts. */
   get offset(): number {
     return this.#read('tensor').offset;
   }
 
-  /** Where the memory is. */
-  get device(): 'cpu' {
-    this.#read('tensor');
-    return 'cpu';
+  /** Where the memory is: 'cpu', or a CUDA device as {@link devices} has it, 'cuda', 'cuda:1' and so on. */
+  get device(): TensorDevice {
+    return deviceOf(this.#read('tensor'));
   }
 
   /** Number of elements. */
@@ -170,31 +188,58 @@ export class Tensor {
   }
 
   /**
+   * The same values on another device, or in host memory ('cpu'), copied off the event loop: of any shape and dtype. The
+   * strides stay where the elements fill at least half of the memory that they span; else the copy is row-major. Halves
+   * come back as `Uint16Array`. Where the tensor is there already, this is another view of its memory.
+   *
+   * The array must not be written before the promise settles.
+   *
+   * @param device 'cpu', 'cuda' (the first CUDA device), 'cuda:1' and so on.
+   * @returns A tensor that is disposed of on its own.
+   * @throws AttentionError It rejects with `ERR_NO_DEVICE`, `ERR_OUT_OF_MEMORY`, `ERR_DISPOSED`, `ERR_BUFFER_IN_USE`,
+   *   `ERR_INVALID_ARG_TYPE` and `ERR_INVALID_ARG_VALUE` (no name of a device, detached data), `ERR_SHAPE_MISMATCH` when
+   *   the data has shrunk, `ERR_INTERNAL` where the device is out of order.
+   * @example const q = await Tensor.from(data, [1, 8, 512, 64], { dtype: 'float16' }).to('cuda')
+   */
+  async to(device: TensorDevice): Promise<Tensor> {
+    const view = this.#read('tensor');
+    const name = checkDeviceName('device', device, placeNames);
+    const target = presentDevice('device', name);
+    // At once, as this one may be disposed meanwhile.
+    if (deviceOf(view) === target) return new Tensor(view);
+    return new Tensor(await transferred(view, target));
+  }
+
+  /**
    * The values as a new row-major `Float32Array`. Exact for all types, since float32 holds every value of the halves;
-   * bool gives 0 and 1.
+   * bool gives 0 and 1. Of a tensor in host memory.
    *
    * @throws AttentionError `ERR_INVALID_ARG_VALUE` when the data has been detached since, `ERR_SHAPE_MISMATCH` when it
-   *   has shrunk, `ERR_OUT_OF_MEMORY`.
+   *   has shrunk, `ERR_OUT_OF_MEMORY`, `ERR_UNSUPPORTED` of a tensor on a device.
    */
   toFloat32(): Float32Array {
-    return denseFloat32(this.#read('tensor'), 'tensor');
+    return denseFloat32(inHostMemory(this.#read('tensor'), 'tensor'), 'tensor');
   }
 
   /**
    * Ends this tensor's hold on its memory; using it afterwards is `ERR_DISPOSED`. Other views of the memory stay valid,
-   * and so do calls under way. Host memory needs no disposing. Also under `Symbol.dispose` where the runtime has it.
+   * and so do calls under way. Host memory needs no disposing; memory of a device is given back with its last view. Also
+   * under `Symbol.dispose` where the runtime has it.
    */
   dispose(): void {
+    const view = this.#view;
     this.#view = null;
+    if (view && isOnDevice(view)) view.memory.release();
   }
 
-  /** `Tensor(float32 [1, 8, 128, 64])` */
+  /** `Tensor(float32 [1, 8, 128, 64])`, or `Tensor(float16 [1, 8, 128, 64] on cuda)` */
   toString(): string {
     const view = this.#view;
-    return view === null ? 'Tensor(disposed)' : `Tensor(${view.dtype} ${formatShape(view.shape)})`;
+    if (view === null) return 'Tensor(disposed)';
+    return `Tensor(${view.dtype} ${formatShape(view.shape)}${isOnDevice(view) ? ` on ${view.memory.device}` : ''})`;
   }
 
-  #read(argument: string): HostView {
+  #read(argument: string): View {
     if (this.#view === null) {
       throw new AttentionError('ERR_DISPOSED', argument, 'a tensor that is not disposed', 'a disposed one');
     }
@@ -202,16 +247,29 @@ export class Tensor {
   }
 }
 
+const placeNames: readonly TensorDevice[] = ['cpu', 'cuda'];
+
 /** A tensor made by lib/ itself. */
-export function tensorOf(view: HostView): Tensor {
+export function tensorOf(view: View): Tensor {
   return wrap(view);
 }
 
-/** A tensor argument, checked; the extents hold now. */
+/** A tensor argument in host memory, checked; the extents hold now. */
 export function readTensor(value: unknown, argument: string): HostView {
+  return inHostMemory(readView(value, argument), argument);
+}
+
+function inHostMemory(view: View, argument: string): HostView {
+  if (!isOnDevice(view)) return view;
+  const expected = "a tensor in host memory (bring it there with await tensor.to('cpu'))";
+  throw unsupported(argument, expected, `one on ${describe(view.memory.device)}`);
+}
+
+/** A tensor argument, wherever it is, checked; the extents hold now. */
+export function readView(value: unknown, argument: string): View {
   if (isTensor(value)) {
     const view = read(value, argument);
-    checkExtent(argument, view);
+    if (!isOnDevice(view)) checkExtent(argument, view);
     return view;
   }
   if (typeof value !== 'object' || value === null || !('data' in value)) {
@@ -238,7 +296,7 @@ function readLike(like: TensorLike & { location?: unknown }, argument: string): 
 }
 
 /** A Tensor for an argument that may be tensor-like; Tensors come back as they are. */
-export function toTensor(value: unknown, view: HostView): Tensor {
+export function toTensor(value: unknown, view: View): Tensor {
   return isTensor(value) ? value : wrap(view);
 }
 

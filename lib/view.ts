@@ -1,19 +1,41 @@
-// A host tensor without its class: checked shape, strides and type over a typed array. What lib/ computes with.
+// A tensor without its class: checked shape, strides and type, over a typed array or memory of a device. What lib/
+// computes with.
 
 import { bufferOf, describeArray, isDetached, lengthOf, typedArrayName, viewRange } from './arrays.js';
 import type { RawView, TensorData } from './arrays.js';
 import { dtypes, isDtype } from './dtype.js';
+import type { DeviceMemory } from './device-memory.js';
 import type { Dtype } from './dtype.js';
+import type { TensorDevice } from './environment.js';
 import { describe, formatShape, invalidType, invalidValue, oneOf, shapeMismatch } from './errors.js';
+import type { NativeBuffer } from './native.cjs';
 import { checkInteger, checkShape, checkStrides, contiguousStrides, extentOf } from './shape.js';
 
 /** Free of getters that users could have made; shape and strides are frozen. */
-export interface HostView {
-  readonly data: TensorData;
+interface Arrangement {
   readonly dtype: Dtype;
   readonly shape: readonly number[];
   readonly strides: readonly number[];
   readonly offset: number;
+}
+
+export interface HostView extends Arrangement {
+  readonly data: TensorData;
+}
+
+/** Inside its memory from the beginning: that neither shrinks nor moves. */
+export interface DeviceView extends Arrangement {
+  readonly memory: DeviceMemory;
+}
+
+export type View = HostView | DeviceView;
+
+export function isOnDevice(view: View): view is DeviceView {
+  return 'memory' in view;
+}
+
+export function deviceOf(view: View): TensorDevice {
+  return isOnDevice(view) ? view.memory.device : 'cpu';
 }
 
 /** What a user said about a tensor, unchecked. */
@@ -72,7 +94,9 @@ export function rawView(view: HostView): RawView {
 }
 
 /** All of a view's data, which begins `offset` elements before the view does, as it passes to the addon. */
-export function wholeView({ data, dtype }: HostView): ArrayBufferView {
+export function wholeView(view: View): NativeBuffer {
+  if (isOnDevice(view)) return view.memory.handle;
+  const { data, dtype } = view;
   // Not every runtime's Node-API knows a Float16Array.
   if (dtype === 'float16' && typedArrayName(data) === 'Float16Array') return viewRange(data, dtype, 0, lengthOf(data));
   return data as ArrayBufferView;

@@ -108,6 +108,9 @@ struct CudaInfo {
   std::string reason;
 };
 CudaInfo cudaInfo();
+
+/// The library to open in the driver's place; of no effect once that is open. cuda/driver.cc
+void chooseCudaLibrary(const std::string& path);
 const char* isaName(Isa isa);
 
 }  // namespace fused_attention

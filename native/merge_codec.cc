@@ -49,6 +49,11 @@ MergeCall decodeMerge(const double* data, size_t count, const std::vector<Buffer
     throw CodedError("ERR_INVALID_ARG_VALUE", "call.buffers", std::to_string(expected) + " buffers",
                      std::to_string(buffers.size()));
   }
+  for (size_t slot = 0; slot < buffers.size(); ++slot) {
+    if (buffers[slot].device == Buffer::kHost) continue;
+    throw CodedError("ERR_UNSUPPORTED", bufferName(int(slot)), placeName(Buffer::kHost),
+                     placeName(buffers[slot].device));
+  }
   const auto floats = [&](int slot, int64_t elements, bool written) {
     const Buffer& buffer = buffers[static_cast<size_t>(slot)];
     requireInside({0, {}, elements}, buffer, sizeof(float), written, slot, call.ranges);

@@ -97,6 +97,7 @@ struct Normalizer {
 struct Problem {
   DeviceKind device = DeviceKind::cpu;
   Isa isa = Isa::automatic;
+  int16_t ordinal = 0;  // of a CUDA device
   int32_t threads = 1;  // upper bound; the pool may have fewer
 
   int64_t batch = 0;
@@ -159,6 +160,7 @@ struct Pointers {
   const double* lengthsQ = nullptr;  // padded: [B]; cumulative: [B + 1]
   const double* lengthsKv = nullptr;
   std::vector<const uint8_t*> masks;
+  bool onDevice = false;  // query to partialSum lie in memory of the problem's device
 };
 
 }  // namespace fused_attention

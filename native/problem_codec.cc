@@ -13,6 +13,7 @@ namespace {
 
 constexpr int64_t kMostRows = std::numeric_limits<int32_t>::max();
 constexpr int64_t kMostThreads = 1024;
+constexpr int64_t kMostDevices = 1 << 10;
 constexpr int64_t kMostMasks = 1024;
 constexpr int64_t kMostPrefixes = 1 << 22;
 constexpr int kMostStatistics = 7;
@@ -249,6 +250,7 @@ Problem readProblem(const double* data, size_t count, const Programs& programs) 
   if (flags & inPages) p.paging = readPaging(numbers);
   if (flags & withNormalizer) p.normalizer = readNormalizer(numbers);
   if (flags & withStatistics) p.statistics = readStatistics(numbers, p);
+  if (flags & onCuda) p.ordinal = static_cast<int16_t>(numbers.integer("options.device", 0, kMostDevices - 1));
   numbers.finish();
   p.mask = programs.mask;
   p.score = programs.score;
@@ -273,6 +275,7 @@ class CallChecker {
                        std::to_string(buffers.size()));
     }
     call.ranges.reserve(buffers.size());
+    for (size_t slot = partialSum + 1; slot < buffers.size(); ++slot) requireOn(Buffer::kHost, int(slot));
   }
 
   void lengths() {
@@ -303,6 +306,8 @@ class CallChecker {
 
   void everything(int64_t keys, int64_t values) {
     Pointers& to = call_.pointers;
+    to.onDevice = p_.device == DeviceKind::cuda && bufferAt(query).device == p_.ordinal;
+    for (int slot = query; slot <= partialSum; ++slot) requireOn(to.onDevice ? p_.ordinal : Buffer::kHost, slot);
     to.query = tensor(query, p_.query, p_.headsQ, p_.queries, p_.dimQk, false);
     to.key = tensor(key, p_.key, p_.headsKv, keys, p_.dimQk, false);
     to.value = tensor(value, p_.value, p_.headsKv, values, p_.dimV, false);
@@ -325,6 +330,12 @@ class CallChecker {
 
  private:
   Buffer bufferAt(int slot) const { return size_t(slot) < buffers_.size() ? buffers_[size_t(slot)] : Buffer{}; }
+
+  void requireOn(int device, int slot) const {
+    const Buffer buffer = bufferAt(slot);
+    if (buffer.device == device || (buffer.data == nullptr && buffer.device == Buffer::kHost)) return;
+    throw CodedError("ERR_INVALID_ARG_VALUE", bufferName(slot), placeName(device), placeName(buffer.device));
+  }
 
   /// The buffer's start. Null where the block is empty and no buffer came.
   void* inside(int slot, const Block& block, Dtype dtype, bool written) {
@@ -429,6 +440,10 @@ void requireHeld(const Problem& problem, const HeldKeys& held) {
 }  // namespace
 
 std::string bufferName(int slot) { return ArgumentName::buffer(slot); }
+
+std::string placeName(int device) {
+  return device == Buffer::kHost ? "host memory" : "memory of CUDA device " + std::to_string(device);
+}
 
 Problem decodeProblem(const double* numbers, size_t count, const Programs& programs) {
   Problem problem = readProblem(numbers, count, programs);

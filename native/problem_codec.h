@@ -14,6 +14,7 @@
 //   the keys of a sequence (0 or 1), its number (0 where it does)
 //   statistics, only with their flag: top, rows and keys of a block (0: no blocks), what of blocks (1 sums, 2 maxima),
 //   column sums (0 or 1), number of segments of mass, number of columns, begin and end of each segment, each column
+//   ordinal of the CUDA device, only with its flag
 // The buffers, in order (null where the call has none):
 //   query, key, value, output, lse, entropy, rowMax, partialMax, partialSum, sinks, bias, lengthsQ, lengthsKv,
 //   masks..., with pages: table, Int32Array [batch, pages of a sequence], and prefixOf, Int32Array [batch], which
@@ -21,7 +22,7 @@
 //   for, in the order of StatisticPointers
 // Those past the end are null. lengthsQ and lengthsKv are Float64Arrays owned by the call; padded calls may leave out
 // either (all rows count), the others need batch + 1 each, batch being the number of sequences. Offsets count from the
-// start of a view.
+// start of a view. The first nine may lie in memory of the call's device, all of them or none.
 #pragma once
 
 #include <cstddef>
@@ -33,8 +34,11 @@
 namespace fused_attention {
 
 struct Buffer {
+  static constexpr int kHost = -1;
+
   void* data = nullptr;
   size_t bytes = 0;
+  int device = kHost;  // else a CUDA device's ordinal, and nothing of it may be touched here
 };
 
 /// Bytes of one of a call's buffers that the call may touch.
@@ -62,6 +66,9 @@ inline constexpr int kCodecVersion = 1;
 
 /// What a buffer is called in errors, "buffers[3]": lib/execution.ts puts the user's name for it in its place.
 std::string bufferName(int slot);
+
+/// "host memory" or "memory of CUDA device 1": where a buffer lies.
+std::string placeName(int device);
 
 /// Problem alone. Throws CodedError. Padded and dense problems without a row to write come out with batch 0.
 Problem decodeProblem(const double* numbers, size_t count, const Programs& programs = {});

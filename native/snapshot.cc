@@ -71,7 +71,7 @@ void Snapshot::writeBack(int slot, const Buffer& buffer, const Problem& problem)
   }
 }
 
-void Snapshot::writeBack(int slot, const Buffer& buffer, const MergeCall&) const {
+void Snapshot::writeAllBack(int slot, const Buffer& buffer) const {
   const Copy& copy = checked(slot, buffer);
   std::memcpy(static_cast<char*>(buffer.data) + copy.begin, copy.data.get(), copy.end - copy.begin);
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "device_memory.h"
 #include "problem_codec.h"
 
 namespace fused_attention {
@@ -21,7 +22,8 @@ class Snapshot {
   /// Writes a result to the buffer that its slot has now; just the elements of the result. Throws CodedError where the
   /// buffer was detached or has become too small.
   void writeBack(int slot, const Buffer& buffer, const Problem& problem) const;
-  void writeBack(int slot, const Buffer& buffer, const MergeCall& merge) const;
+  void writeBack(int slot, const Buffer& buffer, const MergeCall&) const { writeAllBack(slot, buffer); }
+  void writeBack(int slot, const Buffer& buffer, const TransferCall&) const { writeAllBack(slot, buffer); }
 
  private:
   struct Copy {
@@ -31,6 +33,7 @@ class Snapshot {
     std::unique_ptr<char[]> data;
   };
   const Copy& checked(int slot, const Buffer& buffer) const;
+  void writeAllBack(int slot, const Buffer& buffer) const;
 
   std::vector<Copy> copies_;
 };

@@ -56,7 +56,7 @@ export interface Request {
   /** Layout 'bhsd'. */
   readonly options: CallOptions;
   /** Of this rank's tensors, head-first, as they are when ragged. */
-  readonly geometry: Geometry;
+  readonly geometry: Geometry<HostView>;
   /** That of the arguments and of the result. */
   readonly layout: LayoutName;
   readonly sharding: Sharding;
@@ -92,7 +92,7 @@ export function readRequest(
 ): Request {
   const options = readOptions(given, [...names, ...more]);
   throwIfAborted(options.signal);
-  const geometry = headFirst(readGeometry(...tensors, options));
+  const geometry = headFirst(readGeometry(...tensors, options, readTensor));
   checkPrograms(options.given['mask']);
   return {
     options: { ...options, layout: 'bhsd' },
@@ -118,7 +118,7 @@ function checkPrograms(mask: unknown): void {
   });
 }
 
-function headFirst(geometry: Geometry): Geometry {
+function headFirst(geometry: Geometry<HostView>): Geometry<HostView> {
   const { query, key, value, ragged, layout } = geometry;
   if (ragged || layout === 'bhsd') return geometry;
   return { ...geometry, layout: 'bhsd', query: exchanged(query), key: exchanged(key), value: exchanged(value) };

@@ -11,6 +11,7 @@
 #include "../error.h"
 #include "../tiles/block_map.h"
 #include "call_arguments.h"
+#include "device_memory_handle.h"
 #include "environment.h"
 #include "exports.h"
 #include "job.h"
@@ -23,14 +24,17 @@ namespace fused_attention::binding {
 
 namespace {
 
-enum class CallKind { attention, merge };
+enum class CallKind { attention, merge, transfer };
 
+void compute(const TransferCall& call, const CancelFlag& cancel) { transfer(call, cancel); }
 void compute(const MergeCall& call, const CancelFlag& cancel) { mergeOnCpu(call, Pool::shared().size(), cancel); }
 
 template <CallKind kind>
 auto decode(const CallArguments& arguments) {
   if constexpr (kind == CallKind::merge) {
     return decodeMerge(arguments.numbers.data, arguments.numbers.count, arguments.buffers);
+  } else if constexpr (kind == CallKind::transfer) {
+    return decodeTransfer(arguments.numbers.data, arguments.numbers.count, arguments.buffers);
   } else {
     return decodeCall(arguments.numbers.data, arguments.numbers.count, arguments.buffers, arguments.programs);
   }
@@ -38,6 +42,11 @@ auto decode(const CallArguments& arguments) {
 
 const Problem& written(const Call& call) { return call.problem; }
 const MergeCall& written(const MergeCall& call) { return call; }
+const TransferCall& written(const TransferCall& call) { return call; }
+
+bool waitsForDevice(const Call& call) { return call.problem.device != DeviceKind::cpu; }
+bool waitsForDevice(const MergeCall&) { return false; }
+bool waitsForDevice(const TransferCall&) { return true; }
 
 int64_t integerOf(const Napi::Value& value, const char* argument) {
   if (!value.IsNumber()) throw CodedError("ERR_INVALID_ARG_TYPE", argument, "a number", "another value");
@@ -46,7 +55,8 @@ int64_t integerOf(const Napi::Value& value, const char* argument) {
 
 template <CallKind kind>
 Napi::Value runSync(const Napi::CallbackInfo& info) {
-  auto call = decode<kind>(readCall(info, 0));
+  const CallArguments arguments = readCall(info, 0);
+  auto call = decode<kind>(arguments);
   const Lease lease(std::move(call.ranges));
   compute(call, CancelFlag());
   return info.Env().Undefined();
@@ -58,6 +68,8 @@ Job::Task makeTask(CallArguments& arguments) {
   auto call = decode<kind>(arguments);
   Job::Task task;
   task.lease = Lease(call.ranges);  // of the user's memory, copied or not
+  task.memory = std::move(arguments.memory);
+  task.onDevice = waitsForDevice(call);
   if (!arguments.anyCopied) {
     task.compute = [call = std::move(call)](const CancelFlag& cancel) { compute(call, cancel); };
     return task;
@@ -76,15 +88,8 @@ Job::Task makeTask(CallArguments& arguments) {
 template <CallKind kind>
 Napi::Value run(const Napi::CallbackInfo& info) {
   CallArguments arguments = readCall(info, 1);
-  if (!info[0].IsFunction()) throw CodedError("ERR_INVALID_ARG_TYPE", "settled", "a function", "another value");
-  const auto job = std::make_shared<Job>(makeTask<kind>(arguments));
-  try {
-    job->hold(info.Env(), arguments.views, info[0]);
-    return Napi::Number::New(info.Env(), info.Env().GetInstanceData<Environment>()->start(job));
-  } catch (...) {
-    job->abandon(info.Env());
-    throw;
-  }
+  Environment& environment = *info.Env().GetInstanceData<Environment>();
+  return Napi::Number::New(info.Env(), environment.start(makeTask<kind>(arguments), arguments.views, info[0]));
 }
 
 Napi::Value cancel(const Napi::CallbackInfo& info) {
@@ -148,6 +153,12 @@ Napi::Value information(const Napi::CallbackInfo& info) {
   return result;
 }
 
+Napi::Value chooseLibrary(const Napi::CallbackInfo& info) {
+  if (!info[0].IsString()) throw CodedError("ERR_INVALID_ARG_TYPE", "path", "a string", "another value");
+  chooseCudaLibrary(info[0].As<Napi::String>().Utf8Value());
+  return info.Env().Undefined();
+}
+
 Napi::Value cudaInformation(const Napi::CallbackInfo& info) {
   const CudaInfo cuda = cudaInfo();
   Napi::Object result = Napi::Object::New(info.Env());
@@ -189,9 +200,14 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   stayLoaded();
   env.SetInstanceData(new Environment(env));
   addExport<information>(exports, "info");
+  addExport<chooseLibrary>(exports, "chooseCudaLibrary");
   addExport<cudaInformation>(exports, "cuda");
   addExport<runSync<CallKind::attention>>(exports, "runSync");
   addExport<run<CallKind::attention>>(exports, "run");
+  addExport<openCudaDevice>(exports, "open");
+  addExport<allocateMemory>(exports, "allocate");
+  addExport<freeMemory>(exports, "freeMemory");
+  addExport<run<CallKind::transfer>>(exports, "transfer");
   addExport<makeCache>(exports, "cache");
   addExport<runCacheSync>(exports, "runCacheSync");
   addExport<runCache>(exports, "runCache");

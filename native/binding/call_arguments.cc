@@ -1,6 +1,7 @@
 #include "call_arguments.h"
 
 #include "../error.h"
+#include "device_memory_handle.h"
 #include "program_handle.h"
 
 namespace fused_attention::binding {
@@ -72,21 +73,27 @@ CallArguments readCall(const Napi::CallbackInfo& info, size_t first) {
   arguments.programs = {programOf(env, info[first + 2], "call.mask"), programOf(env, info[first + 3], "call.score")};
   const uint32_t slots = buffers.As<Napi::Array>().Length();
   arguments.views.assign(slots, nullptr);
+  arguments.buffers.resize(slots);
   for (uint32_t slot = 0; slot < slots; ++slot) {
     const Napi::Value view(env, elementOf(env, buffers, slot));
-    if (!view.IsNull() && !view.IsUndefined()) arguments.views[slot] = view;
+    if (view.IsExternal()) {
+      arguments.memory.push_back(memoryOf(view, "call.buffers"));
+      arguments.buffers[slot] = arguments.memory.back()->buffer();
+    } else if (!view.IsNull() && !view.IsUndefined()) {
+      arguments.views[slot] = view;
+    }
   }
   if (copied.IsArray()) {
     arguments.copied.assign(slots, false);
     for (uint32_t slot = 0; slot < slots; ++slot) {
       const Napi::Value copy(env, elementOf(env, copied, slot));
-      arguments.copied[slot] = copy.IsBoolean() && copy.As<Napi::Boolean>().Value();
+      const bool ofHost = arguments.buffers[slot].device == Buffer::kHost;
+      arguments.copied[slot] = ofHost && copy.IsBoolean() && copy.As<Napi::Boolean>().Value();
       arguments.anyCopied |= arguments.copied[slot];
     }
   }
 
   arguments.numbers = numbersOf(env, info[first], "call.numbers");
-  arguments.buffers.resize(slots);
   for (uint32_t slot = 0; slot < slots; ++slot) {
     if (arguments.views[slot] != nullptr)
       arguments.buffers[slot] = bufferOf(env, arguments.views[slot], "call.buffers");

@@ -3,9 +3,10 @@
 
 #include <napi.h>
 
+#include <memory>
 #include <vector>
 
-#include "../problem_codec.h"
+#include "../device_memory.h"
 
 namespace fused_attention::binding {
 
@@ -17,10 +18,11 @@ struct Numbers {
 
 struct CallArguments {
   Numbers numbers;
-  std::vector<napi_value> views;  // null where there is no buffer
+  std::vector<napi_value> views;  // null where there is no buffer, or one of a device
   std::vector<Buffer> buffers;
   std::vector<bool> copied;  // buffers that a call in flight must not rely on; of use where any is
   bool anyCopied = false;
+  std::vector<std::shared_ptr<const TensorMemory>> memory;  // of devices; as long as the call uses it
   Programs programs;
 };
 

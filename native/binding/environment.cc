@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "../cpu/pool.h"
+#include "../device_threads.h"
+#include "../error.h"
 
 namespace fused_attention::binding {
 
@@ -50,7 +52,19 @@ Environment::Environment(Napi::Env env) : env_(env), mailbox_(std::make_shared<M
   require(napi_add_env_cleanup_hook(env, cleanUp, this), "napi_add_env_cleanup_hook");
 }
 
-double Environment::start(const std::shared_ptr<Job>& job) {
+double Environment::start(Job::Task task, const std::vector<napi_value>& views, const Napi::Value& settled) {
+  if (!settled.IsFunction()) throw CodedError("ERR_INVALID_ARG_TYPE", "settled", "a function", "another value");
+  const auto job = std::make_shared<Job>(std::move(task));
+  try {
+    job->hold(env_, views, settled);
+    return queue(job);
+  } catch (...) {
+    job->abandon(env_);
+    throw;
+  }
+}
+
+double Environment::queue(const std::shared_ptr<Job>& job) {
   const double id = ++lastId_;
   jobs_.emplace(id, job);
   try {
@@ -58,11 +72,15 @@ double Environment::start(const std::shared_ptr<Job>& job) {
       const std::lock_guard lock(mailbox_->mutex);
       ++mailbox_->underWay;
     }
-    Pool::shared().submit([job, id, mailbox = mailbox_] {
+    auto work = [job, id, mailbox = mailbox_] {
       if (!job->begin()) return;
       job->compute();
       mailbox->post(id);
-    });
+    };
+    if (job->waitsForDevice())
+      submitToDevice(std::move(work));
+    else
+      Pool::shared().submit(std::move(work));
   } catch (...) {
     const std::lock_guard lock(mailbox_->mutex);
     --mailbox_->underWay;

@@ -15,9 +15,9 @@ class Environment {
  public:
   explicit Environment(Napi::Env env);
 
-  /// Queues a job that holds its references already; the environment stays alive until it settles. Returns the job's
-  /// id.
-  double start(const std::shared_ptr<Job>& job);
+  /// Queues a job that keeps these views and the callback; the environment stays alive until it settles. Returns the
+  /// job's id.
+  double start(Job::Task task, const std::vector<napi_value>& views, const Napi::Value& settled);
   /// Unknown ids are ignored.
   void cancel(double id);
 
@@ -28,6 +28,7 @@ class Environment {
 
   static void deliver(napi_env env, napi_value, void* context, void*);
   static void cleanUp(void* environment);
+  double queue(const std::shared_ptr<Job>& job);
   void settleNext(napi_env env);
 
   napi_env env_;

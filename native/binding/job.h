@@ -9,7 +9,7 @@
 #include <optional>
 #include <vector>
 
-#include "../backend.h"
+#include "../device_memory.h"
 #include "../leases.h"
 #include "../snapshot.h"
 #include "failure.h"
@@ -26,10 +26,13 @@ class Job {
     /// On the environment's thread, before the callback: whether the call has succeeded for good. Not where the job is
     /// abandoned.
     std::function<void(bool succeeded)> conclude;
+    bool onDevice = false;  // it waits for one
     Lease lease;
+    /// Of devices. Behind the lease: what is free again must not be held any more.
+    std::vector<std::shared_ptr<const TensorMemory>> memory;
   };
 
-  explicit Job(Task task) : task_(std::move(task)) {}
+  explicit Job(Task task) : task_(std::move(task)), onDevice_(task_.onDevice) {}
 
   // --- thread of the environment ---
 
@@ -42,8 +45,9 @@ class Job {
   /// Gives everything up without a word, when the environment goes away.
   void abandon(napi_env env);
 
-  // --- thread of the pool ---
+  // --- thread of the pool, or one that waits for a device ---
 
+  bool waitsForDevice() const { return onDevice_; }
   /// False when the job was withdrawn.
   bool begin();
   void compute();
@@ -55,6 +59,7 @@ class Job {
   void dropReferences(napi_env env);
 
   Task task_;
+  const bool onDevice_;
   CancelFlag cancel_;
   std::atomic<State> state_{State::waiting};
   std::optional<Failure> failure_;

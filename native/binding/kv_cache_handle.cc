@@ -147,15 +147,9 @@ Napi::Value runCacheSync(const Napi::CallbackInfo& info) {
 
 Napi::Value runCache(const Napi::CallbackInfo& info) {
   StepArguments arguments(info, 1);
-  if (!info[0].IsFunction()) throw CodedError("ERR_INVALID_ARG_TYPE", "settled", "a function", "another value");
-  const auto job = std::make_shared<Job>(makeTask(info.Env(), arguments));
-  try {
-    job->hold(info.Env(), arguments.call.views, info[0]);
-    return Napi::Number::New(info.Env(), info.Env().GetInstanceData<Environment>()->start(job));
-  } catch (...) {
-    job->abandon(info.Env());
-    throw;
-  }
+  Environment& environment = *info.Env().GetInstanceData<Environment>();
+  Job::Task task = makeTask(info.Env(), arguments);
+  return Napi::Number::New(info.Env(), environment.start(std::move(task), arguments.call.views, info[0]));
 }
 
 Napi::Value forkCache(const Napi::CallbackInfo& info) {

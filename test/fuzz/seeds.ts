@@ -90,7 +90,8 @@ function write(
 
 const native = loadNative();
 const original = { ...native };
-const record = (what: number, [numbers, buffers]: NativeCall) => write('problem', [what], numbers, buffers);
+const record = (what: number, [numbers, buffers]: NativeCall) =>
+  write('problem', [what], numbers, buffers as (ArrayBufferView | null)[]);
 native.runSync = (...call) => (record(0, call), original.runSync(...call));
 native.explain = (...call) => (record(1, call), original.explain(...call));
 native.mergeSync = (...call) => (record(2, call), original.mergeSync(...call));

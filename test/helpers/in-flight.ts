@@ -91,12 +91,14 @@ export function child(
   arguments_: readonly string[] = [],
   flags: readonly string[] = [],
   timeout = 2 * deadline,
+  variables: Readonly<Record<string, string>> = {},
 ): Promise<Ending> {
   const path = join(__dirname, '..', 'lifecycle', `${script}.cjs`);
   return new Promise((resolve, reject) => {
     const running = spawn(process.execPath, [...flags, path, ...arguments_], {
       timeout,
       killSignal: 'SIGKILL',
+      env: { ...process.env, ...variables },
     });
     let stdout = '';
     let stderr = '';

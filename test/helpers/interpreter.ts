@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inProcess } from './in-process.js';
 
-const library = join(__dirname, '..', '..', 'build-ptx', 'ptx', 'libcuda.so.1');
+export const library = join(__dirname, '..', '..', 'build-ptx', 'ptx', 'libcuda.so.1');
 
 /** A driver that is not there. */
 export const noDriver = { FUSED_ATTENTION_LIBCUDA: join(__dirname, 'libcuda.so.1') };
@@ -42,17 +42,23 @@ export interface Report {
   kernels: Record<string, Counters>;
 }
 
-/** What a script returns with the interpreter in the driver's place, and what that has to report of its first device. */
+/**
+ * What a script returns with the interpreter in the driver's place, what that has to report, of the first device and of
+ * all, and how often the driver's functions were called.
+ */
 export function interpreted(
   script: string,
   variables: Record<string, string> = {},
-): { result: unknown; report: Report } {
+): { result: unknown; report: Report; reports: Report[]; calls: Record<string, number> } {
   const folder = mkdtempSync(join(tmpdir(), 'fused-attention-cuda-'));
   try {
-    const PTX_REPORT = join(folder, 'report.json');
-    const result = inProcess({ FUSED_ATTENTION_LIBCUDA: library, PTX_REPORT, ...variables }, script);
-    const reports = existsSync(PTX_REPORT) ? (JSON.parse(readFileSync(PTX_REPORT, 'utf8')) as Report[]) : [];
-    return { result, report: reports[0] ?? { findings: [], kernels: {} } };
+    const [PTX_REPORT, PTX_CALLS] = [join(folder, 'report.json'), join(folder, 'calls.json')];
+    const files = { PTX_REPORT, PTX_CALLS };
+    const result = inProcess({ FUSED_ATTENTION_LIBCUDA: library, ...files, ...variables }, script);
+    const read = (path: string): unknown => existsSync(path) && JSON.parse(readFileSync(path, 'utf8'));
+    const reports = (read(PTX_REPORT) || []) as Report[];
+    const calls = (read(PTX_CALLS) || {}) as Record<string, number>;
+    return { result, report: reports[0] ?? { findings: [], kernels: {} }, reports, calls };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -95,6 +95,12 @@ same<typeof view, Tensor>();
 same<ReturnType<Tensor['toFloat32']>, Float32Array>();
 same<Tensor['shape'], readonly number[]>();
 same<Tensor['dtype'], Dtype>();
+same<Tensor['device'], 'cpu' | 'cuda' | `cuda:${number}`>();
+same<ReturnType<Tensor['to']>, Promise<Tensor>>();
+void q.to('cuda:1');
+// @ts-expect-error: no device of that name
+void q.to('auto');
+attentionSync(q, q, q, { device: 'cuda:1' });
 view.dispose();
 
 // @ts-expect-error: a shape is an array

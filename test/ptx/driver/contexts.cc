@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "device.h"
+#include "queue.h"
 
 using namespace fused_attention::ptx;
 
@@ -92,8 +93,8 @@ CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice
     case CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH: *value = 5120; break;
     case CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING:
     case CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY:
-    case CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED:
     case CU_DEVICE_ATTRIBUTE_COMPUTE_PREEMPTION_SUPPORTED: *value = 1; break;
+    case CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED: *value = device.pools; break;
     case CU_DEVICE_ATTRIBUTE_PCI_BUS_ID: *value = ordinal; break;
     default: *value = 0; break;  // what a device does not have
   }
@@ -111,6 +112,7 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext* out, CUdevice ordinal) {
 }
 
 CUresult cuDevicePrimaryCtxRelease(CUdevice ordinal) {
+  Queue::get().drain();
   PTX_DEVICE(ordinal);
   if (device.primary.references == 0) return CUDA_ERROR_INVALID_CONTEXT;
   if (--device.primary.references == 0) {
@@ -121,6 +123,7 @@ CUresult cuDevicePrimaryCtxRelease(CUdevice ordinal) {
 }
 
 CUresult cuDevicePrimaryCtxReset(CUdevice ordinal) {
+  Queue::get().drain();
   PTX_DEVICE(ordinal);
   device.primary.error = CUDA_SUCCESS;
   return CUDA_SUCCESS;
@@ -148,6 +151,7 @@ CUresult cuCtxCreate_v2(CUcontext* out, unsigned int, CUdevice ordinal) {
 }
 
 CUresult cuCtxDestroy(CUcontext handle) {
+  Queue::get().drain();
   PTX_ENTRY;
   Context* context = reinterpret_cast<Context*>(handle);
   if (context == nullptr || context == &context->device->primary || driver.contexts.erase(context) == 0) {
@@ -195,6 +199,7 @@ CUresult cuCtxGetDevice(CUdevice* device) {
 }
 
 CUresult cuCtxSynchronize(void) {
+  Queue::get().drain();
   PTX_CONTEXT;
   return CUDA_SUCCESS;
 }

@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "queue.h"
+
 namespace fused_attention::ptx {
 
 namespace {
@@ -24,12 +26,27 @@ void writeReport() {
   const char* path = std::getenv("PTX_REPORT");
   Driver& driver = Driver::get();
   if (path == nullptr || driver.devices.empty()) return;
+  Queue::get().drain();
   if (std::FILE* file = std::fopen(path, "w")) {
     std::fputc('[', file);
     for (const auto& device : driver.devices) {
       std::fprintf(file, "%s%s", device->ordinal > 0 ? "," : "", device->report.json().c_str());
     }
     std::fputs("]\n", file);
+    std::fclose(file);
+  }
+}
+
+void writeCalls() {
+  const char* path = std::getenv("PTX_CALLS");
+  if (path == nullptr) return;
+  if (std::FILE* file = std::fopen(path, "w")) {
+    const char* separator = "{";
+    for (const auto& [name, count] : Driver::get().calls) {
+      std::fprintf(file, "%s\"%s\":%llu", separator, name.c_str(), static_cast<unsigned long long>(count));
+      separator = ",";
+    }
+    std::fputs("}\n", file);
     std::fclose(file);
   }
 }
@@ -55,6 +72,8 @@ void Driver::initialize() {
   int major = 8, minor = 0;
   if (const char* text = std::getenv("PTX_DEVICE_CAPABILITY")) std::sscanf(text, "%d.%d", &major, &minor);
   const uint64_t count = setting("PTX_DEVICES", 1);
+  if (setting("PTX_ASYNC", 0) != 0) Queue::get().defer();
+  hostMemory = setting("PTX_HOST_MEMORY", uint64_t{1} << 40);
   for (uint64_t i = 0; i < count; ++i) {
     LaunchOptions options;
     options.seed = setting("PTX_SEED", 0);
@@ -68,6 +87,7 @@ void Driver::initialize() {
                    major,
                    minor,
                    options.multiprocessors,
+                   setting("PTX_DEVICE_POOLS", 1) != 0,
                    Memory(setting("PTX_DEVICE_MEMORY", uint64_t{4} << 30), globalWindow + i * windowBytes),
                    {},
                    options,
@@ -75,6 +95,7 @@ void Driver::initialize() {
     devices.back()->primary.device = devices.back().get();
   }
   std::atexit(writeReport);
+  std::atexit(writeCalls);
 }
 
 Device* Driver::owner(CUdeviceptr address) {

@@ -29,6 +29,7 @@ struct Device {
   std::string name;
   int major, minor;
   uint32_t multiprocessors;
+  bool pools;  // memory in the order of a stream
   Memory memory;
   Report report;
   LaunchOptions options;
@@ -57,9 +58,10 @@ struct Stream {
 struct Event {
   std::optional<std::chrono::steady_clock::time_point> recorded;
   bool timed;
+  uint64_t reached;  // when so much work is done
 };
 
-// Everything the library holds. Streams run at once and in order, so one lock is enough.
+// Everything the library holds. Work of streams is done in one order, so one lock is enough.
 struct Driver {
   static Driver& get();
 
@@ -67,7 +69,13 @@ struct Driver {
   bool initialized = false;
   std::vector<std::unique_ptr<Device>> devices;
   std::set<const void*> contexts, modules, functions, streams, events;
-  std::map<void*, std::unique_ptr<uint8_t[]>> pinned;
+  struct Pinned {
+    std::unique_ptr<uint8_t[]> owned;
+    size_t bytes;
+  };
+  std::map<void*, Pinned> pinned;
+  uint64_t hostMemory = 0;                // left that can be pinned
+  std::map<std::string, uint64_t> calls;  // of entry points that need cuInit, by name
 
   void initialize();
   Device* owner(CUdeviceptr address);  // the device a global address belongs to, or null
@@ -87,10 +95,11 @@ Context* currentContext(CUresult& error);
 }  // namespace fused_attention::ptx
 
 // Begins an entry point: takes the lock, and returns CUDA_ERROR_NOT_INITIALIZED before cuInit.
-#define PTX_ENTRY                                      \
-  auto& driver = fused_attention::ptx::Driver::get();  \
-  const fused_attention::ptx::Lock lock(driver.mutex); \
-  if (!driver.initialized) return CUDA_ERROR_NOT_INITIALIZED
+#define PTX_ENTRY                                             \
+  auto& driver = fused_attention::ptx::Driver::get();         \
+  const fused_attention::ptx::Lock lock(driver.mutex);        \
+  if (!driver.initialized) return CUDA_ERROR_NOT_INITIALIZED; \
+  ++driver.calls[__func__]
 // And one that needs a current context without an error.
 #define PTX_CONTEXT                                                   \
   PTX_ENTRY;                                                          \

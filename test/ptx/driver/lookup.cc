@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "device.h"
+#include "queue.h"
 #include "report.h"
 
 using namespace fused_attention::ptx;
@@ -28,6 +29,8 @@ constexpr Named results[] = {
      "no kernel image is available for execution on the device"},
     {CUDA_ERROR_INVALID_PTX, "CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed"},
     {CUDA_ERROR_INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"},
+    {CUDA_ERROR_NOT_READY, "CUDA_ERROR_NOT_READY", "device not ready"},
+    {CUDA_ERROR_NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported"},
     {CUDA_ERROR_NOT_FOUND, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
     {CUDA_ERROR_ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"},
     {CUDA_ERROR_LAUNCH_TIMEOUT, "CUDA_ERROR_LAUNCH_TIMEOUT", "the launch timed out and was terminated"},
@@ -81,6 +84,7 @@ CUresult cuGetProcAddress(const char* symbol, void** function, int, cuuint64_t,
 }
 
 size_t ptxReport(int ordinal, char* text, size_t size) {
+  Queue::get().drain();
   Driver& driver = Driver::get();
   const Lock lock(driver.mutex);
   if (ordinal < 0 || static_cast<size_t>(ordinal) >= driver.devices.size()) return 0;
@@ -94,6 +98,7 @@ size_t ptxReport(int ordinal, char* text, size_t size) {
 }
 
 void ptxReset(int ordinal) {
+  Queue::get().drain();
   Driver& driver = Driver::get();
   const Lock lock(driver.mutex);
   if (ordinal < 0 || static_cast<size_t>(ordinal) >= driver.devices.size()) return;
@@ -101,6 +106,7 @@ void ptxReset(int ordinal) {
 }
 
 void ptxSchedule(int ordinal, uint64_t seed, int quantum) {
+  Queue::get().drain();
   Driver& driver = Driver::get();
   const Lock lock(driver.mutex);
   if (ordinal < 0 || static_cast<size_t>(ordinal) >= driver.devices.size() || quantum < 1) return;

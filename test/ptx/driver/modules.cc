@@ -6,6 +6,7 @@
 
 #include "../parser.h"
 #include "device.h"
+#include "queue.h"
 
 using namespace fused_attention::ptx;
 
@@ -114,6 +115,7 @@ CUresult cuModuleLoadData(CUmodule* module, const void* image) {
 }
 
 CUresult cuModuleUnload(CUmodule handle) {
+  Queue::get().drain();
   PTX_ENTRY;
   LoadedModule* module = reinterpret_cast<LoadedModule*>(handle);
   if (driver.modules.erase(module) == 0) return CUDA_ERROR_INVALID_HANDLE;
@@ -206,10 +208,14 @@ CUresult cuLaunchKernel(CUfunction handle, unsigned int gridX, unsigned int grid
     if (parameters == nullptr) return CUDA_ERROR_INVALID_VALUE;
     bytes = packParameters(program, parameters);
   }
-  Device& device = *context->device;
-  Launch launch(program, device.memory, device.report, device.options, grid, block, sharedBytes, std::move(bytes));
-  // As on hardware, the launch succeeds and the context is what fails, from the next call on.
-  if (const auto fault = launch.run()) context->error = errorOf(*fault);
+  Queue::get().add([=, &program, bytes = std::move(bytes)] {
+    const Lock inTurn(Driver::get().mutex);
+    if (context->error != CUDA_SUCCESS) return;
+    Device& device = *context->device;
+    Launch launch(program, device.memory, device.report, device.options, grid, block, sharedBytes, bytes);
+    // As on hardware, the launch succeeds and the context is what fails, from the next call on.
+    if (const auto fault = launch.run()) context->error = errorOf(*fault);
+  });
   return CUDA_SUCCESS;
 }
 

@@ -1,5 +1,6 @@
-// Entry points for streams, events and host functions. Work is done when it is given, so streams are always idle.
+// Entry points for streams, events and host functions.
 #include "device.h"
+#include "queue.h"
 
 using namespace fused_attention::ptx;
 
@@ -28,11 +29,17 @@ static bool isStream(const Driver& driver, CUstream stream) {
 }
 
 CUresult cuStreamSynchronize(CUstream stream) {
+  Queue::get().drain();
   PTX_CONTEXT;
   return isStream(driver, stream) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
-CUresult cuStreamQuery(CUstream stream) { return cuStreamSynchronize(stream); }
+CUresult cuStreamQuery(CUstream stream) {
+  PTX_CONTEXT;
+  if (!isStream(driver, stream)) return CUDA_ERROR_INVALID_HANDLE;
+  return Queue::get().reached(Queue::get().given()) ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
+}
 
+// Work of all streams is done in one order.
 CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned int) {
   PTX_CONTEXT;
   return isStream(driver, stream) && driver.events.contains(event) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
@@ -51,7 +58,7 @@ CUresult cuLaunchHostFunc(CUstream stream, CUhostFn function, void* data) {
     PTX_CONTEXT;
     if (!isStream(driver, stream)) return CUDA_ERROR_INVALID_HANDLE;
   }
-  function(data);
+  Queue::get().add([=] { function(data); });
   return CUDA_SUCCESS;
 }
 
@@ -59,7 +66,7 @@ CUresult cuLaunchHostFunc(CUstream stream, CUhostFn function, void* data) {
 
 CUresult cuEventCreate(CUevent* out, unsigned int flags) {
   PTX_CONTEXT;
-  Event* event = new Event{std::nullopt, (flags & CU_EVENT_DISABLE_TIMING) == 0};
+  Event* event = new Event{std::nullopt, (flags & CU_EVENT_DISABLE_TIMING) == 0, 0};
   driver.events.insert(event);
   *out = reinterpret_cast<CUevent>(event);
   return CUDA_SUCCESS;
@@ -75,15 +82,31 @@ CUresult cuEventDestroy(CUevent handle) {
 CUresult cuEventRecord(CUevent handle, CUstream stream) {
   PTX_CONTEXT;
   if (!driver.events.contains(handle) || !isStream(driver, stream)) return CUDA_ERROR_INVALID_HANDLE;
-  reinterpret_cast<Event*>(handle)->recorded = std::chrono::steady_clock::now();
+  Queue::get().add([handle] {
+    Driver& now = Driver::get();
+    const Lock inTurn(now.mutex);
+    if (now.events.contains(handle)) reinterpret_cast<Event*>(handle)->recorded = std::chrono::steady_clock::now();
+  });
+  reinterpret_cast<Event*>(handle)->reached = Queue::get().given();
   return CUDA_SUCCESS;
 }
 
 CUresult cuEventSynchronize(CUevent event) {
+  uint64_t reached = 0;
+  {
+    PTX_CONTEXT;
+    if (!driver.events.contains(event)) return CUDA_ERROR_INVALID_HANDLE;
+    reached = reinterpret_cast<Event*>(event)->reached;
+  }
+  Queue::get().wait(reached);
   PTX_CONTEXT;
-  return driver.events.contains(event) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+  return CUDA_SUCCESS;
 }
-CUresult cuEventQuery(CUevent event) { return cuEventSynchronize(event); }
+CUresult cuEventQuery(CUevent event) {
+  PTX_CONTEXT;
+  if (!driver.events.contains(event)) return CUDA_ERROR_INVALID_HANDLE;
+  return Queue::get().reached(reinterpret_cast<Event*>(event)->reached) ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
+}
 
 // Both names of it: version 2 differs for unfinished events alone.
 CUresult cuEventElapsedTime(float* milliseconds, CUevent start, CUevent end) {
