@@ -47,7 +47,7 @@ std::pair<TileCounts, double> countListed(const Problem& problem, const Sequence
         pairs += keys * double(lanes.lanes.count);
       } else {
         double seen;
-        if (listed.hidesNothing(base)) {
+        if (!line && listed.hidesNothing(base)) {
           seen = listed.runsAlone(lanes.lanes, own.runs);
         } else {
           listed.runs(lanes.lanes, base, map.words(), own);
