@@ -29,6 +29,7 @@ const QUIET = 0.05;
 const ROUNDS = 5;
 const TRIES = 3;
 const SIZES = [1, 2] as const;
+const [HEADS, DIM] = [4, 64] as const;
 
 interface Case {
   name: string;
@@ -37,6 +38,8 @@ interface Case {
   mask?: Mask;
   queries: number;
   keys: number;
+  /** Of keys and values. */
+  heads: number;
 }
 
 const square = (name: string, schedule: Schedule, sharding: Sharding, mask?: Mask): Case => ({
@@ -46,6 +49,7 @@ const square = (name: string, schedule: Schedule, sharding: Sharding, mask?: Mas
   ...(mask ? { mask } : {}),
   queries: 4096,
   keys: 4096,
+  heads: 1,
 });
 
 const cases: Case[] = [
@@ -56,10 +60,8 @@ const cases: Case[] = [
   square('ring, window of 512', 'ring', 'contiguous', slidingWindow(511, 0)),
   square('all-gather, causal, zigzag', 'allGather', 'zigzag', causal()),
   square('Ulysses, causal', 'ulysses', 'contiguous', causal()),
-  { name: 'tree, 1 query', schedule: 'tree', sharding: 'contiguous', queries: 1, keys: 65536 },
+  { name: 'tree, 1 query', schedule: 'tree', sharding: 'contiguous', queries: 1, keys: 65536, heads: HEADS },
 ];
-
-const [HEADS, KEY_HEADS, DIM] = [4, 1, 64] as const;
 
 function random(heads: number, rows: number): Tensor {
   return Tensor.from(new Float32Array(heads * rows * DIM).map(Math.random), [1, heads, rows, DIM]);
@@ -75,8 +77,8 @@ interface Check {
 }
 
 /** One try: calls between two measurements of what computing and sending cost. */
-async function check({ name, schedule, sharding, queries, keys, mask }: Case, size: number): Promise<Check> {
-  const [q, k, v] = [random(HEADS, queries), random(KEY_HEADS, keys), random(KEY_HEADS, keys)] as const;
+async function check({ name, schedule, sharding, queries, keys, heads, mask }: Case, size: number): Promise<Check> {
+  const [q, k, v] = [random(HEADS, queries), random(heads, keys), random(heads, keys)] as const;
   const masked = mask ? { mask } : {};
   const groups = threadGroup(size);
   const shards = groups.map((group) => [q, k, v].map((whole) => shard(whole, group, { sharding })));
