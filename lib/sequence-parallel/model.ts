@@ -79,8 +79,9 @@ export class Model {
     const busy = rounds.flat().filter(({ compute }) => compute > 0).length;
     const most = Math.max(...rounds.map((portions) => sumOf(portions, 'bytes')));
     const partials = (1 + Math.ceil(Math.log2(busy))) * partial;
+    const finish = { ...idle, compute: this.#compute(0, 2 * partial) };
     // All tell all what they have, then what they need.
-    return this.#made('ring', 2, rounds, this.#shards(rank) + 2 * most + partials);
+    return this.#made('ring', 2, [...rounds, [finish]], this.#shards(rank) + 2 * most + partials);
   }
 
   #allGather(rank: number, headsStep: number): SchedulePrediction {
@@ -146,6 +147,7 @@ export class Model {
         { compute: call, ...this.#transfer(this.#size - 1, missing) },
         ...Array.from({ length: depth }, () => ({ compute: added, ...this.#transfer(1, partial) })),
         ...Array.from({ length: depth }, () => ({ compute: 0, ...this.#transfer(1, partial) })),
+        { ...idle, compute: this.#compute(0, 2 * partial) },
       ];
       return this.#made('tree', 1, oneByOne(rounds), this.#shards(rank) + read + 3 * partial);
     });
