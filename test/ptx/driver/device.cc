@@ -41,7 +41,8 @@ void writeCalls() {
   const char* path = std::getenv("PTX_CALLS");
   if (path == nullptr) return;
   if (std::FILE* file = std::fopen(path, "w")) {
-    const char* separator = "{";
+    const char* separator = "";
+    std::fputc('{', file);
     for (const auto& [name, count] : Driver::get().calls) {
       std::fprintf(file, "%s\"%s\":%llu", separator, name.c_str(), static_cast<unsigned long long>(count));
       separator = ",";
