@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <map>
 #include <tuple>
 
-#include "../error.h"
+#include "../sequences.h"
 #include "arena.h"
 #include "common_pass.h"
 #include "row_statistics.h"
@@ -54,37 +53,11 @@ bool canBeFew(const Problem& p, const Kernels& kernels) {
   return p.dimQk >= std::max(17, kernels.width) && p.dimV >= kernels.width;
 }
 
-int64_t lengthOf(const char* argument, double value, int64_t most) {
-  if (!(value >= 0 && value <= double(most)) || value != std::floor(value)) {
-    throw CodedError("ERR_OUT_OF_RANGE", argument, "an integer from 0 to " + std::to_string(most),
-                     std::to_string(value));
-  }
-  return int64_t(value);
-}
-
-/// Differences of cumulative lengths: from 0 to the number of rows, never falling.
-int64_t rowsBetween(const char* argument, const double* cumulative, int64_t index, int64_t total) {
-  const int64_t begin = lengthOf(argument, cumulative[index], total);
-  const int64_t end = lengthOf(argument, cumulative[index + 1], total);
-  if (end < begin) {
-    throw CodedError("ERR_OUT_OF_RANGE", argument, "lengths that never fall",
-                     std::to_string(begin) + " before " + std::to_string(end));
-  }
-  return end - begin;
-}
-
 /// Whether a program's value may differ between sequences of equal lengths.
 bool dependsOnBatch(const Program* program) {
   if (!program) return false;
   return std::any_of(program->nodes().begin(), program->nodes().end(),
                      [](const Node& node) { return node.op == Op::b; });
-}
-
-void requireEnds(const char* argument, const double* cumulative, int64_t batch, int64_t total) {
-  if (cumulative[0] != 0 || cumulative[batch] != double(total)) {
-    throw CodedError("ERR_OUT_OF_RANGE", argument, "cumulative lengths from 0 to " + std::to_string(total),
-                     std::to_string(cumulative[0]) + " to " + std::to_string(cumulative[batch]));
-  }
 }
 
 }  // namespace
@@ -118,29 +91,10 @@ void CpuPlan::shareCommon(const PageLists& pages) {
 }
 
 void CpuPlan::cutSequences(const double* lengthsQ, const double* lengthsKv, const PageLists& pages) {
-  const Problem& p = problem_;
-  const bool cumulative = p.lengths == Lengths::cumulative;
-  const char* nameQ = cumulative ? "options.cuSeqlensQ" : "options.lengthsQ";
-  const char* nameKv = cumulative ? "options.cuSeqlensKv" : "options.lengthsKv";
-  if (cumulative) {
-    requireEnds(nameQ, lengthsQ, p.batch, p.queries);
-    requireEnds(nameKv, lengthsKv, p.batch, p.keys);
-  }
-  sequences_.reserve(size_t(p.batch));
-  for (int64_t b = 0; b < p.batch; ++b) {
-    Sequence s;
-    s.table = b;
-    if (cumulative) {
-      s.rowQ = int64_t(lengthsQ[b]);
-      s.queries = rowsBetween(nameQ, lengthsQ, b, p.queries);
-      s.rowKv = int64_t(lengthsKv[b]);
-      s.keys = rowsBetween(nameKv, lengthsKv, b, p.keys);
-    } else {
-      s.batch = b;
-      s.queries = lengthsQ ? lengthOf(nameQ, lengthsQ[b], p.queries) : p.queries;
-      s.keys = lengthsKv ? lengthOf(nameKv, lengthsKv[b], p.keys) : p.keys;
-    }
-    if (p.paging.numbered()) requirePages(p, s, pages);
+  const std::vector<Sequence> sequences = sequencesOf(problem_, lengthsQ, lengthsKv);
+  sequences_.reserve(sequences.size());
+  for (const Sequence& s : sequences) {
+    if (problem_.paging.numbered()) requirePages(problem_, s, pages);
     addSequence(s);
   }
 }

@@ -1,0 +1,13 @@
+// The sequences of a batch, from its lengths.
+#pragma once
+
+#include <vector>
+
+#include "problem.h"
+
+namespace fused_attention {
+
+/// Lengths as in Pointers. Throws CodedError where they are no lengths of the problem's tensors.
+std::vector<Sequence> sequencesOf(const Problem& problem, const double* lengthsQ, const double* lengthsKv);
+
+}  // namespace fused_attention
