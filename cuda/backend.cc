@@ -3,6 +3,8 @@
 #include <cmath>
 
 #include "../native/error.h"
+#include "device_bias.h"
+#include "device_list.h"
 #include "device_tensor.h"
 #include "plan.h"
 
@@ -12,53 +14,37 @@ namespace cuda {
 
 namespace {
 
-/// A plan's ranges on a device, where it has any.
-class DeviceKeys {
- public:
-  DeviceKeys(Stream& stream, const CudaPlan& plan)
-      : rows_(stream, bytesOf(plan, &SequenceKeys::rows)), blocks_(stream, bytesOf(plan, &SequenceKeys::blocks)) {
-    copyIn(stream, plan, &SequenceKeys::rows, rows_.address());
-    copyIn(stream, plan, &SequenceKeys::blocks, blocks_.address());
-  }
+/// Of tensors: ragged sequences follow one another.
+int64_t batchOf(const Problem& p) { return p.lengths == Lengths::cumulative ? 1 : p.batch; }
 
-  void describe(const CudaPlan& plan, ForwardParameters& p) const {
-    if (plan.keys().empty()) return;
-    p.rowKeys = reinterpret_cast<const KeyRange*>(rows_.address());
-    p.blockKeys = reinterpret_cast<const KeyRange*>(blocks_.address());
-    if (plan.keys().size() == 1) return;
-    p.rowKeysBatch = int64_t(plan.keys()[0].rows.size());
-    p.blockKeysBatch = int64_t(plan.keys()[0].blocks.size());
-  }
+/// One number a row, [B, Hq, Nq] or ragged [Hq, total], where it is asked for.
+class DeviceStatistic {
+ public:
+  DeviceStatistic(Stream& stream, const Problem& p, bool wanted, float* data, bool onDevice)
+      : data_(wanted ? data : nullptr),
+        bytes_(wanted && !onDevice ? size_t(batchOf(p) * p.headsQ * p.queries) * sizeof(float) : 0),
+        memory_(stream, bytes_) {}
+
+  float* address() const { return bytes_ == 0 ? data_ : reinterpret_cast<float*>(memory_.address()); }
+  void copyOut(Stream& stream) const { stream.copyOut(data_, memory_.address(), bytes_); }
 
  private:
-  using Part = std::vector<KeyRange> SequenceKeys::*;
-
-  static size_t bytesOf(const CudaPlan& plan, Part part) {
-    return plan.keys().empty() ? 0 : plan.keys().size() * (plan.keys()[0].*part).size() * sizeof(KeyRange);
-  }
-  static void copyIn(Stream& stream, const CudaPlan& plan, Part part, CUdeviceptr to) {
-    for (const SequenceKeys& keys : plan.keys()) {
-      const size_t bytes = (keys.*part).size() * sizeof(KeyRange);
-      stream.copyIn(to, (keys.*part).data(), bytes);
-      to += bytes;
-    }
-  }
-
-  DeviceMemory rows_, blocks_;
+  float* const data_;
+  const size_t bytes_;
+  const DeviceMemory memory_;
 };
 
-/// The scale in base 2. What is flushed to 0 or leaves float32 would make a NaN of an infinite or a masked score.
-float scaleOf(const Problem& problem) {
-  const double log2e = 1.4426950408889634;
-  return float(std::clamp<double>(std::fabs(problem.scale) * log2e, FLT_MIN, FLT_MAX));
-}
+/// What is flushed to 0 or leaves float32 would make a NaN of an infinite or a masked score.
+float insideFloat(double x) { return float(std::clamp<double>(std::fabs(x), FLT_MIN, FLT_MAX)); }
 
 class CudaBackend : public Backend {
  public:
-  std::variant<std::shared_ptr<const Plan>, Refusal> plan(const Problem& problem, const double*, const double*,
-                                                          const PageLists&) const override {
+  std::variant<std::shared_ptr<const Plan>, Refusal> plan(const Problem& problem, const double* lengthsQ,
+                                                          const double* lengthsKv, const PageLists&) const override {
     const auto& list = devices().list;
-    if (size_t(problem.ordinal) < list.size()) return CudaPlan::make(*list[size_t(problem.ordinal)], problem);
+    if (size_t(problem.ordinal) < list.size()) {
+      return CudaPlan::make(*list[size_t(problem.ordinal)], problem, lengthsQ, lengthsKv);
+    }
     return Refusal{list.empty() ? devices().reason : "there are " + std::to_string(list.size()) + " CUDA devices",
                    "options.device", "ERR_NO_DEVICE"};
   }
@@ -70,61 +56,78 @@ class CudaBackend : public Backend {
     const CurrentContext current(plan.device());
     Stream stream(plan.device());
     const auto ofKeys = [&](const Layout& layout, int64_t dim) {
-      return CallTensor{layout, p.batch, p.headsKv, p.keys, dim, pointers.onDevice};
+      return CallTensor{layout, batchOf(p), p.headsKv, p.keys, dim, pointers.onDevice};
     };
     const auto ofQueries = [&](const Layout& layout, int64_t dim) {
-      return CallTensor{layout, p.batch, p.headsQ, p.queries, dim, pointers.onDevice};
+      return CallTensor{layout, batchOf(p), p.headsQ, p.queries, dim, pointers.onDevice};
     };
     const DeviceInput query(stream, ofQueries(p.query, p.dimQk), pointers.query);
     const DeviceInput key(stream, ofKeys(p.key, p.dimQk), pointers.key);
     const DeviceInput value(stream, ofKeys(p.value, p.dimV), pointers.value);
-    const DeviceKeys keys(stream, plan);
+    const DeviceList<SequenceRows> sequences(stream, plan.sequences());
+    const DeviceList<QueryBlock> blocks(stream, plan.queryBlockList());
+    const DeviceList<KeyRange> rowKeys(stream, plan.rowKeys());
+    CudaPlan::Bits bits;
+    if (plan.hasBits()) bits = plan.bits(pointers.masks);
+    const DeviceList<uint32_t> rowBits(stream, bits.rows), blockBits(stream, bits.blocks);
+    const DeviceBias bias(stream, p, pointers.bias);
+    const DeviceList<float> sinks(stream, pointers.sinks, p.hasSinks ? size_t(p.headsQ) : 0);
     DeviceOutput output(stream, ofQueries(p.output, p.dimV), pointers.output);
-    const size_t lseBytes = p.lse ? size_t(p.batch * p.headsQ * p.queries) * sizeof(float) : 0;
-    const DeviceMemory lse(stream, pointers.onDevice ? 0 : lseBytes);
+    const DeviceStatistic lse(stream, p, p.lse, pointers.lse, pointers.onDevice);
+    const DeviceStatistic entropy(stream, p, p.entropy, pointers.entropy, pointers.onDevice);
+    const DeviceStatistic rowMax(stream, p, p.rowMax, pointers.rowMax, pointers.onDevice);
 
     ForwardParameters parameters{};
     parameters.query = query.origin();
     parameters.key = key.origin();
     parameters.value = value.origin();
     parameters.output = output.origin();
-    parameters.lse = pointers.onDevice ? pointers.lse : reinterpret_cast<float*>(lse.address());
+    parameters.lse = lse.address();
+    parameters.entropy = entropy.address();
+    parameters.rowMax = rowMax.address();
+    parameters.sinks = sinks.address();
+    parameters.sequences = sequences.address();
+    parameters.blocks = blocks.address();
+    parameters.rowKeys = rowKeys.address();
+    parameters.bits = {rowBits.address(), blockBits.address()};
+    parameters.bias = bias.grid();
+    parameters.every = plan.every();
     parameters.queryRows = query.strides();
     parameters.keyRows = key.strides();
     parameters.valueRows = value.strides();
     parameters.outputRows = output.strides();
-    keys.describe(plan, parameters);
-    parameters.firstKey = plan.moving().first;
-    parameters.endKey = plan.moving().end;
     parameters.batch = int32_t(p.batch);
     parameters.headsQ = int32_t(p.headsQ);
     parameters.groupSize = int32_t(p.groupSize());
-    parameters.queries = int32_t(p.queries);
-    parameters.keys = int32_t(p.keys);
     parameters.queryBlocks = int32_t(plan.queryBlocks());
+    parameters.statisticRows = int32_t(p.queries);
     parameters.dimQk = int32_t(p.dimQk);
     parameters.dimV = int32_t(p.dimV);
-    parameters.scale = scaleOf(p);
-    parameters.queryFlip = p.scale < 0 ? 0x80008000u : 0;
+    const double log2e = 1.4426950408889634;
+    parameters.scale = insideFloat((p.softcap != 0 ? p.softcap : p.scale) * log2e);
+    parameters.softcapScale = p.softcap != 0 ? insideFloat(p.scale / p.softcap) : 0;
+    parameters.queryFlip = p.scale >= 0 ? 0 : p.query.dtype == Dtype::float32 ? 0x80000000u : 0x80008000u;
     if (cancel.raised()) throw Cancelled();
     launch(plan, stream, parameters);
 
     output.copyOut();
-    if (!pointers.onDevice) stream.copyOut(pointers.lse, lse.address(), lseBytes);
+    lse.copyOut(stream);
+    entropy.copyOut(stream);
+    rowMax.copyOut(stream);
     stream.wait();
     output.finish();
   }
 
  private:
   static void launch(const CudaPlan& plan, Stream& stream, ForwardParameters& parameters) {
-    const unsigned sharedBytes = forwardSharedBytes(plan.kernelDim());
-    const CUfunction kernel = plan.device().kernel(plan.kernelName().c_str(), sharedBytes);
+    const Instance& instance = plan.instance();
+    const unsigned sharedBytes = instance.shape().sharedBytes();
+    const CUfunction kernel = plan.device().kernel(instance.name(), sharedBytes);
     void* arguments[] = {&parameters};
     const Driver& driver = stream.driver();
-    driver.check(
-        driver.cuLaunchKernel(kernel, unsigned(plan.blocks()), 1, 1, unsigned(forwardThreads(plan.kernelDim())), 1, 1,
-                              sharedBytes, stream.handle(), arguments, nullptr),
-        "launching a kernel");
+    driver.check(driver.cuLaunchKernel(kernel, unsigned(plan.blocks()), 1, 1, unsigned(instance.shape().threads()), 1,
+                                       1, sharedBytes, stream.handle(), arguments, nullptr),
+                 "launching a kernel");
   }
 };
 

@@ -1,5 +1,6 @@
 #include "device.h"
 
+#include "../native/error.h"
 #include "embedded_kernels.h"
 
 namespace fused_attention::cuda {
@@ -29,6 +30,14 @@ Devices findDevices() {
   }
   if (count == 0) found.reason = "the CUDA driver has no device";
   return found;
+}
+
+/// One kernel of the text, with what stands before all of them: the driver takes half a second to compile each.
+std::string alone(const std::string& kernel) {
+  const std::string text = kForwardPtx, entry = "\n.visible .entry ";
+  const size_t first = text.find(entry), begin = text.find(entry + kernel + "(");
+  if (begin == std::string::npos) throw CodedError("ERR_INTERNAL", "call", "a kernel of this build", kernel);
+  return text.substr(0, first) + text.substr(begin, text.find(entry, begin + 1) - begin);
 }
 
 }  // namespace
@@ -85,13 +94,19 @@ CUstream Device::memoryStream() const {
   return memoryStream_;
 }
 
-CUfunction Device::kernel(const char* name, unsigned sharedBytes) const {
+CUfunction Device::kernel(const std::string& name, unsigned sharedBytes) const {
   const std::lock_guard lock(mutex_);
-  if (module_ == nullptr) driver_.check(driver_.cuModuleLoadData(&module_, kForwardPtx), "compiling the kernels");
-  CUfunction function = nullptr;
-  driver_.check(driver_.cuModuleGetFunction(&function, module_, name), "looking for a kernel");
-  driver_.check(driver_.cuFuncSetAttribute(function, kMaxDynamicShared, int(sharedBytes)), "asking for shared memory");
-  return function;
+  CUfunction& kernel = kernels_[name];
+  if (kernel == nullptr) {
+    CUmodule module = nullptr;
+    CUfunction function = nullptr;
+    driver_.check(driver_.cuModuleLoadData(&module, alone(name).c_str()), "compiling a kernel");
+    driver_.check(driver_.cuModuleGetFunction(&function, module, name.c_str()), "looking for a kernel");
+    driver_.check(driver_.cuFuncSetAttribute(function, kMaxDynamicShared, int(sharedBytes)),
+                  "asking for shared memory");
+    kernel = function;
+  }
+  return kernel;
 }
 
 const Devices& devices() {

@@ -2,6 +2,7 @@
 // by all environments.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -35,8 +36,9 @@ class Device {
   CUcontext context() const;
   /// For memory that no stream of a call owns. With the context current. Throws CodedError.
   CUstream memoryStream() const;
-  /// A kernel that may have so much shared memory. With the context current. Throws CodedError.
-  CUfunction kernel(const char* name, unsigned sharedBytes) const;
+  /// A kernel that may have so much shared memory, compiled when it is first asked for. With the context current.
+  /// Throws CodedError.
+  CUfunction kernel(const std::string& name, unsigned sharedBytes) const;
 
  private:
   void keepFreedMemory() const;
@@ -47,7 +49,7 @@ class Device {
   bool pooled_ = false;
   mutable std::mutex mutex_;
   mutable CUcontext context_ = nullptr;
-  mutable CUmodule module_ = nullptr;
+  mutable std::map<std::string, CUfunction> kernels_;
   mutable CUstream memoryStream_ = nullptr;
 };
 

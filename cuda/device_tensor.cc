@@ -6,18 +6,16 @@ namespace fused_attention::cuda {
 
 namespace {
 
-constexpr int64_t kPiece = 8;  // elements that kernels read and write at a time
+constexpr int64_t kPieceBytes = 16;  // that kernels read and write at a time
 
-int64_t wholePieces(int64_t dim) { return (dim + kPiece - 1) / kPiece * kPiece; }
-
-const uint16_t* elementsOf(const void* data) { return static_cast<const uint16_t*>(data); }
-CUdeviceptr addressOf(const uint16_t* element) { return reinterpret_cast<CUdeviceptr>(element); }
-int64_t bytesOf(int64_t elements) { return elements * int64_t(sizeof(uint16_t)); }
+CUdeviceptr addressOf(const unsigned char* byte) { return reinterpret_cast<CUdeviceptr>(byte); }
 
 }  // namespace
 
-DeviceLayout::DeviceLayout(const CallTensor& tensor, const void* data, bool written) {
+DeviceLayout::DeviceLayout(const CallTensor& tensor, const void* data, bool written)
+    : elementBytes_(sizeOf(tensor.layout.dtype)) {
   const Layout& from = tensor.layout;
+  const int64_t piece = kPieceBytes / elementBytes_;
   const Block block{
       from.offset, {{{tensor.heads, from.head}, {tensor.rows, from.row}, {tensor.batch, from.batch}}}, tensor.dim};
   if (block.empty()) return;
@@ -25,10 +23,10 @@ DeviceLayout::DeviceLayout(const CallTensor& tensor, const void* data, bool writ
   const auto strideOf = [](int64_t stride, int64_t count) { return count == 1 ? 0 : stride; };
   strides_ = {strideOf(from.batch, tensor.batch), strideOf(from.head, tensor.heads), strideOf(from.row, tensor.rows)};
   const Extent extent = extentOf(block, "call");
-  const bool aligned = strides_.batch % kPiece == 0 && strides_.head % kPiece == 0 && strides_.row % kPiece == 0;
-  const bool whole = !written || tensor.dim % kPiece == 0;  // kernels write pieces
-  const auto first = reinterpret_cast<uintptr_t>(elementsOf(data) + from.offset);
-  inPlace_ = tensor.onDevice && aligned && whole && first % size_t(bytesOf(kPiece)) == 0;
+  const bool aligned = strides_.batch % piece == 0 && strides_.head % piece == 0 && strides_.row % piece == 0;
+  const bool whole = !written || tensor.dim % piece == 0;  // kernels write pieces
+  const auto first = reinterpret_cast<uintptr_t>(data) + uintptr_t(bytesOf(from.offset));
+  inPlace_ = tensor.onDevice && aligned && whole && first % kPieceBytes == 0;
   if (inPlace_) {
     origin_ = from.offset;
     return;
@@ -47,16 +45,16 @@ DeviceLayout::DeviceLayout(const CallTensor& tensor, const void* data, bool writ
     stride = elements_;
     elements_ = product({elements_, count}, "call");
   };
-  elements_ = wholePieces(tensor.dim);
+  elements_ = (tensor.dim + piece - 1) / piece * piece;
   next(strides_.row, tensor.rows);
   next(strides_.head, tensor.heads);
   next(strides_.batch, tensor.batch);
 }
 
 DeviceInput::DeviceInput(Stream& stream, const CallTensor& tensor, const void* data)
-    : data_(elementsOf(data)), layout_(tensor, data, false), memory_(stream, layout_.bytes()) {
+    : data_(static_cast<const unsigned char*>(data)), layout_(tensor, data, false), memory_(stream, layout_.bytes()) {
   if (layout_.bytes() == 0) return;
-  const uint16_t* const first = data_ + layout_.begin();
+  const unsigned char* const first = data_ + layout_.begin();
   if (layout_.asGiven()) {
     if (tensor.onDevice)
       stream.copyOn(memory_.address(), addressOf(first), layout_.bytes());
@@ -66,36 +64,36 @@ DeviceInput::DeviceInput(Stream& stream, const CallTensor& tensor, const void* d
   }
   if (tensor.onDevice) {
     layout_.forHeads(tensor, [&](int64_t given, int64_t here, int64_t rows) {
-      stream.copyRows(memory_.address() + CUdeviceptr(bytesOf(here)), bytesOf(strides().row), addressOf(data_ + given),
-                      bytesOf(tensor.layout.row), size_t(bytesOf(tensor.dim)), rows);
+      stream.copyRows(memory_.address() + CUdeviceptr(here), layout_.bytesOf(strides().row), addressOf(data_ + given),
+                      layout_.bytesOf(tensor.layout.row), size_t(layout_.bytesOf(tensor.dim)), rows);
     });
     return;
   }
-  staging_.resize(layout_.bytes() / sizeof(uint16_t));
+  staging_.resize(layout_.bytes());
   layout_.forRows(tensor, [&](int64_t given, int64_t here) {
-    std::memcpy(staging_.data() + here, data_ + given, size_t(bytesOf(tensor.dim)));
+    std::memcpy(staging_.data() + here, data_ + given, size_t(layout_.bytesOf(tensor.dim)));
   });
   stream.copyIn(memory_.address(), staging_.data(), layout_.bytes());
 }
 
-const uint16_t* DeviceInput::origin() const {
-  return (layout_.inPlace() ? data_ : reinterpret_cast<const uint16_t*>(memory_.address())) + layout_.origin();
+const void* DeviceInput::origin() const {
+  return (layout_.inPlace() ? data_ : reinterpret_cast<const unsigned char*>(memory_.address())) + layout_.origin();
 }
 
 DeviceOutput::DeviceOutput(Stream& stream, const CallTensor& tensor, void* data)
     : stream_(stream),
       tensor_(tensor),
-      data_(static_cast<uint16_t*>(data)),
+      data_(static_cast<unsigned char*>(data)),
       layout_(tensor, data, true),
       memory_(stream, layout_.bytes()) {}
 
-uint16_t* DeviceOutput::origin() const {
-  return (layout_.inPlace() ? data_ : reinterpret_cast<uint16_t*>(memory_.address())) + layout_.origin();
+void* DeviceOutput::origin() const {
+  return (layout_.inPlace() ? data_ : reinterpret_cast<unsigned char*>(memory_.address())) + layout_.origin();
 }
 
 void DeviceOutput::copyOut() {
   if (layout_.bytes() == 0) return;
-  uint16_t* const first = data_ + layout_.begin();
+  unsigned char* const first = data_ + layout_.begin();
   if (layout_.asGiven()) {
     if (tensor_.onDevice)
       stream_.copyOn(addressOf(first), memory_.address(), layout_.bytes());
@@ -105,20 +103,20 @@ void DeviceOutput::copyOut() {
   }
   if (tensor_.onDevice) {
     layout_.forHeads(tensor_, [&](int64_t given, int64_t here, int64_t rows) {
-      stream_.copyRows(addressOf(data_ + given), bytesOf(tensor_.layout.row),
-                       memory_.address() + CUdeviceptr(bytesOf(here)), bytesOf(strides().row),
-                       size_t(bytesOf(tensor_.dim)), rows);
+      stream_.copyRows(addressOf(data_ + given), layout_.bytesOf(tensor_.layout.row),
+                       memory_.address() + CUdeviceptr(here), layout_.bytesOf(strides().row),
+                       size_t(layout_.bytesOf(tensor_.dim)), rows);
     });
     return;
   }
-  staging_.resize(layout_.bytes() / sizeof(uint16_t));
+  staging_.resize(layout_.bytes());
   stream_.copyOut(staging_.data(), memory_.address(), layout_.bytes());
 }
 
 void DeviceOutput::finish() {
   if (staging_.empty()) return;
   layout_.forRows(tensor_, [&](int64_t given, int64_t here) {
-    std::memcpy(data_ + given, staging_.data() + here, size_t(bytesOf(tensor_.dim)));
+    std::memcpy(data_ + given, staging_.data() + here, size_t(layout_.bytesOf(tensor_.dim)));
   });
 }
 

@@ -31,32 +31,35 @@ class DeviceLayout {
   /// The same strides as given, so that one copy takes all.
   bool asGiven() const { return asGiven_; }
   const RowStrides& strides() const { return strides_; }
-  size_t bytes() const { return size_t(elements_) * sizeof(uint16_t); }
-  /// Element (0, 0, 0, 0) from the start, and the start in the buffer given; in elements.
-  int64_t origin() const { return origin_; }
-  int64_t begin() const { return begin_; }
+  /// Of so many elements.
+  int64_t bytesOf(int64_t elements) const { return elements * elementBytes_; }
+  size_t bytes() const { return size_t(bytesOf(elements_)); }
+  /// Element (0, 0, 0, 0) from the start, and the start in the buffer given; in bytes.
+  int64_t origin() const { return bytesOf(origin_); }
+  int64_t begin() const { return bytesOf(begin_); }
 
-  /// Calls copy(first element given, first element here, rows) for the rows of each head, where heads are apart.
+  /// Calls copy(first byte given, first byte here, rows) for the rows of each head, where heads are apart.
   template <class Copy>
   void forHeads(const CallTensor& tensor, Copy copy) const {
     const auto once = [](int64_t stride, int64_t count) { return stride == 0 ? 1 : count; };
     const Layout& at = tensor.layout;
     for (int64_t b = 0; b < once(strides_.batch, tensor.batch); ++b) {
       for (int64_t h = 0; h < once(strides_.head, tensor.heads); ++h) {
-        copy(at.offset + b * at.batch + h * at.head, b * strides_.batch + h * strides_.head,
+        copy(bytesOf(at.offset + b * at.batch + h * at.head), bytesOf(b * strides_.batch + h * strides_.head),
              once(strides_.row, tensor.rows));
       }
     }
   }
-  /// Calls copy(element given, element here) for each row.
+  /// Calls copy(byte given, byte here) for each row.
   template <class Copy>
   void forRows(const CallTensor& tensor, Copy copy) const {
     forHeads(tensor, [&](int64_t given, int64_t here, int64_t rows) {
-      for (int64_t r = 0; r < rows; ++r) copy(given + r * tensor.layout.row, here + r * strides_.row);
+      for (int64_t r = 0; r < rows; ++r) copy(given + bytesOf(r * tensor.layout.row), here + bytesOf(r * strides_.row));
     });
   }
 
  private:
+  int64_t elementBytes_ = 0;
   bool inPlace_ = false, asGiven_ = false;
   RowStrides strides_{};
   int64_t elements_ = 0, origin_ = 0, begin_ = 0;
@@ -67,13 +70,13 @@ class DeviceInput {
   /// Copies it where it has to be.
   DeviceInput(Stream& stream, const CallTensor& tensor, const void* data);
 
-  const uint16_t* origin() const;
+  const void* origin() const;
   const RowStrides& strides() const { return layout_.strides(); }
 
  private:
-  const uint16_t* const data_;
+  const unsigned char* const data_;
   DeviceLayout layout_;
-  std::vector<uint16_t> staging_;
+  std::vector<unsigned char> staging_;
   DeviceMemory memory_;
 };
 
@@ -81,7 +84,7 @@ class DeviceOutput {
  public:
   DeviceOutput(Stream& stream, const CallTensor& tensor, void* data);
 
-  uint16_t* origin() const;
+  void* origin() const;
   const RowStrides& strides() const { return layout_.strides(); }
   /// Gives the stream the copy back.
   void copyOut();
@@ -91,9 +94,9 @@ class DeviceOutput {
  private:
   Stream& stream_;
   const CallTensor tensor_;
-  uint16_t* const data_;
+  unsigned char* const data_;
   DeviceLayout layout_;
-  std::vector<uint16_t> staging_;
+  std::vector<unsigned char> staging_;
   DeviceMemory memory_;
 };
 

@@ -18,6 +18,8 @@ if(FUSED_ATTENTION_CUDA AND NVCC)
             cuda/kernels/forward.cu
             cuda/kernels/forward_parameters.h
             cuda/kernels/instructions.cuh
+            cuda/kernels/products.cuh
+            cuda/kernels/seen.cuh
             cuda/kernels/softmax.cuh
             cuda/kernels/tiles.cuh
     VERBATIM)

@@ -2,16 +2,21 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <optional>
+#include <tuple>
+#include <utility>
 
 #include "../native/program/program.h"
-#include "../native/tiles/visibility.h"
+#include "../native/sequences.h"
+#include "mask_bits.h"
 
 namespace fused_attention::cuda {
 
 namespace {
 
-constexpr int kMostDim = 128;
+/// Components that there are instances for.
+int64_t mostDim(Dtype dtype) { return dtype == Dtype::float32 ? 128 : 256; }
 
 int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -21,120 +26,33 @@ std::optional<Refusal> refusalOf(const Problem& p) {
     bool applies;
     const char *argument, *reason;
   } limits[] = {
-      {p.query.dtype == Dtype::float32, "query", "float32: the kernels take float16 and bfloat16"},
       {p.key.dtype != p.query.dtype, "key", "another type than the query's"},
       {p.value.dtype != p.query.dtype, "value", "another type than the query's"},
       {p.partial, "options.partial", "a partial"},
       {p.output.dtype != p.query.dtype, "options.outputDtype", "another type than the query's"},
-      {p.dimQk > kMostDim, "query", "more than 128 components"},
-      {p.dimV > kMostDim, "value", "more than 128 components"},
+      {p.dimQk > mostDim(p.query.dtype), "query", "more components than 256, or 128 of float32"},
+      {p.dimV > mostDim(p.query.dtype), "value", "more components than 256, or 128 of float32"},
       {p.paging.rows != 0, "options.pages", "keys in pages"},
-      {p.lengths == Lengths::padded, "options.lengthsQ", "sequences of different lengths"},
-      {p.lengths == Lengths::cumulative, "options.cuSeqlensQ", "sequences of different lengths"},
       {p.score != nullptr, "options.score", "a score program"},
-      {p.hasBias, "options.bias", "a bias"},
-      {p.softcap != 0, "options.softcap", "a softcap"},
-      {p.hasSinks, "options.sinks", "sinks"},
       {!p.normalizer.softmax(), "options.normalizer", "another one than softmax"},
-      {p.entropy, "options.entropy", "an entropy"},
-      {p.rowMax, "options.rowMax", "a row maximum"},
       {p.statistics.any(), "options.statistics", "statistics"},
-      {!p.masks.empty(), "options.mask", "a mask tensor"},
-      {p.mask && !p.mask->lists().empty(), "options.mask", "a mask with lists of blocks"},
-      {p.mask && (p.mask->depends(p.mask->result()) & onHead), "options.mask", "a mask that differs between heads"},
   };
   for (const auto& limit : limits) {
     if (limit.applies) return Refusal{limit.reason, limit.argument};
   }
-  const int64_t most = std::numeric_limits<int32_t>::max();
-  const int64_t pairs = p.batch == 0 ? 0 : p.headsQ * p.batch;  // both are counts of a tensor's, far from overflow
-  if (p.queries + p.keys > most - kBlockQueries - kTileKeys ||
-      (pairs > 0 && ceilDiv(p.queries, kBlockQueries) > most / pairs)) {
-    return Refusal{"more blocks of queries than a launch has", "query"};
+  // Positions of rows and keys, and those of a block beyond the last one, are 32-bit numbers.
+  if (p.queries + p.keys > std::numeric_limits<int32_t>::max() / 2) {
+    return Refusal{"more rows than the kernels count", "query"};
   }
   return std::nullopt;
 }
 
-/// Whether a mask may differ between sequences.
-bool dependsOnBatch(const Program& mask) {
-  return std::any_of(mask.nodes().begin(), mask.nodes().end(), [](const Node& node) { return node.op == Op::b; });
-}
-
-/// The one range of keys that a row sees, if that is what it sees.
-std::optional<KeyRange> rangeOf(const std::vector<Run>& runs) {
-  KeyRange range{0, 0};
-  for (const Run& run : runs) {
-    const bool follows = range.end == 0 || run.begin == range.end;
-    if (!run.full || run.step != 1 || !follows) return std::nullopt;
-    if (range.end == 0) range.begin = int32_t(run.begin);
-    range.end = int32_t(run.end);
-  }
-  return range;
-}
-
-/// Whether every key from the first to the last that some row sees is seen by one: all of them are read, and what
-/// nobody sees may be anything.
-bool leaveNoGap(std::vector<KeyRange> rows) {
-  std::sort(rows.begin(), rows.end(), [](const KeyRange& a, const KeyRange& b) { return a.begin < b.begin; });
-  int32_t end = -1;
-  for (const KeyRange& keys : rows) {
-    if (keys.begin == keys.end) continue;
-    if (end >= 0 && keys.begin > end) return false;
-    end = std::max(end, keys.end);
-  }
-  return true;
-}
-
-/// Or why the kernel cannot take what the rows of a sequence see.
-std::variant<SequenceKeys, const char*> keysOf(const Problem& problem, int64_t batch) {
-  Sequence sequence;
-  sequence.batch = sequence.table = batch;
-  sequence.queries = problem.queries;
-  sequence.keys = problem.keys;
-  Visibility visibility(problem, sequence);
-  visibility.prepareBoxes(1);
-  SequenceKeys keys;
-  std::vector<Run> runs;
-  for (int64_t row = 0; row < problem.queries; ++row) {
-    runs.clear();
-    visibility.runs({row, row + 1}, {0, problem.keys}, runs);
-    const std::optional<KeyRange> range = rangeOf(runs);
-    if (!range) return "a mask of which it is not known that each query sees one range of keys";
-    keys.rows.push_back(*range);
-  }
-  for (int64_t first = 0; first < problem.queries; first += kBlockQueries) {
-    const auto begin = keys.rows.begin() + first;
-    const auto end = keys.rows.begin() + std::min(first + kBlockQueries, problem.queries);
-    if (!leaveNoGap({begin, end})) return "a mask that leaves keys unseen between those of near queries";
-    KeyRange all{0, 0};
-    for (auto range = begin; range != end; ++range) {
-      if (range->begin == range->end) continue;
-      if (all.begin == all.end) all = *range;
-      all = {std::min(all.begin, range->begin), std::max(all.end, range->end)};
-    }
-    keys.blocks.push_back(all);
-  }
-  return keys;
-}
-
-/// How far an end of the ranges lies from its row, if that is the same for all, those apart that it puts outside the
-/// keys: these have it at the first or the last one.
-std::optional<int32_t> distanceOf(const std::vector<KeyRange>& rows, int32_t KeyRange::*end, int64_t keys) {
-  const int64_t far = int64_t(rows.size()) + keys;
-  int64_t least = -far, most = far;
-  for (int64_t row = 0; row < int64_t(rows.size()); ++row) {
-    const int64_t key = rows[size_t(row)].*end;
-    if (key > 0) least = std::max(least, key - row);
-    if (key < keys) most = std::min(most, key - row);
-  }
-  if (least > most) return std::nullopt;
-  return int32_t(least > -far ? least : most);
-}
-
-std::optional<MovingKeys> movingOf(const std::vector<KeyRange>& rows, int64_t keys) {
-  const auto first = distanceOf(rows, &KeyRange::begin, keys), end = distanceOf(rows, &KeyRange::end, keys);
-  if (!first || !end) return std::nullopt;
-  return MovingKeys{*first, *end};
+/// The special instances are for what is most common: halves of up to 128 components.
+Instance instanceOf(const Problem& p, bool bits) {
+  const int64_t most = std::max(p.dimQk, p.dimV);
+  const int dim = most <= 64 ? 64 : most <= 128 ? 128 : 256;
+  const bool special = p.query.dtype != Dtype::float32 && dim <= 128;
+  return {p.query.dtype, dim, !special || bits || p.softcap != 0 || p.hasBias || p.entropy || p.rowMax};
 }
 
 struct Counts {
@@ -143,23 +61,18 @@ struct Counts {
 };
 
 /// Tiles of the rows of a warp by a tile of keys, as the kernel takes them.
-Counts countTiles(const Problem& p, const MovingKeys& moving, const SequenceKeys* keys, int warpQueries) {
-  const auto keysOf = [&](int64_t row) {
-    if (keys) return keys->rows[size_t(row)];
-    const auto inside = [&](int64_t key) { return int32_t(std::clamp<int64_t>(key, 0, p.keys)); };
-    return KeyRange{inside(row + moving.first), inside(row + moving.end)};
-  };
+Counts countTiles(const Sequence& sequence, const SequenceKeys& keys, const ForwardShape& shape) {
   Counts counts;
-  for (int64_t first = 0; first < p.queries; first += warpQueries) {
-    KeyRange any{int32_t(p.keys), 0}, all{0, int32_t(p.keys)};
-    for (int64_t row = first; row < std::min(first + warpQueries, p.queries); ++row) {
-      const KeyRange seen = keysOf(row);
+  for (int64_t first = 0; first < sequence.queries; first += shape.warpQueries) {
+    KeyRange any{int32_t(sequence.keys), 0}, all{0, int32_t(sequence.keys)};
+    for (int64_t row = first; row < std::min(first + shape.warpQueries, sequence.queries); ++row) {
+      const KeyRange seen = keys.of(row, sequence.keys);
       any = {std::min(any.begin, seen.begin), std::max(any.end, seen.end)};
       all = {std::max(all.begin, seen.begin), std::min(all.end, seen.end)};
       counts.pairs += std::max(0, seen.end - seen.begin);
     }
-    for (int64_t key = 0; key < p.keys; key += kTileKeys) {
-      const int64_t end = std::min<int64_t>(key + kTileKeys, p.keys);
+    for (int64_t key = 0; key < sequence.keys; key += shape.tileKeys) {
+      const int64_t end = std::min<int64_t>(key + shape.tileKeys, sequence.keys);
       if (key >= any.end || end <= any.begin) {
         ++counts.skipped;
       } else {
@@ -170,70 +83,196 @@ Counts countTiles(const Problem& p, const MovingKeys& moving, const SequenceKeys
   return counts;
 }
 
+/// The same where pairs have bits, over all heads.
+Counts countTiles(const Sequence& sequence, const SequenceBits& bits, int64_t headsQ, const ForwardShape& shape) {
+  Counts counts;
+  const int64_t words = SequenceBits::wordsOf(sequence.keys), times = headsQ / bits.heads;
+  for (int64_t first = 0; first < bits.heads * sequence.queries;) {
+    const int64_t row = first % sequence.queries, rows = std::min<int64_t>(shape.warpQueries, sequence.queries - row);
+    for (int64_t key = 0; key < sequence.keys; key += shape.tileKeys) {
+      const int64_t count = std::min<int64_t>(shape.tileKeys, sequence.keys - key);
+      int64_t seen = 0;
+      for (int64_t n = 0; n < rows; ++n) {
+        const uint32_t* const line = bits.rows.data() + (first + n) * words;
+        for (int64_t k = key; k < key + count; ++k) seen += line[k / 32] >> (k % 32) & 1;
+      }
+      (seen == 0 ? counts.skipped : seen == rows * count ? counts.full : counts.partial) += times;
+      counts.pairs += double(times * seen);
+    }
+    first += rows;
+  }
+  return counts;
+}
+
 }  // namespace
 
-std::variant<std::shared_ptr<const Plan>, Refusal> CudaPlan::make(const Device& device, const Problem& problem) {
+std::string Instance::name() const {
+  const char* const type = dtype == Dtype::float32 ? "f32" : dtype == Dtype::float16 ? "f16" : "bf16";
+  return std::string("forward_") + type + "_" + std::to_string(dim) + (general ? "_general" : "");
+}
+
+std::variant<std::shared_ptr<const Plan>, Refusal> CudaPlan::make(const Device& device, const Problem& problem,
+                                                                  const double* lengthsQ, const double* lengthsKv) {
   if (std::string reason = device.unfit(); !reason.empty()) return Refusal{std::move(reason), "options.device"};
   if (std::optional<Refusal> refusal = refusalOf(problem)) return *refusal;
-  // Without a mask no row sees beyond the first or the last key.
-  MovingKeys moving{int32_t(-problem.queries), int32_t(problem.keys)};
-  std::vector<SequenceKeys> keys;
-  if (problem.mask && !problem.mask->showsAll()) {
-    const int64_t sequences = dependsOnBatch(*problem.mask) ? problem.batch : std::min<int64_t>(problem.batch, 1);
-    for (int64_t b = 0; b < sequences; ++b) {
-      auto of = keysOf(problem, b);
-      if (const char** reason = std::get_if<const char*>(&of)) return Refusal{*reason, "options.mask"};
-      keys.push_back(std::get<SequenceKeys>(std::move(of)));
+  const std::shared_ptr<CudaPlan> plan(new CudaPlan(device, problem));
+  if (!plan->cut(sequencesOf(problem, lengthsQ, lengthsKv))) {
+    return Refusal{"a mask that takes a bit for each of so many pairs", "options.mask"};
+  }
+  if (plan->blocks() > std::numeric_limits<int32_t>::max()) {
+    return Refusal{"more blocks of queries than a launch has", "query"};
+  }
+  return plan;
+}
+
+CudaPlan::CudaPlan(const Device& device, const Problem& problem)
+    : device_(device), problem_(problem), instance_(instanceOf(problem, false)) {}
+
+bool CudaPlan::cut(const std::vector<Sequence>& sequences) {
+  const bool perSequence = maskDependsOnBatch(problem_);
+  const bool lists = problem_.mask && !problem_.mask->lists().empty();
+  hasBits_ = !problem_.masks.empty() || lists || maskDependsOnHead(problem_);
+  std::map<std::tuple<int64_t, int64_t, int64_t>, size_t> known;
+  std::vector<size_t> groupOf;
+  bool listed = false;
+  for (const Sequence& s : sequences) {
+    const auto [place, isNew] = known.try_emplace({s.queries, s.keys, perSequence ? s.table : 0}, groups_.size());
+    if (isNew) {
+      std::optional<SequenceKeys> keys;
+      if (!hasBits_) keys = keysOf(problem_, s, instance_.shape().blockQueries);
+      hasBits_ |= !keys;
+      groups_.push_back({s, keys ? std::move(*keys) : allKeys(s)});
     }
-    const auto all = keys.size() == 1 ? movingOf(keys[0].rows, problem.keys) : std::nullopt;
-    if (all) {
-      moving = *all;
-      keys.clear();
+    Group& group = groups_[place->second];
+    ++group.members;
+    groupOf.push_back(place->second);
+    listed |= s.queries != problem_.queries || s.keys != problem_.keys || place->second > 0 || !group.keys.moving;
+  }
+  if (groups_.empty()) return true;
+  if (hasBits_) {
+    listed = true;
+    instance_ = instanceOf(problem_, true);
+    for (Group& group : groups_) group.keys = allKeys(group.sequence);
+    if (!placeBits()) return false;
+  }
+  every_ = rowsOf(sequences[0], groups_[0]);
+  if (!listed) return true;
+  for (Group& group : groups_) {
+    if (group.keys.moving) continue;
+    group.firstRange = int32_t(rowKeys_.size());
+    rowKeys_.insert(rowKeys_.end(), group.keys.rows.begin(), group.keys.rows.end());
+  }
+  for (size_t n = 0; n < sequences.size(); ++n) sequences_.push_back(rowsOf(sequences[n], groups_[groupOf[n]]));
+  list(groupOf);
+  return true;
+}
+
+bool CudaPlan::placeBits() {
+  constexpr int64_t kMostWords = 1 << 28;
+  const int64_t heads = maskDependsOnHead(problem_) ? problem_.headsQ : 1, step = instance_.shape().blockQueries;
+  int64_t rows = 0, blocks = 0;
+  for (Group& group : groups_) {
+    const Sequence& s = group.sequence;
+    const int64_t words = SequenceBits::wordsOf(s.keys);
+    if (double(rows) + double(heads) * double(s.queries) * double(words) > double(kMostWords)) return false;
+    group.firstBits = rows;
+    group.firstBlockBits = blocks;
+    rows += heads * s.queries * words;
+    blocks += heads * ceilDiv(s.queries, step) * words;
+  }
+  return true;
+}
+
+CudaPlan::Bits CudaPlan::bits(const std::vector<const uint8_t*>& masks) const {
+  Bits all;
+  for (const Group& group : groups_) {
+    const SequenceBits bits(problem_, group.sequence, &masks, instance_.shape().blockQueries);
+    all.rows.insert(all.rows.end(), bits.rows.begin(), bits.rows.end());
+    all.blocks.insert(all.blocks.end(), bits.blocks.begin(), bits.blocks.end());
+  }
+  return all;
+}
+
+void CudaPlan::list(const std::vector<size_t>& groupOf) {
+  const int64_t step = instance_.shape().blockQueries;
+  for (size_t n = 0; n < sequences_.size(); ++n) {
+    const SequenceRows& rows = sequences_[n];
+    for (int64_t first = 0; first < rows.written; first += step) {
+      const int64_t end = std::min<int64_t>(first + step, rows.queries);
+      queryBlocks_.push_back({int32_t(n), int32_t(first), groups_[groupOf[n]].keys.of(first, end, rows.keys)});
     }
   }
-  return std::make_shared<const CudaPlan>(device, problem, moving, std::move(keys));
+  // The longest ones first: the last ones to begin shall not be those that take long.
+  std::stable_sort(queryBlocks_.begin(), queryBlocks_.end(), [](const QueryBlock& a, const QueryBlock& b) {
+    return a.keys.end - a.keys.begin > b.keys.end - b.keys.begin;
+  });
 }
 
-CudaPlan::CudaPlan(const Device& device, const Problem& problem, const MovingKeys& moving,
-                   std::vector<SequenceKeys> keys)
-    : device_(device), problem_(problem), moving_(moving), keys_(std::move(keys)) {}
-
-int CudaPlan::kernelDim() const { return std::max(problem_.dimQk, problem_.dimV) <= 64 ? 64 : kMostDim; }
-
-std::string CudaPlan::kernelName() const {
-  return std::string("forward_") + (problem_.query.dtype == Dtype::float16 ? "f16_" : "bf16_") +
-         std::to_string(kernelDim());
+SequenceRows CudaPlan::rowsOf(const Sequence& s, const Group& group) const {
+  const bool padded = problem_.lengths == Lengths::padded;
+  SequenceRows rows{};
+  rows.batch = int32_t(s.batch);
+  rows.firstQuery = int32_t(s.rowQ);
+  rows.queries = int32_t(s.queries);
+  rows.firstKey = int32_t(s.rowKv);
+  rows.keys = int32_t(s.keys);
+  rows.written = int32_t(padded ? problem_.queries : s.queries);
+  rows.firstRange = group.firstRange;
+  if (group.keys.moving) {
+    rows.begin = group.keys.moving->begin;
+    rows.end = group.keys.moving->end;
+  }
+  rows.words = int32_t(SequenceBits::wordsOf(s.keys));
+  rows.firstBits = group.firstBits;
+  rows.firstBlockBits = group.firstBlockBits;
+  if (maskDependsOnHead(problem_)) {
+    rows.headBits = s.queries * rows.words;
+    rows.headBlockBits = ceilDiv(s.queries, instance_.shape().blockQueries) * rows.words;
+  }
+  return rows;
 }
 
-int64_t CudaPlan::queryBlocks() const { return ceilDiv(problem_.queries, kBlockQueries); }
+int64_t CudaPlan::queryBlocks() const { return ceilDiv(problem_.queries, instance_.shape().blockQueries); }
 
-int64_t CudaPlan::blocks() const { return queryBlocks() * problem_.headsQ * problem_.batch; }
+int64_t CudaPlan::blocks() const {
+  const int64_t blocks = sequences_.empty() ? queryBlocks() * problem_.batch : int64_t(queryBlocks_.size());
+  return blocks * problem_.headsQ;
+}
 
 Explanation CudaPlan::explain() const {
   const Problem& p = problem_;
+  const ForwardShape shape = instance_.shape();
   Explanation result;
   result.device = device_.name();
-  result.kernel = kernelName();
-  result.tileQueries = forwardWarpQueries(kernelDim());
-  result.tileKeys = kTileKeys;
-  result.chunk = p.keys;
+  result.kernel = instance_.name();
+  result.tileQueries = shape.warpQueries;
+  result.tileKeys = shape.tileKeys;
   result.tasks = blocks();
-  result.threads = forwardThreads(kernelDim());
-  result.workspaceBytes = forwardSharedBytes(kernelDim());
-  double pairs = 0;
-  const int64_t counted = std::max<int64_t>(1, int64_t(keys_.size()));
-  for (int64_t n = 0; n < counted; ++n) {
-    const int64_t times = p.headsQ * (p.batch / counted);
-    const Counts counts =
-        countTiles(p, moving_, keys_.empty() ? nullptr : &keys_[size_t(n)], forwardWarpQueries(kernelDim()));
+  result.threads = shape.threads();
+  result.workspaceBytes = shape.sharedBytes();
+  double pairs = 0, queries = 0, keys = 0;
+  for (const Group& group : groups_) {
+    const Sequence& s = group.sequence;
+    // Mask tensors are not read: what there is beside them is partial.
+    const bool readsTensors = p.mask && p.mask->graph().grids > 0;
+    Counts counts;
+    int64_t times = group.members;
+    if (hasBits_ && !readsTensors) {
+      counts = countTiles(s, SequenceBits(p, s, nullptr, shape.blockQueries), p.headsQ, shape);
+    } else {
+      counts = countTiles(s, group.keys, shape);
+      times *= p.headsQ;
+    }
+    if (!p.masks.empty()) counts.partial += std::exchange(counts.full, 0);
+    result.chunk = std::max(result.chunk, s.keys);
     result.tilesFull += times * counts.full;
     result.tilesPartial += times * counts.partial;
     result.tilesSkipped += times * counts.skipped;
     pairs += double(times) * counts.pairs;
+    queries += double(group.members * p.headsQ) * double(s.queries);
+    keys += double(group.members * p.headsKv) * double(s.keys);
   }
   result.flops = 2 * pairs * double(p.dimQk + p.dimV);
-  const double queries = double(p.batch) * double(p.queries) * double(p.headsQ);
-  const double keys = double(p.batch) * double(p.keys) * double(p.headsKv);
   result.bytes = (queries + keys) * double(p.dimQk + p.dimV) * double(sizeOf(p.query.dtype));
   return result;
 }

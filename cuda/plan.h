@@ -9,45 +9,75 @@
 #include "../native/backend.h"
 #include "device.h"
 #include "kernels/forward_parameters.h"
+#include "sequence_keys.h"
 
 namespace fused_attention::cuda {
 
-/// Row r sees the keys from r + first on, before r + end.
-struct MovingKeys {
-  int32_t first, end;
-};
+/// One of the kernels that there are.
+struct Instance {
+  Dtype dtype;
+  int dim;       // components that it has room for
+  bool general;  // it takes softcaps, biases, entropies, maxima and bits of pairs
 
-/// What of one sequence's keys its rows see.
-struct SequenceKeys {
-  std::vector<KeyRange> rows;    // of each row, one range; empty where it sees none
-  std::vector<KeyRange> blocks;  // of kBlockQueries rows each, from the first key that any sees to the last
+  std::string name() const;
+  ForwardShape shape() const { return forwardShape(int(sizeOf(dtype)), dim, general); }
 };
 
 class CudaPlan : public Plan {
  public:
   /// Or why the kernels cannot compute the problem on this device. Throws CodedError.
-  static std::variant<std::shared_ptr<const Plan>, Refusal> make(const Device& device, const Problem& problem);
-
-  CudaPlan(const Device& device, const Problem& problem, const MovingKeys& moving, std::vector<SequenceKeys> keys);
+  static std::variant<std::shared_ptr<const Plan>, Refusal> make(const Device& device, const Problem& problem,
+                                                                 const double* lengthsQ, const double* lengthsKv);
 
   Explanation explain() const override;
 
   const Device& device() const { return device_; }
   const Problem& problem() const { return problem_; }
-  /// The instance of the kernel that has room for the components.
-  int kernelDim() const;
-  std::string kernelName() const;
-  int64_t queryBlocks() const;
+  const Instance& instance() const { return instance_; }
+  /// Of threads.
   int64_t blocks() const;
-  /// Of each sequence in turn, or of all alike where there is one. None where what rows see moves on with them.
-  const std::vector<SequenceKeys>& keys() const { return keys_; }
-  const MovingKeys& moving() const { return moving_; }
+
+  /// Where one rule holds for all sequences and the batch is dense: the first one's. The lists are empty then.
+  const SequenceRows& every() const { return every_; }
+  int64_t queryBlocks() const;  // of each sequence then
+  const std::vector<SequenceRows>& sequences() const { return sequences_; }
+  const std::vector<QueryBlock>& queryBlockList() const { return queryBlocks_; }
+  const std::vector<KeyRange>& rowKeys() const { return rowKeys_; }
+
+  /// Where pairs have bits: those of all groups of sequences that see alike, as the sequences say where they lie.
+  bool hasBits() const { return hasBits_; }
+  struct Bits {
+    std::vector<uint32_t> rows, blocks;
+  };
+  /// `masks` as in Pointers. Throws CodedError.
+  Bits bits(const std::vector<const uint8_t*>& masks) const;
 
  private:
+  /// Sequences that see alike.
+  struct Group {
+    Sequence sequence;
+    SequenceKeys keys;
+    int64_t members = 0;
+    int32_t firstRange = -1;
+    int64_t firstBits = 0, firstBlockBits = 0;
+  };
+
+  CudaPlan(const Device& device, const Problem& problem);
+  /// False where pairs are too many to have bits.
+  bool cut(const std::vector<Sequence>& sequences);
+  bool placeBits();
+  void list(const std::vector<size_t>& groupOf);
+  SequenceRows rowsOf(const Sequence& sequence, const Group& group) const;
+
   const Device& device_;
   const Problem problem_;
-  const MovingKeys moving_;
-  const std::vector<SequenceKeys> keys_;
+  bool hasBits_ = false;
+  Instance instance_;
+  std::vector<Group> groups_;
+  SequenceRows every_{};
+  std::vector<SequenceRows> sequences_;
+  std::vector<QueryBlock> queryBlocks_;
+  std::vector<KeyRange> rowKeys_;
 };
 
 }  // namespace fused_attention::cuda

@@ -31,7 +31,7 @@ for (const [seed, quantum] of [
     const { result, report } = interpreted(script, { PTX_SEED: `${seed}`, PTX_QUANTUM: `${quantum}` });
     t.deepEqual(result, []);
     t.deepEqual(report.findings, []);
-    t.true(Object.keys(report.kernels).length === 4, Object.keys(report.kernels).join(' '));
+    t.true(Object.keys(report.kernels).length === 12, Object.keys(report.kernels).join(' '));
   });
 }
 
@@ -87,9 +87,26 @@ onDevice("cuda: a sequence's bits are its own, whatever the batch", (t) => {
       const one = (tensor) => tensor.narrow(0, b, 1);
       const alone = attentionSync(one(q), one(k), one(v), options);
       return bits(alone.output) === bits(one(all.output)) && bits(alone.lse) === bits(one(all.lse));
-    });
+    }).concat([0, 1, 2].map((b) => {
+      // In a padded batch, and one after the other.
+      const lengths = [1, 77, 150], ends = [0, 1, 78, 228];
+      const rows = (tensor) => tensor.narrow(0, b, 1).narrow(2, 0, lengths[b]);
+      const packed = (tensor) => Tensor.from(Uint16Array.from({ length: 228 * 2 * 40 }, (_, at) => {
+        const row = Math.floor(at / 80), s = ends.findIndex((end) => end > row) - 1;
+        return tensor.data[((s * 2 + Math.floor(at / 40) % 2) * 150 + row - ends[s]) * 40 + at % 40];
+      }), [228, 2, 40], { dtype: 'float16' });
+      const alone = attentionSync(rows(q), rows(k), rows(v), options);
+      const padded = attentionSync(q, k, v, { ...options, lengthsQ: lengths, lengthsKv: lengths });
+      const ragged = attentionSync(packed(q), packed(k), packed(v), { ...options, cuSeqlensQ: ends, cuSeqlensKv: ends });
+      return [
+        [alone.output, rows(padded.output)],
+        [alone.lse, padded.lse.narrow(0, b, 1).narrow(2, 0, lengths[b])],
+        [alone.output, ragged.output.narrow(0, ends[b], lengths[b]).transpose(0, 1)],
+        [alone.lse, ragged.lse.narrow(1, ends[b], lengths[b])],
+      ].every(([x, y]) => bits(x) === bits(y));
+    }));
   `);
-  t.deepEqual(result, [true, true, true]);
+  t.deepEqual(result, Array(6).fill(true));
 });
 
 onDevice('cuda: devices, by name and size', (t) => {
@@ -108,11 +125,11 @@ onDevice('cuda: explain says what runs, and why not where it does not', (t) => {
     const causal = fused.explain(q, q, q, { device: 'cuda', mask: fused.causal() });
     const dense = fused.explain(q, q, q, { device: 'cuda' });
     const auto = fused.explain(q, q, q);
-    const softcap = fused.explain(q, q, q, { softcap: 5 });
+    const sigmoid = fused.explain(q, q, q, { normalizer: 'sigmoid' });
     const why = ({ notTaken }) => notTaken.find(({ path }) => path === 'cuda').reason;
-    return { causal, dense, device: auto.device, why: why(auto), softcap: why(softcap), text: String(causal) };
+    return { causal, dense, device: auto.device, why: why(auto), sigmoid: why(sigmoid), text: String(causal) };
   `);
-  const { causal, dense, device, why, softcap, text } = result as Record<string, string> &
+  const { causal, dense, device, why, sigmoid, text } = result as Record<string, string> &
     Record<'causal' | 'dense', { device: string; kernel: string; flops: number; tiles: Record<string, number> }>;
   t.is(causal!.device, 'cuda');
   t.is(causal!.kernel, 'forward_f16_64');
@@ -122,7 +139,7 @@ onDevice('cuda: explain says what runs, and why not where it does not', (t) => {
   t.true(causal!.tiles['skipped']! > 0 && causal!.tiles['full']! > 0 && causal!.tiles['partial']! > 0);
   t.is(device, 'cpu');
   t.regex(why!, /never chosen unasked/);
-  t.regex(softcap!, /a softcap \(options\.softcap\)/);
+  t.regex(sigmoid!, /another one than softmax \(options\.normalizer\)/);
   t.regex(text!, /^forward_f16_64 on cuda\n/);
 });
 
@@ -130,36 +147,89 @@ onDevice('cuda: what the kernels do not take is refused by name, whoever chose t
   const { result } = interpreted(
     `${ones}
     const q = ones(1, 2, 16, 64);
-    const wide = ones(1, 2, 16, 129);
-    const mask = Tensor.from(new Uint8Array(16).fill(1), [1, 16], { dtype: 'bool' });
+    const wide = ones(1, 2, 16, 257);
+    const float = Tensor.from(new Float32Array(2 * 16 * 129), [1, 2, 16, 129]);
     const calls = [
-      [tensor, tensor, tensor, {}],
+      [float, float, float, {}],
       [wide, wide, q, {}],
       [q, q, wide, {}],
-      ...[{ outputDtype: 'float32' }, { softcap: 5 }, { sinks: [1, 2] }, { entropy: true }, { rowMax: true }, { mask },
-        { score: fused.alibi([1, 2]) }, { mask: fused.mask('(i, j) => (i + j) % 2 === 0') },
-        { mask: fused.mask('(i, j, { h }) => j <= i + h') },
-        { mask: fused.mask('(i, j) => i < 8 ? j < 4 : j >= 8') }, { lengthsKv: [4] }, { partial: true },
-        { normalizer: 'sigmoid' }].map((options) => [q, q, q, options]),
+      ...[{ outputDtype: 'float32' }, { score: fused.alibi([1, 2]) }, { partial: true }, { normalizer: 'sigmoid' },
+        { statistics: { mass: [[0, 4]] } }].map((options) => [q, q, q, options]),
     ];
     return calls.map((call) => {
-      try { attentionSync(...call); return 'computed'; } catch ({ code, argument, received }) { return [code, argument, received]; }
+      try { attentionSync(...call); return 'computed'; } catch ({ code, argument }) { return code + ' ' + argument; }
     });
   `,
     { FUSED_ATTENTION_DEVICE: 'cuda' },
   );
-  const refusals = result as [string, string, string][];
   t.deepEqual(
-    refusals.map(([code, argument]) => `${code} ${argument}`),
-    'query query value outputDtype softcap sinks entropy rowMax mask score mask mask mask lengthsQ partial normalizer'
+    result,
+    'query query value outputDtype score partial normalizer statistics'
       .split(' ')
       .map((name, index) => `ERR_UNSUPPORTED ${index < 3 ? name : `options.${name}`}`),
   );
-  t.regex(refusals[10]![2], /one range of keys/);
-  t.regex(refusals[12]![2], /keys unseen between/);
 });
 
-onDevice('cuda: keys that nobody sees and rows between are not read', (t) => {
+onDevice('cuda: masks of every kind show the pairs that they show on the CPU', (t) => {
+  const { result, report } = interpreted(`
+    const { Random } = require('./test/reference/random.ts');
+    const random = new Random(3);
+    const [batch, heads, queries, keys, dim] = [2, 2, 150, 200, 16];
+    const drawn = (rows) => Tensor.from(Float32Array.from({ length: batch * heads * rows * dim }, () => random.normal()),
+      [batch, heads, rows, dim]);
+    const [q, k, v] = [drawn(queries), drawn(keys), drawn(keys)];
+    const grid = Tensor.from(Uint8Array.from({ length: queries * keys }, () => Number(random.chance(0.3))),
+      [1, 1, queries, keys], { dtype: 'bool' });
+    const blocks = fused.blockSparse([[[0, 3], [1], [0, 2], [3]], [[0], [0, 1], [2], [1, 2]]], { blockSize: 50 });
+    const masks = {
+      gaps: fused.mask('(i, j) => i < 90 ? j < 4 : j >= 170'),
+      ranges: fused.dilated(10, 3),
+      parity: fused.mask('(i, j) => (i + j) % 2 === 0'),
+      heads: fused.mask('(i, j, { h, b }) => j <= i + 40 * h - 20 * b'),
+      table: fused.mask('(i, j, { ids }) => ids(i) === ids(j)', { ids: Int32Array.from({ length: keys }, (_, n) => n * 7 % 5) }),
+      blocks,
+      nobody: fused.mask('(i, j) => i < 0'),
+      both: fused.and(fused.causal(), grid),
+      either: fused.or(fused.slidingWindow(3, 3), grid),
+    };
+    const distance = (a, b) => {
+      const [x, y] = [a.toFloat32(), b.toFloat32()];
+      return x.reduce((most, value, n) => (value === y[n] ? most : Math.max(most, Math.abs(value - y[n]) || Infinity)), 0);
+    };
+    return Object.fromEntries(Object.entries(masks).map(([name, mask]) => {
+      const [here, there] = ['cpu', 'cuda'].map((device) => attentionSync(q, k, v, { mask, device, lse: true }));
+      const counted = fused.explain(q, k, v, { mask, device: 'cuda' });
+      return [name, [distance(here.output, there.output) < 1e-5, distance(here.lse, there.lse) < 1e-5,
+        Object.values(counted.tiles).reduce((a, b) => a + b)]];
+    }));
+  `);
+  const tiles = 2 * 2 * 10 * 4;
+  for (const [name, found] of Object.entries(result as Record<string, unknown>)) {
+    t.deepEqual(found, [true, true, tiles], name);
+  }
+  t.deepEqual(report.findings, []);
+});
+
+onDevice('cuda: keys that nobody sees are not read, whatever hides them', (t) => {
+  const { result, report } = interpreted(`${ones}
+    const q = ones(1, 1, 70, 64), poisoned = ones(1, 1, 300, 64);
+    const seen = Uint8Array.from({ length: 300 }, (_, key) => Number(key % 7 < 3));
+    seen.forEach((shown, key) => { if (!shown) poisoned.data.fill(0x7e00, key * 64, key * 64 + 64); });
+    const finite = (options) => {
+      const { output, lse } = attentionSync(q, poisoned, poisoned, { device: 'cuda', lse: true, ...options });
+      return output.toFloat32().every((x) => Math.abs(x - 1) < 2 ** -10) && lse.toFloat32().every(Number.isFinite);
+    };
+    return [
+      finite({ mask: Tensor.from(seen, [1, 300], { dtype: 'bool' }) }),
+      finite({ mask: fused.mask('(i, j) => j % 7 < 3') }),
+      finite({ mask: fused.blockSparse([[...seen.keys()].filter((key) => seen[key])], { blockSize: [300, 1] }) }),
+    ];
+  `);
+  t.deepEqual(result, [true, true, true]);
+  t.deepEqual(report.findings, []);
+});
+
+onDevice('cuda: keys after the last one that a block of queries sees are not read', (t) => {
   const { result, report } = interpreted(`${ones}
     const poisoned = ones(1, 1, 100, 64);
     poisoned.data.fill(0x7e00, 70 * 64);

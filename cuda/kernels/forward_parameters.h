@@ -5,15 +5,27 @@
 
 namespace fused_attention::cuda {
 
-/// Queries of a block of threads, keys of a tile.
-inline constexpr int kBlockQueries = 128, kTileKeys = 64;
+/// How an instance of the kernel cuts its work up: the queries of a block of threads and of a warp, as many as
+/// registers allow, since they share what is loaded of keys and values; and the keys of a tile.
+struct ForwardShape {
+  int rowBytes;  // of a query, key or value, for as many components as there is room for
+  int blockQueries, warpQueries, tileKeys;
+  bool queriesHeld;  // by registers, else by shared memory
 
-/// Of the instance that has room for `dim` components: rows of queries of a warp, as many as registers allow, since
-/// they share what is loaded of keys and values; threads of a block; and its shared memory, two stages of a tile of
-/// keys and values.
-constexpr int forwardWarpQueries(int dim) { return dim <= 64 ? 32 : 16; }
-constexpr int forwardThreads(int dim) { return 32 * kBlockQueries / forwardWarpQueries(dim); }
-constexpr unsigned forwardSharedBytes(int dim) { return 2 * 2 * kTileKeys * dim * 2; }
+  constexpr int threads() const { return 32 * blockQueries / warpQueries; }
+  /// A tile of keys and one of values.
+  constexpr int stageBytes() const { return 2 * tileKeys * rowBytes; }
+  /// Two stages, and the queries: before they are held, these lie in the second one.
+  constexpr unsigned sharedBytes() const { return 2 * stageBytes() + (queriesHeld ? 0 : blockQueries * rowBytes); }
+};
+
+/// Of the instance that has room for `dim` components, 64, 128 or, for halves, 256. The general one has more to keep
+/// beside the sums. No block has more shared memory than each device of compute capability 8.0 and newer has for it.
+constexpr ForwardShape forwardShape(int elementBytes, int dim, bool general) {
+  const int rowBytes = elementBytes * dim;
+  if (rowBytes <= 256) return {rowBytes, 128, rowBytes <= 128 && !general ? 32 : 16, 64, true};
+  return {rowBytes, 64, 16, elementBytes == 4 ? 16 : 32, false};
+}
 
 /// Half-open. Of a row: the keys it sees; of a block of queries: the keys that any of its rows sees.
 struct KeyRange {
@@ -21,26 +33,64 @@ struct KeyRange {
 };
 
 /// Rows of [B, H, S, D]: element (b, h, row, d) lies at b * batch + h * head + row * row + d. All are multiples of
-/// 8 elements and the base of 16 bytes.
+/// 16 bytes, and so is the base.
 struct RowStrides {
   int64_t batch, head, row;
 };
 
+/// Where a sequence lies in the tensors, and what of its keys its rows see.
+struct SequenceRows {
+  int32_t batch;
+  int32_t firstQuery, queries;  // rows of the tensors
+  int32_t firstKey, keys;
+  int32_t written;     // rows of its output: those beyond `queries` are empty
+  int32_t firstRange;  // its first row's in rowKeys; negative: row r sees the keys from r + begin on, before r + end
+  int32_t begin, end;
+  // In words of MaskBits: from one row of pairs to the next; the first row of the first head, and of a block of
+  // queries; and from a head to the next one, 0 where heads see alike.
+  int32_t words;
+  int64_t firstBits, firstBlockBits, headBits, headBlockBits;
+};
+
+/// Which pairs are seen: bit j % 32 of word j / 32 says it of key j. Null where ranges say it.
+struct MaskBits {
+  const uint32_t* rows;
+  const uint32_t* blocks;  // the same of blocks of queries: whether any of them sees a key
+};
+
+/// What scores get added: element (b, h, row, column), 0 apart where all have the same. Null: nothing.
+struct BiasGrid {
+  const float* data;
+  int64_t batch, head, row;
+  int32_t column;
+};
+
+/// The queries of a block of threads.
+struct QueryBlock {
+  int32_t sequence, firstRow;
+  KeyRange keys;  // that any of them sees
+};
+
 struct ForwardParameters {
-  const uint16_t *query, *key, *value;
-  uint16_t* output;  // rows are written in whole pieces of 8 elements
-  float* lse;        // [B, Hq, Nq], or null
-  // Null: row r sees the keys from r + firstKey on, before r + endKey.
-  const KeyRange* rowKeys;    // [rows of a sequence]
-  const KeyRange* blockKeys;  // [blocks of a sequence]
+  const void *query, *key, *value;
+  void* output;  // rows are written in whole pieces of 16 bytes
+  // [B, Hq, Nq], or [Hq, total] of ragged sequences; null where it is not asked for.
+  float *lse, *entropy, *rowMax;
+  const float* sinks;  // [Hq], or null
+  // Null: sequences are all like `every`, one a batch entry, and each one's blocks are `queryBlocks`.
+  const SequenceRows* sequences;
+  const QueryBlock* blocks;  // heads are innermost
+  const KeyRange* rowKeys;
+  MaskBits bits;
+  BiasGrid bias;
   RowStrides queryRows, keyRows, valueRows, outputRows;
-  int64_t rowKeysBatch, blockKeysBatch;  // from a sequence's ranges to the next one's; 0: they share them
-  int32_t batch, headsQ, groupSize;
-  int32_t queries, keys, queryBlocks;
+  SequenceRows every;
+  int32_t batch, headsQ, groupSize, queryBlocks;
+  int32_t statisticRows;  // from a head's statistics to the next one's
   int32_t dimQk, dimV;
-  int32_t firstKey, endKey;
   float scale;         // of scores in base 2; positive
-  uint32_t queryFlip;  // 0x80008000: queries change their sign, as the scale is negative; else 0
+  float softcapScale;  // 0, or of scores before the hyperbolic tangent, which `scale` multiplies then
+  uint32_t queryFlip;  // the signs of four bytes of queries where they change, as the scale is negative; else 0
 };
 
 }  // namespace fused_attention::cuda

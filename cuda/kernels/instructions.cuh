@@ -5,8 +5,15 @@
 
 namespace fused_attention::cuda {
 
-struct Float16 {};
-struct BFloat16 {};
+struct Float16 {
+  static constexpr int bytes = 2;
+};
+struct BFloat16 {
+  static constexpr int bytes = 2;
+};
+struct Float32 {
+  static constexpr int bytes = 4;
+};
 
 /// A number that is known at compile time where it is handed on.
 template <int n>
@@ -64,20 +71,100 @@ __device__ __forceinline__ void loadTransposed(uint32_t (&to)[4], uint32_t from)
                : "memory");
 }
 
-/// d = a b + c, 16x16 by 16x8.
-#define FUSED_ATTENTION_MMA(type)                                                                               \
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." type "." type                                           \
-               ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"                       \
-               : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])                                                 \
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(c[0]), "f"(c[1]), "f"(c[2]), \
-                 "f"(c[3]))
-__device__ __forceinline__ void multiply(Float16, float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
-                                         const float (&c)[4]) {
-  FUSED_ATTENTION_MMA("f16");
+/// Four bytes of shared memory.
+template <int offset>
+__device__ __forceinline__ uint32_t loadShared(uint32_t from) {
+  uint32_t word;
+  asm volatile("ld.shared.b32 %0, [%1 + %2];" : "=r"(word) : "r"(from), "n"(offset) : "memory");
+  return word;
 }
-__device__ __forceinline__ void multiply(BFloat16, float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
+
+// --- products: 16 rows of 32 bytes by 8 columns ---
+
+/// Operands as tensor cores take them: halves as they are.
+template <class Type>
+struct Left {
+  uint32_t all[4];
+
+  Left() = default;
+  __device__ __forceinline__ explicit Left(const uint32_t (&x)[4]) : all{x[0], x[1], x[2], x[3]} {}
+};
+template <class Type>
+struct Right {
+  uint32_t all[2];
+
+  __device__ __forceinline__ Right(uint32_t x, uint32_t y) : all{x, y} {}
+};
+
+/// Of a float32 the 11 bits that tensor cores take, and of the rest as many again: they ignore what comes after them.
+struct SplitFloat {
+  uint32_t big, small;
+
+  __device__ __forceinline__ explicit SplitFloat(uint32_t bits) {
+    const float x = __uint_as_float(bits);
+    // Volatile, else the parts of queries are kept in registers that there are too few of.
+    asm volatile("cvt.rna.tf32.f32 %0, %1;" : "=r"(big) : "f"(x));
+    small = __float_as_uint(x - __uint_as_float(big));
+  }
+};
+template <>
+struct Left<Float32> {
+  uint32_t big[4], small[4];
+
+  Left() = default;
+  __device__ __forceinline__ explicit Left(const uint32_t (&x)[4]) {
+    for (int n = 0; n < 4; ++n) {
+      const SplitFloat split(x[n]);
+      big[n] = split.big;
+      small[n] = split.small;
+    }
+  }
+};
+template <>
+struct Right<Float32> {
+  uint32_t big[2], small[2];
+
+  __device__ __forceinline__ Right(uint32_t x, uint32_t y) {
+    const SplitFloat first(x), second(y);
+    big[0] = first.big;
+    big[1] = second.big;
+    small[0] = first.small;
+    small[1] = second.small;
+  }
+};
+
+/// d = a b + c.
+#define FUSED_ATTENTION_MMA(shape, type, d, a, b, c)                                                                \
+  asm volatile("mma.sync.aligned." shape ".row.col.f32." type "." type                                              \
+               ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"                           \
+               : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])                                                     \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]), "f"(c[2]), \
+                 "f"(c[3]))
+__device__ __forceinline__ void multiply(float (&d)[4], const Left<Float16>& a, const Right<Float16>& b,
                                          const float (&c)[4]) {
-  FUSED_ATTENTION_MMA("bf16");
+  FUSED_ATTENTION_MMA("m16n8k16", "f16", d, a.all, b.all, c);
+}
+__device__ __forceinline__ void multiply(float (&d)[4], const Left<BFloat16>& a, const Right<BFloat16>& b,
+                                         const float (&c)[4]) {
+  FUSED_ATTENTION_MMA("m16n8k16", "bf16", d, a.all, b.all, c);
+}
+__device__ __forceinline__ void multiply(float (&d)[4], const Left<Float32>& a, const Right<Float32>& b,
+                                         const float (&c)[4]) {
+  FUSED_ATTENTION_MMA("m16n8k8", "tf32", d, a.small, b.big, c);
+  FUSED_ATTENTION_MMA("m16n8k8", "tf32", d, a.big, b.small, d);
+  FUSED_ATTENTION_MMA("m16n8k8", "tf32", d, a.big, b.big, d);
+}
+
+/// With what the smallest parts add: it tells in sums of few products.
+template <class Type>
+__device__ __forceinline__ void multiplyExactly(float (&d)[4], const Left<Type>& a, const Right<Type>& b,
+                                                const float (&c)[4]) {
+  multiply(d, a, b, c);
+}
+__device__ __forceinline__ void multiplyExactly(float (&d)[4], const Left<Float32>& a, const Right<Float32>& b,
+                                                const float (&c)[4]) {
+  FUSED_ATTENTION_MMA("m16n8k8", "tf32", d, a.small, b.small, c);
+  multiply(d, a, b, d);
 }
 #undef FUSED_ATTENTION_MMA
 
@@ -92,6 +179,7 @@ __device__ __forceinline__ uint32_t rounded(BFloat16, float low, float high) {
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
   return both;
 }
+__device__ __forceinline__ float2 rounded(Float32, float low, float high) { return {low, high}; }
 
 // --- functions of one number ---
 

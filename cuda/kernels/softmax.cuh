@@ -28,21 +28,60 @@ struct RowSoftmax {
     return factor;
   }
 
-  /// The weight of a score.
-  __device__ __forceinline__ float weigh(float score, float scale) {
-    const float weight = exp2Fast(fmaf(score, scale, negated));
+  __device__ __forceinline__ float exponent(float score, float scale) const { return fmaf(score, scale, negated); }
+
+  __device__ __forceinline__ float weigh(float exponent) {
+    const float weight = exp2Fast(exponent);
     sum += weight;
     return weight;
   }
+};
 
-  /// The whole row's sum, in each of its lanes.
-  __device__ __forceinline__ void finish() {
-    sum = overQuad(sum, [](float a, float b) { return a + b; });
+/// What a row comes to, in each of its lanes. A sink (-inf: none) is one more weight, in the denominator alone.
+struct RowTotal {
+  float distance, kept;  // by which exponents grow, and what weights are multiplied by: the sink may lead
+  float inverse;         // of all weights; 0 where there is no key
+  float logarithm;       // of all weights, to base 2
+  float lse;
+
+  __device__ __forceinline__ RowTotal(RowSoftmax& row, float sink) {
+    row.sum = overQuad(row.sum, [](float a, float b) { return a + b; });
+    const float logit = sink * kLog2e, negated = fminf(row.negated, -logit);
+    distance = negated - row.negated;
+    kept = exp2Fast(distance);
+    const float all = fmaf(row.sum, kept, exp2Fast(logit + negated));
+    inverse = row.sum == 0 ? 0.f : reciprocalFast(all);
+    logarithm = log2Fast(all);
+    lse = negated == row.negated ? (logarithm - negated) * kLn2 : fmaf(logarithm, kLn2, sink);
   }
-  __device__ __forceinline__ float inverse() const { return sum == 0 ? 0.f : reciprocalFast(sum); }
-  __device__ __forceinline__ float lse() const {
-    constexpr float ln2 = 0.693147182f;
-    return (log2Fast(sum) - negated) * ln2;
+
+  static constexpr float kLog2e = 1.44269502f, kLn2 = 0.693147182f;
+};
+
+/// What the entropy and the maximum of a row take, besides: of this lane's keys.
+struct RowMoments {
+  float moment = 0;  // weights times their exponents
+  float largest = -INFINITY;
+
+  __device__ __forceinline__ void add(float weight, float exponent) {
+    constexpr float least = -200;  // where weights are 0, and so must be what they add
+    moment = fmaf(weight, fmaxf(exponent, least), moment);
+  }
+  /// As exponents grow by `distance` and sums by `factor`; `sum` is the one before.
+  __device__ __forceinline__ void rescale(float sum, float distance, float factor) {
+    if (sum != 0) moment = factor * fmaf(distance, sum, moment);
+  }
+
+  /// -sum p ln p, of keys.
+  __device__ __forceinline__ float entropy(const RowSoftmax& row, const RowTotal& total) {
+    const float all = overQuad(moment, [](float a, float b) { return a + b; });
+    if (row.sum == 0) return 0;
+    const float inverse = total.kept * total.inverse, mean = fmaf(total.distance, row.sum, all) * inverse;
+    return fmaf(row.sum * inverse, total.logarithm, -mean) * RowTotal::kLn2;
+  }
+  __device__ __forceinline__ float maximum(const RowSoftmax& row, float scale) {
+    const float score = overQuad(largest, [](float a, float b) { return fmaxf(a, b); });
+    return row.sum == row.sum ? score * scale * RowTotal::kLn2 : row.sum;
   }
 };
 

@@ -1,5 +1,5 @@
-// Rows of halves in shared memory: `dim` of them a row, in pieces of 16 bytes that are permuted within each row, so
-// that neither copies nor matrix loads meet a bank twice. Copies are asynchronous; what is not there is 0.
+// Rows in shared memory, in pieces of 16 bytes that are permuted within each row, so that neither copies nor matrix
+// loads meet a bank twice. Copies are asynchronous; what is not there is 0.
 #pragma once
 
 #include <cstdint>
@@ -8,14 +8,15 @@
 
 namespace fused_attention::cuda {
 
-template <int dim>
+/// Rows of so many bytes, a power of two from 128 on.
+template <int bytes>
 struct Tile {
-  static constexpr int rowBytes = 2 * dim, pieces = dim / 8;
-  static constexpr int bytesOf(int rows) { return rows * rowBytes; }
+  static constexpr int pieces = bytes / 16;
+  static constexpr int bytesOf(int rows) { return rows * bytes; }
 
   /// Where a piece lies. Rows that are 8 apart are permuted alike.
   static __device__ __forceinline__ uint32_t offset(int row, int piece) {
-    return row * rowBytes + ((piece ^ (row & 7)) << 4);
+    return row * bytes + ((piece ^ (row & 7)) << 4);
   }
   /// From the address of one of a row's first `pieces` pieces to the one `pieces` on, a power of two or a multiple of
   /// it. Tiles lie at multiples of their rows.
@@ -23,14 +24,14 @@ struct Tile {
 };
 
 /// One thread's part in copying tiles of `rows` rows, one after the other: the same piece of every `step`-th row.
-template <int dim, int rows, int threads>
+template <int rowBytes, int rows, int threads>
 class TileCopy {
  public:
-  /// The first tile begins with row `first`.
-  __device__ __forceinline__ TileCopy(const uint16_t* base, int64_t rowStride, int components, int first)
-      : row_(threadIdx.x / pieces), bytes_(min(max(2 * components - 16 * piece(), 0), 16)), apart_(step * rowStride) {
-    from_ = base + (first + row_) * rowStride + 8 * piece();
-    to_ = Tile<dim>::offset(row_, piece());
+  /// Of each row `bytes` are there. The first tile begins with row `first`.
+  __device__ __forceinline__ TileCopy(const unsigned char* base, int64_t strideBytes, int bytes, int first)
+      : row_(threadIdx.x / pieces), bytes_(min(max(bytes - 16 * piece(), 0), 16)), apart_(step * strideBytes) {
+    from_ = base + (first + row_) * strideBytes + 16 * piece();
+    to_ = Tile<rowBytes>::offset(row_, piece());
   }
 
   /// Copies the next tile to shared memory at `to`.
@@ -44,24 +45,31 @@ class TileCopy {
       copyNext<n>(to + to_, begin <= row && row < end ? bytes_ : 0);
     });
   }
+  /// The same where only those rows are there whose bits are 1; the others become 0.
+  __device__ __forceinline__ void copySome(uint32_t to, uint64_t there) {
+    unrolled<passes>([&](auto n) { copyNext<n>(to + to_, there >> (row_ + n * step) & 1 ? bytes_ : 0); });
+  }
+  /// Leaves out rows, whole tiles of them.
+  __device__ __forceinline__ void skip(int count) { from_ += count / step * apart_; }
 
  private:
-  static constexpr int pieces = Tile<dim>::pieces;
+  static constexpr int pieces = Tile<rowBytes>::pieces;
   static constexpr int step = threads / pieces, passes = rows / step;
-  static_assert(step % 8 == 0);
+  static_assert(step % 8 == 0 || 8 % step == 0);
 
   static __device__ __forceinline__ int piece() { return threadIdx.x % pieces; }
 
   template <int n>
   __device__ __forceinline__ void copyNext(uint32_t to, int bytes) {
-    copyAsync<n * step * Tile<dim>::rowBytes>(to, from_, bytes);
+    constexpr uint32_t permuted = (n * step & 7) << 4;  // beside the first row's pieces
+    copyAsync<n * step * rowBytes>(to ^ permuted, from_, bytes);
     from_ += apart_;
   }
 
-  const uint16_t* from_;
+  const unsigned char* from_;
   uint32_t to_;
   int row_, bytes_;
-  int64_t apart_;  // elements between the rows of a thread
+  int64_t apart_;  // bytes between the rows of a thread
 };
 
 }  // namespace fused_attention::cuda

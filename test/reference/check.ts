@@ -14,8 +14,23 @@ export interface Actual {
   rowMax: ((b: number, h: number, row: number) => number) | null;
 }
 
+/** What else a 16-bit output may be held to. */
+export interface HalfRules {
+  /** Weights may be rounded to the type before they meet the values: nothing is asked of single components then. */
+  roundedWeights?: boolean;
+  /** See HalfRule's verdict. */
+  times?: number;
+  fewest?: number;
+}
+
 /** Places that are wrong; empty when the result is right. At most `limit` of them. */
-export function differences(test: Case, expected: Expected, actual: Actual, limit = 4): string[] {
+export function differences(
+  test: Case,
+  expected: Expected,
+  actual: Actual,
+  { roundedWeights = false, times, fewest }: HalfRules = {},
+  limit = 4,
+): string[] {
   const wrong: string[] = [];
   const say = (text: string) => {
     if (wrong.length < limit) wrong.push(text);
@@ -45,6 +60,7 @@ export function differences(test: Case, expected: Expected, actual: Actual, limi
             continue;
           }
           rule?.add(got, want, expected.lp![s]![h]![index]!);
+          if (rule && roundedWeights) continue;
           // A 16-bit result is a float32 one rounded once more: kernels that accumulate in float32 owe that too.
           const bound = tolerance.outputBound(context, result.spread[index]!);
           const store = dtype === 'float32' ? 0 : 0.5 * spacing(dtype, Math.abs(want) + bound);
@@ -76,7 +92,7 @@ export function differences(test: Case, expected: Expected, actual: Actual, limi
     });
     firstRow += heads[0]!.queries;
   });
-  const verdict = rule?.verdict();
+  const verdict = rule?.verdict(times, fewest);
   if (verdict) say(verdict);
   return wrong;
 }

@@ -80,11 +80,15 @@ export class HalfRule {
     this.#floor = Math.max(this.#floor, Math.abs(floor - rounded));
   }
 
-  /** null when the rule holds, else what is wrong. `times`: what the maximum may be of lp's; less on an emulated device. */
-  verdict(times = 2): string | null {
+  /**
+   * null when the rule holds, else what is wrong. `times`: what the maximum may be of lp's; less on an emulated device.
+   * `fewest`: elements below which there is no mean to speak of.
+   */
+  verdict(times = 2, fewest = 1): string | null {
     if (this.#count === 0) return null;
     const max = times * (this.#lp.max + this.#floor);
     if (!(this.#ours.max <= max)) return `max error ${this.#ours.max} over ${max}`;
+    if (this.#count < fewest) return null;
     const mean = (1.5 * this.#lp.sum) / this.#count;
     if (!(this.#ours.sum / this.#count <= mean)) return `mean error ${this.#ours.sum / this.#count} over ${mean}`;
     return null;
