@@ -1,7 +1,6 @@
 // One launch of a kernel: its blocks, a few of them resident at a time.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -24,7 +23,7 @@ struct LaunchOptions {
   uint64_t seed = 0;  // of the schedule: order of blocks and of warps, and how long each runs
   int quantum = 64;   // instructions a warp runs before another one does; at most, when the seed is not 0
   bool races = true;
-  double seconds = 60;  // after which a launch is ended
+  double seconds = 60;  // of the processor's time, after which a launch is ended
   uint32_t multiprocessors = 1;
 };
 
@@ -55,14 +54,13 @@ class Launch {
 
   uint32_t random(uint32_t bound);  // below it, from the seed
   void checkTime() const;           // throws LaunchFault when the time is over
-  double elapsed() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
 
  private:
   void runBlocks();
 
   Report& report_;
   uint64_t state_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  const double start_;
 };
 
 // Bytes of the parameters, from pointers to each, as launches take them.

@@ -54,6 +54,7 @@ set(PTX_DRIVER_SOURCES
   test/ptx/driver/lookup.cc
   test/ptx/driver/memory_calls.cc
   test/ptx/driver/modules.cc
+  test/ptx/driver/mutations.cc
   test/ptx/driver/queue.cc
   test/ptx/driver/streams.cc
 )

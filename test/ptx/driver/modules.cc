@@ -6,6 +6,7 @@
 
 #include "../parser.h"
 #include "device.h"
+#include "mutations.h"
 #include "queue.h"
 
 using namespace fused_attention::ptx;
@@ -59,7 +60,7 @@ CUresult load(Context* context, CUmodule* out, const void* data, JitLogs logs) {
   if (std::strncmp(text, "\177ELF", 4) == 0)
     return refuse(CUDA_ERROR_NO_BINARY_FOR_GPU, "a cubin; the interpreter runs PTX only");
   try {
-    auto module = parseModule(text);
+    auto module = parseModule(mutated(text, context->device->ordinal));
     const Device& device = *context->device;
     if (module->version.empty()) return refuse(CUDA_ERROR_INVALID_IMAGE, "no PTX");
     if (capabilityOf(module->target) > 10 * device.major + device.minor) {

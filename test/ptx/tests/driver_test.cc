@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <fstream>
 
 #include "driver/report.h"
 #include "half.h"
@@ -19,6 +20,9 @@ void* library() {
     setenv("PTX_DEVICE_MULTIPROCESSORS", "12", 1);
     setenv("PTX_DEVICE_CAPABILITY", "8.6", 1);
     setenv("PTX_SECONDS", "5", 1);
+    setenv("PTX_MUTATIONS", PTX_DIRECTORY "/mutations", 1);
+    std::ofstream(PTX_DIRECTORY "/mutations") << "1 three 4\n  mov.u32 %r1, 3;\n  mov.u32 %r1, 4;\n"
+                                                 "0 four 1\n  mov.u32 %r1, 3;\n  mov.u32 %r1, 4;\n";
     void* opened = dlopen(PTX_DIRECTORY "/libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
     if (opened == nullptr) throw std::runtime_error(dlerror());
     return opened;
@@ -190,4 +194,30 @@ TEST(driver_faults_stay_in_their_context) {
     CHECK(report().find("\"kind\":\"out of bounds\"") != std::string::npos);
   }
   CHECK_CU(CU(cuCtxSynchronize)());
+}
+
+TEST(driver_mutates_kernels) {
+  const char* three =
+      ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry three(.param .u64 p) {\n"
+      "  .reg .b32 %r<2>;\n  .reg .b64 %rd<2>;\n  ld.param.u64 %rd1, [p];\n  mov.u32 %r1, 3;\n"
+      "  st.global.u32 [%rd1], %r1;\n  ret;\n}\n";
+  for (const int device : {0, 1}) {
+    Session session(device);
+    CUmodule module;
+    CUfunction function;
+    CHECK_CU(CU(cuModuleLoadData)(&module, three));
+    CHECK_CU(CU(cuModuleGetFunction)(&function, module, "three"));
+    CUdeviceptr out;
+    CHECK_CU(CU(cuMemAlloc)(&out, 4));
+    void* parameters[] = {&out};
+    CHECK_CU(CU(cuLaunchKernel)(function, 1, 1, 1, 1, 1, 1, 0, nullptr, parameters, nullptr));
+    uint32_t result = 0;
+    CHECK_CU(CU(cuMemcpyDtoH)(&result, out, 4));
+    CHECK_EQ(result, 3u + static_cast<uint32_t>(device));
+    CHECK_CU(CU(cuMemFree)(out));
+  }
+  Session session;
+  CUmodule module;
+  const char* four = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry four() {\n  ret;\n}\n";
+  CHECK(CU(cuModuleLoadData)(&module, four) == CUDA_ERROR_INVALID_PTX);
 }
