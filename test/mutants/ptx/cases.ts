@@ -11,7 +11,7 @@ import { lp } from '../../reference/lp.js';
 import { copy } from '../../reference/poison.js';
 import { valuesOf, type Values } from '../../reference/values.js';
 
-/** A mask of the library's, and what it shows. */
+/** A mask of the library's, and what it shows where queries are counted from the first key on (`align: 'top-left'`). */
 interface Shown {
   mask: Mask;
   allowed(row: number, key: number): boolean;
@@ -178,8 +178,10 @@ function generalChecks(
   { dim, queries: block, keys: tile }: Shape,
   check: (parts: Partial<Case>, shown?: Shown) => Check,
 ): Check[] {
-  const noise = (row: number, key: number) => (row * 7 + key * 13) % 31 < 12;
-  const chequered = mask('(i, j) => (i * 7 + j * 13) % 31 < 12');
+  const chequered: Shown = {
+    mask: mask('(i, j) => (i * 7 + j * 13) % 31 < 12'),
+    allowed: (row, key) => (row * 7 + key * 13) % 31 < 12,
+  };
   const far = 4 * tile - 9;
   const ends: Shown = {
     mask: mask('(i, j, { far }) => j < 5 || j >= far', { far }),
@@ -187,9 +189,9 @@ function generalChecks(
   };
   const every = [true, true, true, true] as [boolean, boolean, boolean, boolean];
   return [
-    check({ queries: block + 5, keys: 2 * tile + 9, headsQ: 2, rowMax: true }, { mask: chequered, allowed: noise }),
+    check({ queries: block + 5, keys: 2 * tile + 9, headsQ: 2, rowMax: true, align: 'top-left' }, chequered),
     check({ queries: 40, keys: 5 * tile + 3, dimV: dim - 3 }, ends),
-    check({ queries: 40, keys: 20, lse: false, entropy: false }, { mask: chequered, allowed: noise }),
+    check({ queries: 40, keys: 20, lse: false, entropy: false, align: 'top-left' }, chequered),
     check({ queries: 50, keys: 130, headsQ: 2, masks: [{ batch: false, head: true }], sinks: true, scores: 'wide' }),
     check({ batch: 2, queries: 19, keys: 150, masks: ['keys'], softcap: 3, rowMax: true, scores: 'wide' }),
     check({ queries: 45, keys: 77, headsQ: 2, softcap: 5, bias: { dtype: 'float32', axes: every } }),
