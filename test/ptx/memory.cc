@@ -14,7 +14,8 @@ uint64_t Memory::allocate(uint64_t bytes) {
   std::memset(data, 0xff, bytes);
   used_ += bytes;
   const uint64_t address = next_;
-  next_ += (bytes + 4095) / 4096 * 4096 + 4096;  // a gap, so that no overrun reaches the next one
+  // A gap, so that no overrun reaches the next one, of a tile of rows neither.
+  next_ += (bytes + 4095) / 4096 * 4096 + (64 << 10);
   allocations_[address] = {address, bytes, std::move(owned), data, true};
   return address;
 }
