@@ -191,7 +191,7 @@ function generalChecks(
   return [
     check({ queries: block + 5, keys: 2 * tile + 9, headsQ: 2, rowMax: true, align: 'top-left' }, chequered),
     check({ queries: 40, keys: 5 * tile + 3, dimV: dim - 3 }, ends),
-    check({ queries: 40, keys: 20, lse: false, entropy: false, align: 'top-left' }, chequered),
+    check({ queries: 40, keys: 10, lse: false, entropy: false, align: 'top-left' }, chequered),
     check({ queries: 50, keys: 130, headsQ: 2, masks: [{ batch: false, head: true }], sinks: true, scores: 'wide' }),
     check({ batch: 2, queries: 19, keys: 150, masks: ['keys'], softcap: 3, rowMax: true, scores: 'wide' }),
     check({ queries: 45, keys: 77, headsQ: 2, softcap: 5, bias: { dtype: 'float32', axes: every } }),
