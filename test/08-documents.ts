@@ -14,7 +14,7 @@ interface Example {
   readonly code: string;
 }
 
-/** The JavaScript blocks of a page. */
+/** The JavaScript blocks of a page; those of scripts that something else starts are marked `javascript`. */
 async function examplesOf(page: string): Promise<Example[]> {
   const text = await readFile(join(root, page), 'utf8');
   return [...text.matchAll(/^```js\n([\s\S]*?)^```$/gm)].map(([, code], index) => ({
