@@ -7,6 +7,8 @@ set(TEXT "nullptr")
 if(FROM)
   file(READ ${FROM} KERNELS)
   string(REGEX REPLACE "\n\\.version [0-9.]+" "\n.version ${LEAST_VERSION}" KERNELS "${KERNELS}")
+  # A hint of newer versions, about loads of which some bytes are not used.
+  string(REGEX REPLACE "\n[ \t]*\\.pragma \"used_bytes_mask[^\n]*" "" KERNELS "${KERNELS}")
   file(WRITE ${PTX} "${KERNELS}")
   set(TEXT "R\"ptx(${KERNELS})ptx\"")
 endif()
