@@ -6,6 +6,7 @@ import type { CaseFigures, Run } from './figures.js';
 import { median } from './measure.js';
 import { short, threadsText } from './report.js';
 
+/** Draws a plot. */
 export async function toSvg(spec: TopLevelSpec): Promise<string> {
   const [{ compile }, { parse, View }] = await Promise.all([import('vega-lite'), import('vega')]);
   const view = new View(parse(compile(spec).spec), { renderer: 'none' });

@@ -27,6 +27,7 @@ export function saveJson(run: Run, folder: string): string {
   return path;
 }
 
+/** Replaces what README.md has between the marks of that name, or appends it. */
 export function replaceSection(name: string, body: string): void {
   const text = readFileSync(README, 'utf8');
   const open = `<!-- figures: ${name} -->`;

@@ -21,7 +21,8 @@ export const short = (name: string): string =>
     .replace('plain JavaScript', 'js')
     .replace('fused-attention', 'ours');
 
-function alignedTable(header: readonly string[], lines: readonly (readonly string[])[]): string {
+/** Markdown; the first column to the left, the others to the right. */
+export function alignedTable(header: readonly string[], lines: readonly (readonly string[])[]): string {
   const widths = header.map((title, column) => Math.max(title.length, ...lines.map((line) => line[column]!.length)));
   const draw = (line: readonly string[]): string =>
     `| ${line.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join(' | ')} |`;
