@@ -113,6 +113,20 @@ needing(noInterpreter, 'gpu bench: what the kernels do is what is kept of it', (
   t.deepEqual(countAll([SHORT]), { ...kept, cases }, 'if it is meant: npm --prefix bench run gpu -- --write');
 });
 
+test('gpu bench: what is kept is within the bars', (t) => {
+  for (const { dtype, dim, causal, kernel, mmaMinimum, counters } of kept.cases) {
+    const { byClass, sharedLoads, sharedStores, globalLoads, globalStores } = counters;
+    if (!causal) t.is(byClass['mma'], mmaMinimum);
+    for (const { sectors, minimum } of [globalLoads, globalStores]) t.is(sectors, minimum);
+    for (const { registers, spilledBytes, residentWarps: warps } of Object.values(kept.kernels[kernel]!.targets)) {
+      t.is(spilledBytes, 0);
+      t.true(registers <= 255 && warps >= (dim === 64 ? 8 : 4), `${kernel}: ${registers} registers, ${warps} warps`);
+    }
+    if (dtype === 'float32') continue;
+    for (const { wavefronts, minimum } of [sharedLoads, sharedStores]) t.is(wavefronts, minimum);
+  }
+});
+
 test('gpu bench: warps that are resident, by what they share', (t) => {
   const [a100, rtx4090, h100] = chips as [(typeof chips)[0], (typeof chips)[0], (typeof chips)[0]];
   t.is(residentWarps(a100, 255, 128, 65536), 8); // registers: 8 a part

@@ -7,9 +7,9 @@
 // Architecture, arXiv:2402.13499.
 // float32, special functions, shared memory, schedulers, and what limits resident warps: CUDA C++ Programming Guide,
 // tables of arithmetic throughput and of technical specifications by compute capability 8.0, 8.9 and 9.0.
-// Global memory, as it comes from the second-level cache: 5120 bytes a cycle of the whole A100 (the same document), and
-// of the H100 (doi 10.1016/j.ultsonch.2023.106546, table 3); about 5 TB/s of the RTX 4090 (Chips and Cheese, 2022),
-// which is far from a limit there.
+// Global memory, as it comes from the second-level cache: 5120 bytes a cycle of the whole A100 (NVIDIA's document above)
+// and of the H100 (doi 10.1016/j.ultsonch.2023.106546, table 3); about 5 TB/s of the RTX 4090 (Chips and Cheese,
+// Microbenchmarking Nvidia's RTX 4090, 2022), which up to 128 components is far from a limit there.
 
 export interface Chip {
   name: string;
