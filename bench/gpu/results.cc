@@ -37,7 +37,7 @@ std::string jsonOf(const Result& r) {
       format(",\"keys\":%lld,\"causal\":%s", static_cast<long long>(c.keys), c.causal ? "true" : "false") +
       ",\"kernel\":" + quoted(r.kernel) + ",\"error\":" + number(r.error) + ",\"flops\":" + number(r.flops) +
       ",\"milliseconds\":[";
-  for (size_t n = 0; n < r.milliseconds.size(); ++n) out += (n == 0 ? "" : ",") + number(r.milliseconds[n]);
+  for (size_t n = 0; n < r.milliseconds.size(); ++n) out.append(n == 0 ? "" : ",").append(number(r.milliseconds[n]));
   out += "],\"torchMilliseconds\":" + (r.torch ? number(*r.torch) : "null");
   if (!r.failed.empty()) out += ",\"failed\":" + quoted(r.failed);
   return out + "}";
@@ -45,7 +45,7 @@ std::string jsonOf(const Result& r) {
 
 std::string jsonOf(const std::vector<Result>& results) {
   std::string out = "[";
-  for (const Result& r : results) out += (out.size() == 1 ? "\n  " : ",\n  ") + jsonOf(r);
+  for (const Result& r : results) out.append(out.size() == 1 ? "\n  " : ",\n  ").append(jsonOf(r));
   return out + "]";
 }
 
