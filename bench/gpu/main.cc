@@ -3,6 +3,7 @@
 // The last line is "N passed, M failed"; the exit status is 1 when a result is wrong, 2 when there is no device.
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -64,6 +65,7 @@ std::vector<Case> chosen(std::vector<Case> cases, const std::string& only) {
 }
 
 int run(const Options& options) {
+  if (const char* path = std::getenv("FUSED_ATTENTION_LIBCUDA")) chooseCudaLibrary(path);
   const CudaInfo info = cudaInfo();
   if (info.devices.empty()) {
     std::fprintf(stderr, "no CUDA device: %s\n", info.reason.c_str());
