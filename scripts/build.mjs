@@ -4,7 +4,7 @@
 //   node scripts/build.mjs mpi             build/mpi/fused_attention_mpi.node; needs an MPI
 //   node scripts/build.mjs native-tests    build/Release/fused_attention_native_tests
 //   node scripts/build.mjs gyp <folder>    the addon built outside build/, which is node-gyp's, and copied to <folder>
-//   node scripts/build.mjs modules         dist/ as two bundles, index.js and program/index.js, and the ES module face
+//   node scripts/build.mjs modules         dist/ as bundles, index.js and those it loads later, and the ES module face
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -50,12 +50,17 @@ const steps = {
   },
   modules: () => {
     const dist = (...names) => join(root, 'dist', ...names);
-    const language = dist('program', 'index.js');
-    // What both bundles use stands in files of its own, so that there is one class of errors.
-    const shared = [dist('errors.js'), dist('program', 'graph.js')];
-    // Two files load in half the time of thirty. Required here: a build of the addon alone must do without.
+    const main = dist('index.js');
+    const later = [
+      dist('program', 'index.js'),
+      dist('sequence-parallel', 'mpi.js'),
+      dist('sequence-parallel', 'seats.js'),
+    ];
+    // Files of their own: what several bundles use and there must be one of, and what finds others from where it lies.
+    const apart = ['errors.js', 'program/graph.js', 'protection.js', 'native-mpi.cjs'].map((name) => dist(name));
+    // Few files load in half the time of thirty. Required here: a build of the addon alone must do without.
     const { buildSync } = createRequire(import.meta.url)('esbuild');
-    for (const entry of [language, dist('index.js')]) {
+    for (const entry of [...later, main]) {
       buildSync({
         entryPoints: [entry],
         outfile: entry,
@@ -65,7 +70,7 @@ const steps = {
         // Without keepNames: it names each inner function of a call anew, a tenth of what the call costs.
         // Names and structure stay as they are; without comments and indentation it loads a third faster.
         minifyWhitespace: true,
-        external: ['acorn', 'node-gyp-build', '../package.json', ...shared, ...(entry === language ? [] : [language])],
+        external: ['acorn', 'node-gyp-build', '../package.json', ...apart, ...(entry === main ? later : [])],
       });
     }
     for (const file of ['index.mjs', 'index.d.mts']) copyFileSync(join(root, 'lib', file), join(root, 'dist', file));

@@ -4,6 +4,7 @@ import type { TensorInput } from '../tensor.js';
 import type { AllGatherOptions } from './all-gather.js';
 import type { MeasuredCosts } from './costs.js';
 import type { PredictOptions, ScheduleExplanation, ScheduleOptions } from './explain-schedule.js';
+import { groupOver, readTimeout } from './group.js';
 import type { Group, GroupOptions } from './group.js';
 import type { MeasureOptions } from './measure-costs.js';
 import type { ScheduledOptions } from './parallel.js';
@@ -52,7 +53,8 @@ function schedules(): Schedules {
  * not come within the timeout, `ERR_OUT_OF_RANGE`, `ERR_INVALID_ARG_TYPE`, `ERR_UNKNOWN_OPTION`.
  */
 export async function mpiGroup(options?: GroupOptions): Promise<Group> {
-  return (require('./mpi.js') as typeof import('./mpi.js')).mpiGroup(options);
+  const timeout = readTimeout(options);
+  return groupOver(await (require('./mpi.js') as typeof import('./mpi.js')).mpiEngine(timeout));
 }
 
 /** Not before they are needed: `node:worker_threads` is. */
@@ -72,7 +74,7 @@ function seats(): typeof import('./seats.js') {
  * @throws AttentionError `ERR_INVALID_ARG_TYPE`, `ERR_OUT_OF_RANGE`, `ERR_UNKNOWN_OPTION`.
  */
 export function workerSeats(size: number, options?: GroupOptions): WorkerSeat[] {
-  return seats().workerSeats(size, options);
+  return seats().workerSeats(size, readTimeout(options));
 }
 
 /**
@@ -83,7 +85,7 @@ export function workerSeats(size: number, options?: GroupOptions): WorkerSeat[] 
  * @throws AttentionError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE` (a seat that has been taken).
  */
 export function joinGroup(seat: WorkerSeat): Group {
-  return seats().joinGroup(seat);
+  return groupOver(seats().workerEngine(seat));
 }
 
 type Flag = boolean | undefined;

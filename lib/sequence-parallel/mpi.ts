@@ -6,8 +6,6 @@ import { loadCommunicator } from '../native-mpi.cjs';
 import type { NativeError } from '../native.cjs';
 import { groupFailed } from './engine.js';
 import type { Engine } from './engine.js';
-import { groupOver, readTimeout } from './group.js';
-import type { Group, GroupOptions } from './group.js';
 import { heedTermination } from './mpi-termination.js';
 import { MpiWorld } from './mpi-world.js';
 
@@ -15,10 +13,6 @@ import { MpiWorld } from './mpi-world.js';
 const marks = ['OMPI_COMM_WORLD_RANK', 'PMIX_RANK', 'PMI_RANK'];
 
 let joining: Promise<MpiWorld> | undefined;
-
-export async function mpiGroup(options: GroupOptions | undefined): Promise<Group> {
-  return groupOver(await mpiEngine(readTimeout(options)));
-}
 
 export async function mpiEngine(timeout: number): Promise<Engine> {
   if (!isMainThread) throw unsupported('mpiGroup', 'the main thread of a process', 'a worker');

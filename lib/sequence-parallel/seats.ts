@@ -3,8 +3,7 @@
 import { MessageChannel, MessagePort } from 'node:worker_threads';
 import { invalidType, invalidValue } from '../errors.js';
 import { checkInteger } from '../shape.js';
-import { groupOver, readTimeout } from './group.js';
-import type { Group, GroupOptions } from './group.js';
+import type { Engine } from './engine.js';
 import { SharedSigns } from './shared-signs.js';
 import { now } from './waits.js';
 import { WorkerEngine } from './workers.js';
@@ -24,9 +23,8 @@ export interface WorkerSeat {
 /** Each pair of ranks has a channel of its own. */
 const mostRanks = 256;
 
-export function workerSeats(size: unknown, options: GroupOptions | undefined): WorkerSeat[] {
+export function workerSeats(size: unknown, timeout: number): WorkerSeat[] {
   const count = checkInteger('size', size, 1, mostRanks);
-  const timeout = readTimeout(options);
   const [signs, start] = [SharedSigns.memory(count), now()];
   const ports = Array.from({ length: count }, (): MessagePort[] => []);
   for (let rank = 0; rank < count; rank += 1) {
@@ -41,7 +39,7 @@ export function workerSeats(size: unknown, options: GroupOptions | undefined): W
 
 const taken = new WeakSet<object>();
 
-export function joinGroup(value: unknown): Group {
+export function workerEngine(value: unknown): Engine {
   const expected = 'a seat of workerSeats(), sent with its ports';
   if (typeof value !== 'object' || value === null) throw invalidType('seat', expected, value);
   const { rank, size, timeout, ports, signs, start } = value as Partial<WorkerSeat>;
@@ -57,5 +55,5 @@ export function joinGroup(value: unknown): Group {
   if (taken.has(place)) throw invalidValue('seat', 'one that has not been taken', 'a seat that has');
   taken.add(place);
   const all = [...ports.slice(0, rank), null, ...ports.slice(rank)];
-  return groupOver(new WorkerEngine(rank!, timeout!, all, new SharedSigns(signs, size!, start)));
+  return new WorkerEngine(rank!, timeout!, all, new SharedSigns(signs, size!, start));
 }
