@@ -38,6 +38,7 @@ import {
   wrongPlaces,
   type Function,
   type ParallelCase,
+  smallCase,
 } from './reference/parallel-case.js';
 import { drawParallel } from './reference/parallel-draw.js';
 import { Random } from './reference/random.js';
@@ -82,20 +83,8 @@ test('equal to one device: drawn cases', async (t) => {
   }
 });
 
-const plain: ParallelCase = {
-  name: 'plain',
-  batch: 1,
-  headsQ: 4,
-  headsKv: 2,
-  queries: [61],
-  keys: [61],
-  dimQk: 8,
-  dimV: 5,
-  options: {},
-};
-
 test('all ranks of a tree have the same bits', async (t) => {
-  const { results } = await onGroup('tree', 5, 'zigzag', { mask: causal() }, wholeOf(plain));
+  const { results } = await onGroup('tree', 5, 'zigzag', { mask: causal() }, wholeOf(smallCase));
   for (const { output, lse } of results) {
     t.deepEqual(bitsOf(output), bitsOf(results[0]!.output));
     t.deepEqual(bitsOf(lse!), bitsOf(results[0]!.lse!));
@@ -103,7 +92,7 @@ test('all ranks of a tree have the same bits', async (t) => {
 });
 
 test('bits do not depend on when ranks come', async (t) => {
-  const whole = wholeOf(plain);
+  const whole = wholeOf(smallCase);
   for (const name of everyFunction) {
     const sharding = name === 'striped' ? 'striped' : 'zigzag';
     const expected = await onGroup(name, 4, sharding, { mask: causal() }, whole);
@@ -122,7 +111,7 @@ test('bits do not depend on when ranks come', async (t) => {
 });
 
 test('contiguous shards of any lengths, some of them empty', async (t) => {
-  const one: ParallelCase = { ...plain, options: { mask: causal() }, allowed: ({ i, j }) => j <= i };
+  const one: ParallelCase = { ...smallCase, options: { mask: causal() }, allowed: ({ i, j }) => j <= i };
   const whole = wholeOf(one);
   const cuts = [0, 3, 3, 40, 61];
   const piece = (tensor: Tensor, rank: number): Tensor => tensor.narrow(2, cuts[rank]!, cuts[rank + 1]! - cuts[rank]!);
@@ -138,7 +127,7 @@ test('contiguous shards of any lengths, some of them empty', async (t) => {
 });
 
 test('rows of a round come in portions where ranks are few, and add up to the same', async (t) => {
-  const long: ParallelCase = { ...plain, headsQ: 2, headsKv: 1, queries: [300], keys: [5001] };
+  const long: ParallelCase = { ...smallCase, headsQ: 2, headsKv: 1, queries: [300], keys: [5001] };
   const cases: [ParallelCase, object][] = [
     [long, {}],
     [long, { mask: causal() }],
@@ -178,7 +167,7 @@ test('rows of a round come in portions where ranks are few, and add up to the sa
 });
 
 test('a rank computes with the first portion while the second is on its way', async (t) => {
-  const whole = wholeOf({ ...plain, queries: [50], keys: [5001] });
+  const whole = wholeOf({ ...smallCase, queries: [50], keys: [5001] });
   const [first, second] = threadEngines(2, 5000) as [Engine, Engine];
   let [works, portions] = [0, 0];
   let enough = (): void => {};
@@ -216,7 +205,7 @@ test('half types travel as they are, and the result is rounded once', async (t) 
         dtype: 'bfloat16',
       },
     );
-  const wide = wholeOf(plain);
+  const wide = wholeOf(smallCase);
   const whole = { query: bits(wide.query), key: bits(wide.key), value: bits(wide.value) };
   for (const name of everyFunction) {
     const sharding = name === 'striped' ? 'striped' : 'contiguous';
@@ -240,7 +229,7 @@ test('[B, S, H, D] in and out', async (t) => {
     ulysses: ulyssesAttention,
     parallel: parallelAttention,
   };
-  const whole = wholeOf(plain);
+  const whole = wholeOf(smallCase);
   const expected = await onGroup('ring', 3, 'contiguous', {}, whole);
   const swap = (tensor: Tensor): Tensor => tensor.transpose(1, 2);
   for (const name of everyFunction.filter((other) => other !== 'striped')) {
@@ -266,15 +255,15 @@ test('[B, S, H, D] in and out', async (t) => {
 
 // --- what travels ------------------------------------------------------------------------------------------------------
 
-const rowBytes = 2 * (8 + 5) * 4; // both heads of plain's keys and values
+const rowBytes = 2 * (8 + 5) * 4; // both heads of the small case's keys and values
 
 test('a ring without a mask: every rank gets the keys and values of the others once', async (t) => {
   for (const size of [2, 3, 8]) {
     for (const sharding of shardings) {
-      const { groups } = await onGroup('ring', size, sharding, {}, wholeOf(plain));
+      const { groups } = await onGroup('ring', size, sharding, {}, wholeOf(smallCase));
       let sent = 0;
       for (const { rank, traffic } of groups) {
-        const own = shard(wholeOf(plain).key, { rank, size }, { sharding }).shape[2]!;
+        const own = shard(wholeOf(smallCase).key, { rank, size }, { sharding }).shape[2]!;
         t.is(traffic.receivedBytes, (61 - own) * rowBytes);
         t.is(traffic.sentBytes, (size - 1) * own * rowBytes);
         sent += traffic.sentBytes;
@@ -285,7 +274,7 @@ test('a ring without a mask: every rank gets the keys and values of the others o
 });
 
 test('under a mask only rows that are seen travel, and no message for an empty round', async (t) => {
-  const whole = wholeOf({ ...plain, queries: [64], keys: [64] });
+  const whole = wholeOf({ ...smallCase, queries: [64], keys: [64] });
   const window = await onGroup('ring', 4, 'contiguous', { mask: slidingWindow(5, 0) }, whole);
   window.groups.forEach(({ rank, traffic }) => {
     t.is(traffic.receivedBytes, rank === 0 ? 0 : 5 * rowBytes);
@@ -301,7 +290,7 @@ test('under a mask only rows that are seen travel, and no message for an empty r
 });
 
 test('the halo of a neighborhood on a grid, counted pair by pair', async (t) => {
-  const one = { ...plain, queries: [64], keys: [64] };
+  const one = { ...smallCase, queries: [64], keys: [64] };
   const grid = neighborhood({ grid: [8, 8], window: 3 });
   const sees = (i: number, j: number): boolean => {
     const start = (at: number): number => Math.min(Math.max(at - 1, 0), 5);
@@ -325,7 +314,7 @@ test('the halo of a neighborhood on a grid, counted pair by pair', async (t) => 
 
 test('rows between many that are seen travel with them, and change nothing', async (t) => {
   const one: ParallelCase = {
-    ...plain,
+    ...smallCase,
     options: { mask: mask('(i, j) => j % 3 === 0 && i % 2 === 0 || i === j') },
     allowed: ({ i, j }) => (j % 3 === 0 && i % 2 === 0) || i === j,
   };
@@ -339,7 +328,7 @@ test('rows between many that are seen travel with them, and change nothing', asy
 
 test('a tree sends partials, however many keys there are', async (t) => {
   const bytes = async (keys: number): Promise<Traffic[]> => {
-    const whole = wholeOf({ ...plain, queries: [1], keys: [keys] });
+    const whole = wholeOf({ ...smallCase, queries: [1], keys: [keys] });
     return (await onGroup('tree', 4, 'contiguous', {}, whole)).groups.map(({ traffic }) => traffic);
   };
   const few = await bytes(16);
@@ -363,7 +352,7 @@ test('explainSchedule says what comes in', async (t) => {
   for (const options of [{}, { mask: causal() }, { mask: slidingWindow(7, 2) }]) {
     for (const [schedule, name, sharding] of functions) {
       for (const size of [1, 3, 5]) {
-        const whole = wholeOf(plain);
+        const whole = wholeOf(smallCase);
         const plan = explainSchedule(size, whole.query.shape, whole.key.shape, whole.value.shape, {
           ...options,
           schedule,
@@ -460,7 +449,7 @@ test('shard and unshard refuse what does not fit', (t) => {
 });
 
 test('what a schedule does not take is refused on every rank, and the group stays', async (t) => {
-  const whole = wholeOf(plain);
+  const whole = wholeOf(smallCase);
   const groups = threadGroup(2);
   const visible = Tensor.from(new Uint8Array(61), [1, 61], { dtype: 'bool' });
   const refused = [
@@ -487,7 +476,7 @@ test('what a schedule does not take is refused on every rank, and the group stay
 });
 
 test('one rank alone is one device', async (t) => {
-  const whole = wholeOf(plain);
+  const whole = wholeOf(smallCase);
   const direct = attentionSync(whole.query, whole.key, whole.value, { mask: neighborhood({ grid: [61], window: 5 }) });
   for (const name of everyFunction) {
     const sharding = name === 'striped' ? 'striped' : 'contiguous';

@@ -7,28 +7,9 @@ import type { Engine } from '../lib/sequence-parallel/engine.js';
 import { threadEngines } from '../lib/sequence-parallel/threads.js';
 import { isRefusal, refuses, rejects } from './helpers/errors.js';
 import { filled } from './helpers/tensors.js';
-import {
-  everyFunction,
-  onGroup,
-  onRank,
-  wholeOf,
-  type Function,
-  type ParallelCase,
-} from './reference/parallel-case.js';
+import { everyFunction, onGroup, onRank, wholeOf, tinyCase, usualSharding } from './reference/parallel-case.js';
 
 const lost = { code: 'ERR_GROUP_FAILED', argument: 'group' } as const;
-const tiny: ParallelCase = {
-  name: 'tiny',
-  batch: 1,
-  headsQ: 3,
-  headsKv: 3,
-  queries: [12],
-  keys: [12],
-  dimQk: 4,
-  dimV: 4,
-  options: {},
-};
-const sharded = (name: Function) => (name === 'striped' ? 'striped' : 'contiguous');
 
 test('messages arrive in order, as copies, and are counted', async (t) => {
   const [a, b] = threadGroup(2) as [Group, Group];
@@ -78,7 +59,7 @@ test('collective operations', async (t) => {
 
 test('operations under way at once do not mix', async (t) => {
   const groups = threadGroup(3);
-  const whole = wholeOf(tiny);
+  const whole = wholeOf(tinyCase);
   const expected = await onGroup('ring', 3, 'contiguous', { mask: causal() }, whole);
   const [first, second] = await Promise.all([
     onGroup('ring', 3, 'contiguous', { mask: causal() }, whole, groups),
@@ -106,16 +87,16 @@ async function endsOf(operations: Promise<unknown>[]): Promise<unknown[]> {
 }
 
 test('a rank that does not come is lost to the others in time, and finds the group ended when it does', async (t) => {
-  const whole = wholeOf(tiny);
+  const whole = wholeOf(tinyCase);
   for (const name of everyFunction) {
     const groups = threadGroup(3, { timeout: 40 });
     const start = performance.now();
-    const ends = await endsOf(groups.slice(1).map((group) => onRank(group, name, sharded(name), {}, whole)));
+    const ends = await endsOf(groups.slice(1).map((group) => onRank(group, name, usualSharding(name), {}, whole)));
     t.true(performance.now() - start < 2000);
     for (const end of ends) isRefusal(t, end, { ...lost, expected: /rank 0 within 40 ms/ });
-    await rejects(t, () => onRank(groups[0]!, name, sharded(name), {}, whole), lost);
+    await rejects(t, () => onRank(groups[0]!, name, usualSharding(name), {}, whole), lost);
     await rejects(t, () => groups[1]!.barrier(), lost);
-    await t.notThrowsAsync(onGroup(name, 3, sharded(name), {}, whole));
+    await t.notThrowsAsync(onGroup(name, 3, usualSharding(name), {}, whole));
   }
 });
 
@@ -142,7 +123,7 @@ test('nor is one that waits for it; ranks that wait for each other are', async (
 });
 
 test('an error of one rank is its own, and the cause for the others', async (t) => {
-  const whole = wholeOf(tiny);
+  const whole = wholeOf(tinyCase);
   const groups = threadGroup(3);
   // A read outside of the table, found as rank 2 computes.
   const wild = score('(s, i, j, { table }) => s + table(i)', { table: Float32Array.of(1) });
@@ -157,7 +138,7 @@ test('an error of one rank is its own, and the cause for the others', async (t) 
 });
 
 test('arguments of one rank that are wrong: the others hear of it, and the group stays', async (t) => {
-  const whole = wholeOf(tiny);
+  const whole = wholeOf(tinyCase);
   const groups = threadGroup(3);
   const ends = await endsOf(
     groups.map((group) =>
@@ -171,7 +152,7 @@ test('arguments of one rank that are wrong: the others hear of it, and the group
 
 test('shards that do not fit together: the same error on every rank, and the group stays', async (t) => {
   const groups = threadGroup(3);
-  const whole = wholeOf(tiny);
+  const whole = wholeOf(tinyCase);
   const other = { ...whole, value: filled([1, 3, 12, 8]) };
   const ends = await endsOf(
     groups.map((group) => onRank(group, 'ring', 'contiguous', {}, group.rank === 1 ? other : whole)),
@@ -179,7 +160,7 @@ test('shards that do not fit together: the same error on every rank, and the gro
   for (const end of ends) {
     isRefusal(t, end, { code: 'ERR_SHAPE_MISMATCH', argument: 'dims of rank 1', expected: /\[4, 4\]/ });
   }
-  const shorter = wholeOf({ ...tiny, queries: [6], keys: [6] });
+  const shorter = wholeOf({ ...tinyCase, queries: [6], keys: [6] });
   const uneven = await endsOf(
     groups.map((group) => onRank(group, 'striped', 'striped', {}, group.rank === 1 ? shorter : whole)),
   );
@@ -200,7 +181,7 @@ test('shards that do not fit together: the same error on every rank, and the gro
 test('an aborted rank: an AbortError there, a failed group for the others', async (t) => {
   const controller = new AbortController();
   const groups = threadGroup(2);
-  const whole = wholeOf({ ...tiny, queries: [3000], keys: [3000] });
+  const whole = wholeOf({ ...tinyCase, queries: [3000], keys: [3000] });
   const operations = groups.map((group) =>
     onRank(group, 'ring', 'contiguous', group.rank === 0 ? { signal: controller.signal } : {}, whole),
   );
@@ -213,7 +194,7 @@ test('an aborted rank: an AbortError there, a failed group for the others', asyn
 test('an abort ends waiting for a rank that does not come', async (t) => {
   const controller = new AbortController();
   const [group] = threadGroup(2) as [Group, Group];
-  const waiting = onRank(group, 'ring', 'contiguous', { signal: controller.signal }, wholeOf(tiny));
+  const waiting = onRank(group, 'ring', 'contiguous', { signal: controller.signal }, wholeOf(tinyCase));
   setTimeout(() => controller.abort(), 5);
   await t.throwsAsync(waiting, { name: 'AbortError' });
 });

@@ -2,19 +2,13 @@
 // kernels, tests are skipped and say why; with CUDA_REQUIRED set they fail.
 
 import test from 'ava';
-import type { ExecutionContext } from 'ava';
 import { inProcess } from './helpers/in-process.js';
 import { interpreted, noDriver, whyNoInterpreter } from './helpers/interpreter.js';
 import type { Counters } from './helpers/interpreter.js';
-
-const missing = whyNoInterpreter();
+import { needing } from './helpers/needing.js';
 
 /** A test that needs the interpreter. */
-function onDevice(title: string, body: (t: ExecutionContext) => void): void {
-  if (missing === null) return test(title, body);
-  if (process.env['CUDA_REQUIRED']) return test(title, (t) => t.fail(missing));
-  test.skip(`${title}: ${missing}`, body);
-}
+const onDevice = needing(whyNoInterpreter(), 'CUDA_REQUIRED');
 
 /** Halves: every element 1, bits alike in no other type. */
 const ones = `

@@ -10,16 +10,11 @@ import { mpiGroup } from '../lib/index.js';
 import { rejects } from './helpers/errors.js';
 import { inProcess } from './helpers/in-process.js';
 import { mpirun, whyNoMpi, type Run } from './helpers/mpirun.js';
+import { needing } from './helpers/needing.js';
 import { everyFunction } from './reference/parallel-case.js';
 
-const missing = whyNoMpi();
-
 /** A test that needs mpirun. */
-function onRanks(title: string, body: (t: ExecutionContext) => Promise<void>): void {
-  if (missing === null) return test(title, body);
-  if (process.env['MPI_REQUIRED']) return test(title, (t) => t.fail(missing));
-  test.skip(`${title}: ${missing}`, body);
-}
+const onRanks = needing(whyNoMpi(), 'MPI_REQUIRED');
 
 test('a process that mpirun has not started is told how to', async (t) => {
   await rejects(t, () => mpiGroup(), {

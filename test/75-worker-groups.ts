@@ -11,7 +11,7 @@ import type { Engine } from '../lib/sequence-parallel/engine.js';
 import { SharedSigns } from '../lib/sequence-parallel/shared-signs.js';
 import { WorkerEngine } from '../lib/sequence-parallel/workers.js';
 import { refuses, rejects } from './helpers/errors.js';
-import { onGroup, wholeOf, type Function, type ParallelCase, type Whole } from './reference/parallel-case.js';
+import { onGroup, wholeOf, type Function, type Whole, smallCase } from './reference/parallel-case.js';
 
 interface Failed {
   name: string;
@@ -46,17 +46,6 @@ class Rank {
   }
 }
 
-const one: ParallelCase = {
-  name: 'small',
-  batch: 1,
-  headsQ: 4,
-  headsKv: 2,
-  queries: [61],
-  keys: [61],
-  dimQk: 8,
-  dimV: 5,
-  options: {},
-};
 const names: Record<Exclude<Function, 'striped'>, string> = {
   ring: 'ringAttention',
   tree: 'treeAttention',
@@ -127,7 +116,7 @@ async function joined(ranks: readonly Rank[], timeout = 10_000): Promise<void> {
 const lost = { code: 'ERR_GROUP_FAILED', argument: 'group' };
 
 test('the bits of a group in one thread, from memory that is shared and that is not', async (t) => {
-  const whole = wholeOf(one);
+  const whole = wholeOf(smallCase);
   await withRanks(3, async (ranks) => {
     await joined(ranks);
     for (const name of everyName) {
@@ -147,7 +136,7 @@ test('the bits of a group in one thread, from memory that is shared and that is 
 test('one rank, in the thread that made the seat', async (t) => {
   const [seat] = workerSeats(1);
   const group = joinGroup(seat!);
-  const whole = wholeOf(one);
+  const whole = wholeOf(smallCase);
   const { output } = await onGroup('ulysses', 1, 'contiguous', {}, whole, [group]);
   const want = attentionSync(whole.query, whole.key, whole.value).output.toFloat32();
   t.true(output.toFloat32().every((x, n) => Math.abs(x - want[n]!) < 1e-6));
@@ -212,7 +201,7 @@ async function failsAt(
   at: number,
   how: 'exit' | 'stop',
 ): Promise<boolean> {
-  const whole = wholeOf(one);
+  const whole = wholeOf(smallCase);
   let reached = true;
   await withRanks(3, async (ranks) => {
     const seats = workerSeats(3, { timeout: how === 'stop' ? 250 : 10_000 });
@@ -251,7 +240,7 @@ for (const how of ['exit', 'stop'] as const) {
 }
 
 test('an error of one rank is its own, and the cause for the others', async (t) => {
-  const whole = wholeOf(one);
+  const whole = wholeOf(smallCase);
   await withRanks(2, async (ranks) => {
     await joined(ranks);
     const waiting = ranks[0]!.ask({ step: 'barrier' });

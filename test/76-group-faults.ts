@@ -6,7 +6,6 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import test from 'ava';
 import { AttentionError, threadGroup } from '../lib/index.js';
-import type { Sharding } from '../lib/index.js';
 import type { Engine } from '../lib/sequence-parallel/engine.js';
 import { groupOver } from '../lib/sequence-parallel/group.js';
 import { threadEngines } from '../lib/sequence-parallel/threads.js';
@@ -18,7 +17,8 @@ import {
   onRank,
   wholeOf,
   type Function,
-  type ParallelCase,
+  tinyCase,
+  usualSharding,
 } from './reference/parallel-case.js';
 
 const repeats = Number(process.env['GROUP_REPEATS'] ?? 2);
@@ -31,19 +31,7 @@ const mostMs = 120_000;
 /** What may be left after the warm-up, in bytes, whatever the number of repeats. */
 const mostGrowth = { arrayBuffers: 2 ** 20, heapUsed: 2 ** 22 };
 
-const tiny: ParallelCase = {
-  name: 'tiny',
-  batch: 1,
-  headsQ: 3,
-  headsKv: 3,
-  queries: [12],
-  keys: [12],
-  dimQk: 4,
-  dimV: 4,
-  options: {},
-};
-const whole = wholeOf(tiny);
-const sharded = (name: Function): Sharding => (name === 'striped' ? 'striped' : 'contiguous');
+const whole = wholeOf(tinyCase);
 
 type Fault = 'killed' | 'stopped' | 'late' | 'slow';
 const faults: readonly Fault[] = ['killed', 'stopped', 'late', 'slow'];
@@ -86,7 +74,7 @@ async function phasesOf(name: Function, rank: number): Promise<number> {
   const groups = threadEngines(size, 10_000).map((engine) =>
     groupOver(engine.rank === rank ? watched(engine, (work) => ((count += 1), work())) : engine),
   );
-  await onGroup(name, size, sharded(name), {}, whole, groups);
+  await onGroup(name, size, usualSharding(name), {}, whole, groups);
   return count;
 }
 
@@ -98,7 +86,7 @@ async function wrongIn(name: Function, rank: number, at: number, fault: Fault, e
   const hangs = new Promise<Error>((resolve) => (timer = setTimeout(resolve, mostMs, new Error('hangs'))));
   const ends = await Promise.all(
     groups.map(async (group) => {
-      const operation = onRank(group, name, sharded(name), {}, whole).then(
+      const operation = onRank(group, name, usualSharding(name), {}, whole).then(
         ({ output }) => String(bitsOf(output)),
         (error: unknown) => error,
       );
@@ -135,7 +123,7 @@ for (const name of everyFunction) {
   for (const fault of faults) {
     test.serial(`${fault} in each phase: ${name}`, async (t) => {
       t.timeout(3_600_000);
-      const { results } = await onGroup(name, size, sharded(name), {}, whole);
+      const { results } = await onGroup(name, size, usualSharding(name), {}, whole);
       const expected = results.map(({ output }) => String(bitsOf(output))).join('|');
       let before: Awaited<ReturnType<typeof memory>> | undefined;
       for (let first = 0; first < repeats; first += together) {
@@ -146,7 +134,7 @@ for (const name of everyFunction) {
           return phases > 5 ? (await Promise.all(cells)).flat() : [`${phases} phases`];
         });
         t.deepEqual((await Promise.all(some)).flat(), []);
-        const again = await onGroup(name, size, sharded(name), {}, whole);
+        const again = await onGroup(name, size, usualSharding(name), {}, whole);
         t.is(again.results.map(({ output }) => String(bitsOf(output))).join('|'), expected);
         before ??= await memory();
       }
@@ -163,16 +151,16 @@ for (const name of everyFunction) {
   test.serial(`tensors that do not fit: ${name}`, async (t) => {
     t.timeout(3_600_000);
     const groups = threadGroup(size);
-    const { output } = await onGroup(name, size, sharded(name), {}, whole, groups);
+    const { output } = await onGroup(name, size, usualSharding(name), {}, whole, groups);
     for (let repeat = 0; repeat < repeats; repeat += 1) {
       const rank = repeat % size;
       const other = { ...whole, value: filled([1, 3, 12, 8]) };
       const ends = await Promise.allSettled(
-        groups.map((group) => onRank(group, name, sharded(name), {}, group.rank === rank ? other : whole)),
+        groups.map((group) => onRank(group, name, usualSharding(name), {}, group.rank === rank ? other : whole)),
       );
       for (const end of ends) t.like(end, { status: 'rejected', reason: { code: 'ERR_SHAPE_MISMATCH' } });
     }
     // The group stays.
-    t.deepEqual((await onGroup(name, size, sharded(name), {}, whole, groups)).output.data, output.data);
+    t.deepEqual((await onGroup(name, size, usualSharding(name), {}, whole, groups)).output.data, output.data);
   });
 }

@@ -2,18 +2,12 @@
 // 72-cuda.ts.
 
 import test from 'ava';
-import type { ExecutionContext } from 'ava';
 import { inProcess } from './helpers/in-process.js';
 import { interpreted, noDriver, whyNoInterpreter } from './helpers/interpreter.js';
-
-const missing = whyNoInterpreter();
+import { needing } from './helpers/needing.js';
 
 /** A test that needs the interpreter. */
-function onDevice(title: string, body: (t: ExecutionContext) => void): void {
-  if (missing === null) return test(title, body);
-  if (process.env['CUDA_REQUIRED']) return test(title, (t) => t.fail(missing));
-  test.skip(`${title}: ${missing}`, body);
-}
+const onDevice = needing(whyNoInterpreter(), 'CUDA_REQUIRED');
 
 /** What scripts have: drawn tensors, bits of a tensor in row-major order, and what a call is refused with. */
 const helpers = `

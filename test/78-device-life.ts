@@ -1,18 +1,12 @@
 // Calls on a device and the ends of environments, processes and devices. On the interpreter of test/ptx, as 72-cuda.ts.
 
 import test from 'ava';
-import type { ExecutionContext } from 'ava';
 import { child, stages } from './helpers/in-flight.js';
 import { interpreted, library, whyNoInterpreter } from './helpers/interpreter.js';
-
-const missing = whyNoInterpreter();
+import { needing } from './helpers/needing.js';
 
 /** A test that needs the interpreter. */
-function onDevice(title: string, body: (t: ExecutionContext) => void | Promise<void>): void {
-  if (missing === null) return test.serial(title, body);
-  if (process.env['CUDA_REQUIRED']) return test(title, (t) => t.fail(missing));
-  test.skip(`${title}: ${missing}`, body);
-}
+const onDevice = needing(whyNoInterpreter(), 'CUDA_REQUIRED', test.serial);
 
 const variables = { FUSED_ATTENTION_LIBCUDA: library, PTX_RACES: '0', PTX_ASYNC: '1' };
 const ended = (script: string, arguments_: readonly string[]) => child(script, arguments_, [], 60_000, variables);

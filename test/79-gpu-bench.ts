@@ -6,23 +6,17 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import type { ExecutionContext } from 'ava';
 import { chips, residentWarps } from '../bench/gpu/chips.js';
 import type { Counts } from '../bench/gpu/counts.js';
 import { compiler, countAll, SHORT } from '../bench/gpu/counts.js';
 import { rooflineOf } from '../bench/gpu/roofline.js';
 import { whyNoInterpreter } from './helpers/interpreter.js';
 import type { Report } from './helpers/interpreter.js';
+import { needing } from './helpers/needing.js';
 
 const ROOT = join(__dirname, '..');
 const DRIVER = join(ROOT, 'build-ptx', 'fused_attention_gpu_bench');
 const kept = JSON.parse(readFileSync(join(ROOT, 'bench', 'gpu', 'counts.json'), 'utf8')) as Counts;
-
-function needing(missing: string | null, title: string, body: (t: ExecutionContext) => void): void {
-  if (missing === null) return test(title, body);
-  if (process.env['CUDA_REQUIRED']) return test(title, (t) => t.fail(missing));
-  test.skip(`${title}: ${missing}`, body);
-}
 
 /** A PyTorch that computes nothing, so that what is asked of it is seen. */
 const FAKE_TORCH = `
@@ -71,7 +65,7 @@ const noDriver =
   noInterpreter ??
   (existsSync(DRIVER) ? null : `no driver (cmake with -DFUSED_ATTENTION_GPU_BENCH=ON makes it): ${DRIVER}`);
 
-needing(noDriver, 'gpu bench: the driver checks and times every kernel', (t) => {
+needing(noDriver, 'CUDA_REQUIRED')('gpu bench: the driver checks and times every kernel', (t) => {
   const { status, stdout, stderr, measured, reports } = driven(['--small'], {
     ...interpreter,
     PYTHON: 'no-such-python',
@@ -90,7 +84,7 @@ needing(noDriver, 'gpu bench: the driver checks and times every kernel', (t) => 
 });
 
 const python = spawnSync('python3', ['--version']).status === 0 ? null : 'no python3';
-needing(noDriver ?? python, "gpu bench: PyTorch's times stand beside, where it has any", (t) => {
+needing(noDriver ?? python, 'CUDA_REQUIRED')("gpu bench: PyTorch's times stand beside, where it has any", (t) => {
   const options = ['--small', '--only', 'bfloat16 D 128'];
   const { status, stdout, stderr, measured } = driven(options, interpreter, { 'torch.py': FAKE_TORCH });
   t.is(status, 0, stdout + stderr);
@@ -100,14 +94,14 @@ needing(noDriver ?? python, "gpu bench: PyTorch's times stand beside, where it h
   for (const { causal, torchMilliseconds, label } of timed) t.is(torchMilliseconds === null, causal, label);
 });
 
-needing(noDriver, 'gpu bench: without a device the driver says why', (t) => {
+needing(noDriver, 'CUDA_REQUIRED')('gpu bench: without a device the driver says why', (t) => {
   const { status, stderr, measured } = driven(['--small'], { FUSED_ATTENTION_LIBCUDA: '/nowhere/libcuda.so.1' });
   t.is(status, 2);
   t.regex(stderr, /^no CUDA device: .*FUSED_ATTENTION_LIBCUDA/);
   t.is(measured, null);
 });
 
-needing(noInterpreter, 'gpu bench: what the kernels do is what is kept of it', (t) => {
+needing(noInterpreter, 'CUDA_REQUIRED')('gpu bench: what the kernels do is what is kept of it', (t) => {
   t.is(compiler(), kept.compiler, 'another nvcc makes other code: npm --prefix bench run gpu -- --write');
   const cases = kept.cases.filter(({ length }) => length === SHORT);
   t.deepEqual(countAll([SHORT]), { ...kept, cases }, 'if it is meant: npm --prefix bench run gpu -- --write');

@@ -56,6 +56,37 @@ export interface ParallelCase {
   score?: (s: number, pair: Pair) => number;
 }
 
+/** Few rows of few heads: what counts is who says what to whom. */
+export const tinyCase: ParallelCase = {
+  name: 'tiny',
+  batch: 1,
+  headsQ: 3,
+  headsKv: 3,
+  queries: [12],
+  keys: [12],
+  dimQk: 4,
+  dimV: 4,
+  options: {},
+};
+
+/** Grouped heads, and rows that no number of ranks divides. */
+export const smallCase: ParallelCase = {
+  name: 'small',
+  batch: 1,
+  headsQ: 4,
+  headsKv: 2,
+  queries: [61],
+  keys: [61],
+  dimQk: 8,
+  dimV: 5,
+  options: {},
+};
+
+/** How the shards of a function lie where nothing else is asked. */
+export function usualSharding(name: Function): Sharding {
+  return name === 'striped' ? 'striped' : 'contiguous';
+}
+
 const ids = Int32Array.from({ length: 61 }, (_, n) => Math.floor(n / 9) % 4);
 const slopes = [0.5, 0.25, 0.125, 0.0625];
 const sinks = [0.3, -1, 2, -Infinity];
