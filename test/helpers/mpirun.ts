@@ -70,6 +70,8 @@ async function runNow(size: number, transport: string, line: readonly string[], 
   const folder = mkdtempSync(join(tmpdir(), 'fused-attention-mpi-'));
   const start = performance.now();
   const options = ['--allow-run-as-root', '--oversubscribe', '--mca', 'btl', `${transport},self`, '-n', `${size}`];
+  // Of all networks Open MPI would take the one, too, that the example with namespaces makes and takes away meanwhile.
+  if (transport === 'tcp') options.unshift('--mca', 'btl_tcp_if_include', 'lo');
   const child = spawn('mpirun', [...options, process.execPath, ...line], {
     cwd: root,
     // Open MPI keeps its sockets under TMPDIR, and those have short names.
