@@ -72,6 +72,7 @@ class MpiCommunicator final : public Communicator {
   int tags() const override { return tags_; }
 
   void post(int to, std::string text) override {
+    if (Watched::terminated()) return;
     const Watched watched;
     mail_.push_back({to, false, std::move(text)});
     Mail& letter = mail_.back();
@@ -89,8 +90,9 @@ class MpiCommunicator final : public Communicator {
   }
 
   Progress poll() override {
-    const Watched watched;
     Progress progress;
+    if (Watched::terminated()) return progress;
+    const Watched watched;
     // In this order: a transfer that was over when a letter was written is reported with it at the latest.
     accept();
     complete(progress);
@@ -101,8 +103,9 @@ class MpiCommunicator final : public Communicator {
   }
 
   void finish() override {
+    if (!finalizes_ || Watched::terminated()) return;
     const Watched watched;
-    if (finalizes_) check(MPI_Finalize(), "end");
+    check(MPI_Finalize(), "end");
   }
 
   void limit(int milliseconds) override { Watched::limit(milliseconds); }
@@ -112,6 +115,7 @@ class MpiCommunicator final : public Communicator {
     if (peer < 0 || peer >= size_ || tag < 0 || tag >= tags_) {
       throw CodedError("ERR_INTERNAL", "transfer", "a rank and a tag in range", "others");
     }
+    if (Watched::terminated()) return nextId_++;  // the group ends before it would
     const Watched watched;
     transfers_.push_back({nextId_++, peer, 1 + tag, receives, bytes, count});
     Transfer& transfer = transfers_.back();
@@ -265,6 +269,8 @@ void join(Joining& result) {
 void joinMpi() {
   // Open MPI would take over signals that the JavaScript engine uses for itself, and say so.
   setenv("OMPI_MCA_opal_signal", "", 0);
+  // Connected at once: over the socket of a rank that is lost before it has answered, Open MPI can turn round for ever.
+  setenv("OMPI_MCA_mpi_preconnect_mpi", "1", 0);
   std::thread([] { join(joining()); }).detach();
 }
 

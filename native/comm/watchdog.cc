@@ -1,5 +1,6 @@
 #include "watchdog.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -13,11 +14,13 @@ namespace fused_attention {
 namespace {
 
 constexpr int kLookMilliseconds = 100;
+constexpr int kStuckMilliseconds = 20;
 
 struct State {
   /// Of the call that is under way; 0: none.
   std::atomic<int64_t> since = 0;
   std::atomic<int> limit = 30000;
+  std::atomic<bool> terminated = false;
 };
 
 /// Never freed: the thread goes on until the process ends.
@@ -29,6 +32,40 @@ State& state() {
 int64_t now() {
   using std::chrono::steady_clock;
   return std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now().time_since_epoch()).count();
+}
+
+struct sigaction before;
+
+/// mpirun follows SIGTERM with SIGKILL at once: a call that has not come back for so long leaves nobody else to speak.
+void onTermination(int signal, siginfo_t* what, void* where) {
+  state().terminated.store(true, std::memory_order_relaxed);
+  const int64_t since = state().since.load(std::memory_order_relaxed);
+  if (since != 0 && now() - since >= kStuckMilliseconds) {
+    constexpr char said[] =
+        "ERR_GROUP_FAILED: group: expected every rank to take part but received SIGTERM, by which mpirun ends all "
+        "processes\n";
+    if (write(STDERR_FILENO, said, sizeof(said) - 1) >= 0) _exit(1);
+  }
+  if (before.sa_flags & SA_SIGINFO) {
+    before.sa_sigaction(signal, what, where);
+  } else {
+    before.sa_handler(signal);
+  }
+}
+
+/// Goes before the handler that tells the event loop, which may wait for a call that does not come back.
+void hearTermination() {
+  struct sigaction current;
+  if (sigaction(SIGTERM, nullptr, &current) != 0) return;
+  if (current.sa_flags & SA_SIGINFO) {
+    if (current.sa_sigaction == onTermination) return;
+  } else if (current.sa_handler == SIG_DFL || current.sa_handler == SIG_IGN) {
+    return;  // nobody listens
+  }
+  before = current;
+  current.sa_flags |= SA_SIGINFO;
+  current.sa_sigaction = onTermination;
+  sigaction(SIGTERM, &current, nullptr);
 }
 
 [[noreturn]] void watch() {
@@ -51,8 +88,13 @@ Watched::Watched() {
   state().since.store(now(), std::memory_order_relaxed);
 }
 
+bool Watched::terminated() { return state().terminated.load(std::memory_order_relaxed); }
+
 Watched::~Watched() { state().since.store(0, std::memory_order_relaxed); }
 
-void Watched::limit(int milliseconds) { state().limit.store(milliseconds, std::memory_order_relaxed); }
+void Watched::limit(int milliseconds) {
+  state().limit.store(milliseconds, std::memory_order_relaxed);
+  hearTermination();
+}
 
 }  // namespace fused_attention
