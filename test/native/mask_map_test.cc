@@ -200,12 +200,12 @@ TEST(mask_map_of_alike_pieces_equals_the_mask) {
   // Long enough for bits that distances decide, and those of keys that are all alike, to be met many times.
   forEachTarget([](const Kernels& kernels) {
     for (int round = 0; round < 6; ++round) {
-      const int64_t length = 1500;
-      Problem p = problemOf(4, 4, length, length);
+      const int64_t length = 1000;
+      Problem p = problemOf(2, 2, length, length);
       p.isa = kernels.isa;
       GraphBuilder g;
       const int wide = g.integer(int32_t(integer(100, 400)));
-      const int half = g.test(Op::lt, {g.leaf(Op::h), g.integer(2)});
+      const int half = g.test(Op::lt, {g.leaf(Op::h), g.integer(1)});
       const int shift = g.node(Op::select, Type::integer, {half, g.integer(0), g.integer(int32_t(integer(1, 90)))});
       const auto groupOf = [&](int position) {
         return g.apply(Op::floorDiv, {round % 2 ? position : g.apply(Op::add, {position, shift}), wide});
