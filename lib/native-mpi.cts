@@ -5,6 +5,8 @@ import type { AttentionError } from './errors.js';
 
 /** What has happened since the last poll. */
 export interface NativeProgress {
+  /** Transfers of which pieces have come or gone: all that are over, and others. */
+  readonly moved: readonly number[];
   /** Transfers that are over. */
   readonly done: readonly number[];
   /** In the order in which each rank sent them. */
@@ -32,6 +34,8 @@ export interface NativeCommunicator {
   finish(): void;
   /** A call that takes longer ends the process with a message. */
   limit(milliseconds: number): void;
+  /** SIGTERM has come: nothing moves any more. */
+  terminated(): boolean;
 }
 
 const path = join(__dirname, '..', 'build', 'mpi', 'fused_attention_mpi.node');

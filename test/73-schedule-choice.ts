@@ -245,5 +245,10 @@ test('arguments', async (t) => {
   });
   const [group] = threadGroup(1);
   await rejects(t, () => measureCosts(group!, { dim: 0 }), { code: 'ERR_OUT_OF_RANGE', argument: 'options.dim' });
+  await rejects(t, () => measureCosts(group!, { threads: 0 }), {
+    code: 'ERR_OUT_OF_RANGE',
+    argument: 'options.threads',
+  });
+  await t.notThrowsAsync(group!.barrier());
   await rejects(t, () => measureCosts({} as never), { code: 'ERR_INVALID_ARG_TYPE', argument: 'group' });
 });

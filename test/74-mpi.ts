@@ -47,6 +47,12 @@ for (const size of [2, 3, 4]) {
   });
 }
 
+onRanks('mpi: where memory cannot be kept in its place, messages are the same', async (t) => {
+  const { status, reports, stderr } = await mpirun(2, 'schedules.ts', ['copies']);
+  t.is(status, 0, stderr);
+  t.deepEqual((reports[0]!.value as { differences: string[] }).differences, []);
+});
+
 /** Where namespaces can be made. */
 const isRoot = process.getuid?.() === 0 && ['ip', 'tc'].every((tool) => spawnSync(tool, ['-V']).status === 0);
 
@@ -148,6 +154,22 @@ onRanks('mpi: a rank that computes for long is not lost', async (t) => {
   t.is(status, 0, stderr);
   for (let rank = 0; rank < size; rank += 1) t.is(reports[rank]?.code, undefined, reports[rank]?.message);
 });
+
+onRanks('mpi: a message that takes longer than the timeout is one that moves', async (t) => {
+  const { status, reports, stderr } = await mpirun(size, 'faults.ts', ['slow']);
+  t.is(status, 0, stderr);
+  for (let rank = 0; rank < size; rank += 1) t.is(reports[rank]?.code, undefined, reports[rank]?.message);
+  t.is(reports[0]?.value, 3);
+  t.true(reports[0]!.elapsed! > 1500, `only ${reports[0]!.elapsed} ms`);
+});
+
+for (const what of ['terminate', 'terminateAtOnce']) {
+  onRanks(`mpi: a program decides for itself what SIGTERM does: ${what}`, async (t) => {
+    const { reports, stderr, elapsed } = await mpirun(1, 'faults.ts', [what]);
+    t.truthy(reports[0], stderr);
+    t.true(elapsed < 15_000, `${elapsed} ms`);
+  });
+}
 
 onRanks('mpi: shards that do not fit together are refused alike, and the group stays', async (t) => {
   const { status, reports, stderr } = await mpirun(size, 'faults.ts', ['mismatch']);

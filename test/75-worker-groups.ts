@@ -3,12 +3,14 @@
 
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { attentionSync, causal, joinGroup, shard, Tensor, unshard, workerSeats } from '../lib/index.js';
 import type { Sharding, WorkerSeat } from '../lib/index.js';
 import type { Engine } from '../lib/sequence-parallel/engine.js';
 import { SharedSigns } from '../lib/sequence-parallel/shared-signs.js';
+import { now } from '../lib/sequence-parallel/waits.js';
 import { WorkerEngine } from '../lib/sequence-parallel/workers.js';
 import { refuses, rejects } from './helpers/errors.js';
 import { onGroup, wholeOf, type Function, type Whole, smallCase } from './reference/parallel-case.js';
@@ -142,12 +144,50 @@ test('one rank, in the thread that made the seat', async (t) => {
   t.true(output.toFloat32().every((x, n) => Math.abs(x - want[n]!) < 1e-6));
 });
 
-function engines(size: number, timeout: number): Engine[] {
+function engines(
+  size: number,
+  timeout: number,
+  through: (rank: number, peer: number, port: MessagePort) => MessagePort = (_rank, _peer, port) => port,
+): Engine[] {
   return workerSeats(size, { timeout }).map(({ rank, ports, signs, start }) => {
-    const all = [...ports.slice(0, rank), null, ...ports.slice(rank)];
+    const all = [...ports.slice(0, rank), null, ...ports.slice(rank)].map(
+      (port, peer) => port && through(rank, peer, port),
+    );
     return new WorkerEngine(rank, timeout, all, new SharedSigns(signs, size, start));
   });
 }
+
+/** A port whose messages are heard later, and its end at once. */
+function late(port: MessagePort): MessagePort {
+  const on = (event: string, hear: (word?: unknown) => void): void => {
+    port.on(event as 'message', event === 'message' ? (word) => void setTimeout(hear, 100, word) : hear);
+  };
+  const rest = { unref: () => port.unref(), close: () => port.close(), postMessage: () => {} };
+  return { on, ...rest } as unknown as MessagePort;
+}
+
+test('whoever hears of an error first tells the others of its cause', async (t) => {
+  const [a, b, c] = engines(3, 5000, (rank, peer, port) => (rank === 1 && peer === 2 ? late(port) : port)) as Engine[];
+  const waiting = [a!.receive(2, 'x'), b!.receive(0, 'x')];
+  // What an abort was given as its reason need not be something that can go to another thread.
+  c!.fail(new Error('stopped', { cause: Symbol('reason') }));
+  for (const wait of waiting) {
+    const error = (await t.throwsAsync(wait)) as Error & { received: string; cause?: Error };
+    t.is(error.received, 'an error of rank 2: stopped');
+    t.is(error.cause?.message, 'stopped');
+  }
+});
+
+test('signs of life of a group that is months old', (t) => {
+  for (const days of [0, 24, 25, 49, 51, 400]) {
+    const start = now() - days * 24 * 3600e3 - 1234.5;
+    const signs = new SharedSigns(SharedSigns.memory(2), 2, start);
+    signs.see(1);
+    const seen = signs.lastSeen(1);
+    const ago = now() - seen;
+    t.true(ago >= 0 && ago < 1000, `${days} days: ${ago} ms ago`);
+  }
+});
 
 test('tensors in shared memory are not copied, and stay until they are released; others are copied when asked for', async (t) => {
   const [a, b] = engines(2, 5000) as [Engine, Engine];

@@ -35,7 +35,9 @@ export async function measureCosts(group: unknown, options: unknown): Promise<Me
     const data = dtype === 'float32' ? new Float32Array(count).fill(0.5) : new Uint16Array(count).fill(0x3800);
     return Tensor.from(data, [1, heads, rows, dim], { dtype });
   };
-  const threads = given['threads'] === undefined ? {} : { threads: given['threads'] as number };
+  const most = given['threads'];
+  const threads =
+    most === undefined ? {} : { threads: checkInteger('options.threads', most, 1, Number.MAX_SAFE_INTEGER) };
   return together(readGroup(group), async (channel) => {
     /** All ranks at once: what computing takes while the others compute. */
     const timed = async (queries: number, keys: number): Promise<number> => {

@@ -191,7 +191,9 @@ export class MpiEngine implements Engine {
       const data = allocate(dtype, countOf(shape), 'message');
       return { data, dtype, shape, strides: contiguousStrides(shape), offset: 0 };
     });
-    await Promise.all(views.map((view, n) => this.#move('receive', from, tag + n, bytesOf(view))));
+    // Nobody else has that memory yet.
+    const bytes = views.map(({ data }) => bytesIn(data as ArrayBufferView));
+    await Promise.all(bytes.map((into, n) => this.#move('receive', from, tag + n, into)));
     return { note, tensors: views, owned: true, release() {} };
   }
 
@@ -207,11 +209,11 @@ export class MpiEngine implements Engine {
   #move(direction: 'send' | 'receive', peer: number, tag: number, bytes: Uint8Array): Promise<void> {
     const sends = direction === 'send';
     return this.#wait<void>(peer, sends ? 'a message taken by' : 'a message from', sends, (resolve) => {
-      this.#world.transfer(direction, peer, tag, bytes, () => {
+      const moved = (): void => {
         this.#seen = performance.now();
         if (!sends) this.#heard[peer]!.at = this.#seen;
-        resolve();
-      });
+      };
+      this.#world.transfer(direction, peer, tag, bytes, { moved, done: resolve });
     });
   }
 
@@ -265,5 +267,9 @@ function bytesOf(view: HostView): Uint8Array {
   let elements = denseElements(view, 'message');
   if (needsCopy(bufferOf(elements))) elements = elements.slice();
   else keep(bufferOf(elements));
-  return new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength);
+  return bytesIn(elements);
+}
+
+function bytesIn({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }

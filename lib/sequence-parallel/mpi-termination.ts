@@ -13,16 +13,18 @@ export const lastWords = 300;
  */
 export function heedTermination(tell: (error: AttentionError) => boolean, last: () => void = () => {}): () => void {
   const terminate = (): void => {
+    // With a listener of its own, a program decides for itself.
+    const decides = process.listenerCount('SIGTERM') > 1;
     const waited = tell(groupFailed('every rank to take part', 'SIGTERM, by which mpirun ends all processes'));
     const end = (): void => {
       last();
       process.off('SIGTERM', terminate);
-      // With a listener of its own, a program decides for itself.
-      if (process.listenerCount('SIGTERM') === 0) process.kill(process.pid, 'SIGTERM');
+      if (!decides) process.kill(process.pid, 'SIGTERM');
     };
     if (waited) setTimeout(end, lastWords).unref();
     else end();
   };
-  process.on('SIGTERM', terminate);
+  // Before a listener that ends the process, and before one that is there only once is gone.
+  process.prependListener('SIGTERM', terminate);
   return () => process.off('SIGTERM', terminate);
 }

@@ -11,6 +11,15 @@ import { MpiEngine } from './mpi-engine.js';
 import { heedTermination, lastWords } from './mpi-termination.js';
 import type { Word } from './mpi-words.js';
 
+/** What is heard of a transfer: that pieces of it have moved, and that it is over. */
+interface Moving {
+  moved(): void;
+  done(): void;
+}
+
+/** A call of MPI's may take so long, in milliseconds, whatever the timeout for ranks is; the last one for all of them. */
+const shortestLimit = 1000;
+const shortestLastLimit = 10_000;
 /** Milliseconds for which polls follow one another at once when something has just moved. */
 const eager = 2;
 /** The longest pause between polls. */
@@ -26,7 +35,7 @@ export class MpiWorld {
   readonly #early = new Map<number, { readonly from: number; readonly word: Word }[]>();
   /** So many, with most MPIs 2^31 - 1, that those of messages that nobody took are not used again. */
   readonly #tags: number;
-  readonly #transfers = new Map<number, () => void>();
+  readonly #transfers = new Map<number, Moving>();
   /** Ranks that have said that they are leaving. */
   readonly #left = new Set<number>();
   /** When there was a sign of the process. */
@@ -75,7 +84,7 @@ export class MpiWorld {
     for (const { from, word } of this.#early.get(number) ?? []) engine.hear(from, word);
     this.#early.delete(number);
     this.#timeout = timeout;
-    this.#native.limit(timeout);
+    this.#native.limit(Math.max(timeout, shortestLimit));
     this.#beatEvery(Math.min(timeout / 8, 1000));
     return engine;
   }
@@ -115,9 +124,9 @@ export class MpiWorld {
     return first;
   }
 
-  /** Begins a transfer; `done` is called when it is over. */
-  transfer(direction: 'send' | 'receive', peer: number, tag: number, bytes: Uint8Array, done: () => void): void {
-    this.#call(() => this.#transfers.set(this.#native[direction](peer, tag % this.#tags, bytes), done));
+  /** Begins a transfer. */
+  transfer(direction: 'send' | 'receive', peer: number, tag: number, bytes: Uint8Array, moving: Moving): void {
+    this.#call(() => this.#transfers.set(this.#native[direction](peer, tag % this.#tags, bytes), moving));
   }
 
   /** A rank is lost, and with it all groups. */
@@ -125,14 +134,17 @@ export class MpiWorld {
     if (this.#lost) return;
     this.#lost = error;
     for (const engine of this.#engines) engine.end(error);
+    // What that said to others goes out; then MPI, which may get stuck with a rank that is gone, is left alone.
+    if (this.#timer) setTimeout(() => clearInterval(this.#timer), lastWords + 2 * this.#period).unref();
   }
 
   /** Whether something has moved. */
   poll(): boolean {
     const progress = this.#call(() => this.#native.poll());
     if (!progress) return false;
+    for (const id of progress.moved) this.#transfers.get(id)?.moved();
     for (const id of progress.done) {
-      this.#transfers.get(id)?.();
+      this.#transfers.get(id)?.done();
       this.#transfers.delete(id);
     }
     for (const { from, text } of progress.letters) this.#hear(from, text);
@@ -209,7 +221,7 @@ export class MpiWorld {
    */
   readonly #exit = (code: number): void => {
     this.#ignoreTermination();
-    if (this.#lost) return;
+    if (this.#lost || this.#native.terminated()) return;
     if (code !== 0) {
       const error = groupFailed('every rank to take part', `rank ${this.rank} has ended with exit code ${code}`);
       for (const engine of this.#engines) engine.end(error);
@@ -222,7 +234,10 @@ export class MpiWorld {
     const missing = (): number[] => others.filter((rank) => !this.#left.has(rank));
     const silent = (rank: number): boolean => performance.now() - this.#heard[rank]! > this.#timeout;
     this.#pollFor(Infinity, () => this.#lost !== undefined || missing().length === 0 || missing().some(silent));
-    if (this.#lost === undefined && missing().length === 0) return this.#native.finish();
+    if (this.#lost === undefined && missing().length === 0) {
+      this.#native.limit(Math.max(this.#timeout, shortestLastLimit));
+      return this.#native.finish();
+    }
     const received = `no sign of rank ${missing().find(silent)}`;
     say(this.#lost ?? groupFailed(`every rank to end within ${this.#timeout} ms`, received));
     process.exitCode = 1;

@@ -22,7 +22,9 @@ export class SharedSigns implements Signs {
 
   lastSeen(rank: number): number {
     if (Atomics.load(this.#cells, this.#size + rank) > 0) return now();
-    return this.#start + Atomics.load(this.#cells, rank);
+    // Cells hold the low half of the time since the start, which takes 50 days to come round.
+    const at = now();
+    return at - ((Math.floor(at - this.#start) - Atomics.load(this.#cells, rank)) | 0);
   }
 
   *waitsOf(rank: number): Iterable<number> {

@@ -94,7 +94,7 @@ export class WorkerEngine implements Engine {
       this.#coming.set(`${from} ${number}`, resolve);
       this.#post(from, { kind: 'wanted', number });
     });
-    return { note, tensors: came, release() {} };
+    return { note, tensors: came, owned: true, release() {} };
   }
 
   async working<Result>(work: Promise<Result>): Promise<Result> {
@@ -144,7 +144,7 @@ export class WorkerEngine implements Engine {
         return;
       }
       case 'failed':
-        return this.#end(groupFailed(word.expected, word.received, word.cause && read(word.cause)), false);
+        return this.#end(groupFailed(word.expected, word.received, word.cause && read(word.cause)));
       default: {
         const out = this.#out.get(word.number);
         this.#out.delete(word.number);
@@ -173,13 +173,14 @@ export class WorkerEngine implements Engine {
     else this.#hear(to, word);
   }
 
-  /** The group is over; the others may have to be told. */
-  #end(error: AttentionError, tells = true): void {
+  /** The group is over. The others are told, whoever knows it first: that this rank's port closes says less. */
+  #end(error: AttentionError): void {
     if (this.#failure) return;
     this.#failure = error;
     this.#boxes.clear();
     this.#out.clear();
     this.#coming.clear();
+    this.#waits.end(error);
     const { expected, received, cause } = error;
     const word: Word = {
       kind: 'failed',
@@ -188,10 +189,9 @@ export class WorkerEngine implements Engine {
       ...(cause === undefined ? {} : { cause: written(cause) }),
     };
     for (const port of this.#ports) {
-      if (tells) port?.postMessage(word);
+      port?.postMessage(word);
       port?.close();
     }
-    this.#waits.end(error);
   }
 
   #begin(): void {
@@ -214,7 +214,9 @@ function copyOf(view: HostView): HostView {
 }
 
 function written(error: unknown): Cause {
-  if (!(error instanceof AttentionError)) return { error: error instanceof Error ? error : String(error) };
+  // An error's own cause, such as an abort's reason, may be something that cannot go to another thread.
+  if (!(error instanceof AttentionError))
+    return { error: error instanceof Error ? new Error(error.message) : String(error) };
   const { code, argument, expected, received, message } = error;
   return { error: message, fields: { code, argument, expected, received } };
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "../comm/mpi_communicator.h"
 #include "../error.h"
@@ -20,6 +21,8 @@ struct End {
   napi_env owner = nullptr;
   std::unique_ptr<Communicator> communicator;
   std::unordered_map<int64_t, Napi::ObjectReference> memory;
+  /// Of transfers that failed as they began: the engine may still have pieces of them.
+  std::vector<Napi::ObjectReference> failed;
 };
 
 End& end() {
@@ -82,20 +85,27 @@ Napi::Value transfer(const Napi::CallbackInfo& info) {
   const int peer = rankOf(info, ranks), tag = integerOf(info[1], "tag");
   const auto data = reinterpret_cast<std::byte*>(bytes.Data());
   Napi::ObjectReference reference = Napi::Persistent(bytes.As<Napi::Object>());
-  const int64_t id =
-      sends ? ranks.send(peer, tag, data, bytes.ByteLength()) : ranks.receive(peer, tag, data, bytes.ByteLength());
-  end().memory.emplace(id, std::move(reference));
-  return Napi::Number::New(info.Env(), double(id));
+  try {
+    const int64_t id =
+        sends ? ranks.send(peer, tag, data, bytes.ByteLength()) : ranks.receive(peer, tag, data, bytes.ByteLength());
+    end().memory.emplace(id, std::move(reference));
+    return Napi::Number::New(info.Env(), double(id));
+  } catch (...) {
+    end().failed.push_back(std::move(reference));
+    throw;
+  }
+}
+
+Napi::Array numbers(Napi::Env env, const std::vector<int64_t>& values) {
+  Napi::Array array = Napi::Array::New(env, values.size());
+  for (size_t n = 0; n < values.size(); ++n) array[uint32_t(n)] = double(values[n]);
+  return array;
 }
 
 Napi::Value poll(const Napi::CallbackInfo& info) {
   const Progress progress = communicator(info).poll();
-  if (progress.done.empty() && progress.letters.empty()) return info.Env().Null();
-  Napi::Array done = Napi::Array::New(info.Env(), progress.done.size());
-  for (size_t n = 0; n < progress.done.size(); ++n) {
-    done[uint32_t(n)] = double(progress.done[n]);
-    end().memory.erase(progress.done[n]);
-  }
+  if (progress.moved.empty() && progress.letters.empty()) return info.Env().Null();
+  for (const int64_t id : progress.done) end().memory.erase(id);
   Napi::Array letters = Napi::Array::New(info.Env(), progress.letters.size());
   for (size_t n = 0; n < progress.letters.size(); ++n) {
     Napi::Object letter = Napi::Object::New(info.Env());
@@ -104,7 +114,8 @@ Napi::Value poll(const Napi::CallbackInfo& info) {
     letters[uint32_t(n)] = letter;
   }
   Napi::Object result = Napi::Object::New(info.Env());
-  result["done"] = done;
+  result["moved"] = numbers(info.Env(), progress.moved);
+  result["done"] = numbers(info.Env(), progress.done);
   result["letters"] = letters;
   return result;
 }
@@ -117,6 +128,10 @@ Napi::Value finish(const Napi::CallbackInfo& info) {
 Napi::Value limit(const Napi::CallbackInfo& info) {
   communicator(info).limit(integerOf(info[0], "milliseconds"));
   return info.Env().Undefined();
+}
+
+Napi::Value terminated(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), communicator(info).terminated());
 }
 
 Napi::Value version(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), FUSED_ATTENTION_VERSION); }
@@ -134,6 +149,7 @@ Napi::Object initialize(Napi::Env, Napi::Object exports) {
   addExport<poll>(exports, "poll");
   addExport<finish>(exports, "finish");
   addExport<limit>(exports, "limit");
+  addExport<terminated>(exports, "terminated");
   return exports;
 }
 

@@ -16,7 +16,10 @@ struct Letter {
 
 /// What has happened since the last `poll`.
 struct Progress {
-  /// By the numbers that `send` and `receive` gave.
+  /// Transfers of which pieces have come or gone: all that are over, and others. By the numbers that `send` and
+  /// `receive` gave, each once.
+  std::vector<int64_t> moved;
+  /// Transfers that are over.
   std::vector<int64_t> done;
   /// In the order in which each rank sent them.
   std::vector<Letter> letters;
@@ -54,6 +57,9 @@ class Communicator {
 
   /// A call that takes longer, because the engine waits where it should not, ends the process with a message.
   virtual void limit(int milliseconds) = 0;
+
+  /// SIGTERM has come: nothing moves any more.
+  virtual bool terminated() const = 0;
 };
 
 }  // namespace fused_attention

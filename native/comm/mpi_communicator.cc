@@ -98,7 +98,7 @@ class MpiCommunicator final : public Communicator {
     complete(progress);
     deliver(progress);
     // Where ranks share a processor, it may be the other one that has to go on.
-    if (progress.done.empty() && progress.letters.empty()) std::this_thread::yield();
+    if (progress.moved.empty() && progress.letters.empty()) std::this_thread::yield();
     return progress;
   }
 
@@ -109,6 +109,8 @@ class MpiCommunicator final : public Communicator {
   }
 
   void limit(int milliseconds) override { Watched::limit(milliseconds); }
+
+  bool terminated() const override { return Watched::terminated(); }
 
  private:
   int64_t begin(int peer, int tag, bool receives, std::byte* bytes, size_t count) {
@@ -177,6 +179,10 @@ class MpiCommunicator final : public Communicator {
       } else {
         owner.transfer->underWay -= 1;
         goOn.push_back(owner.transfer);
+        const int64_t id = owner.transfer->id;
+        if (std::find(progress.moved.begin(), progress.moved.end(), id) == progress.moved.end()) {
+          progress.moved.push_back(id);
+        }
       }
     }
     size_t kept = 0;

@@ -7,7 +7,7 @@ import type { Engine } from '../../lib/sequence-parallel/engine.js';
 import { groupOver } from '../../lib/sequence-parallel/group.js';
 import { mpiEngine } from '../../lib/sequence-parallel/mpi.js';
 import { onRank, wholeOf, type Function, type ParallelCase } from '../reference/parallel-case.js';
-import { reportEnd } from './report.js';
+import { report, reportEnd } from './report.js';
 
 const [what = '', name = 'ring', at = '1'] = process.argv.slice(2);
 /** The one to whom it happens. */
@@ -29,6 +29,11 @@ const one: ParallelCase = {
 };
 const whole = wholeOf(one);
 const sleep = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** Holds the event loop up. */
+function pause(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}
 
 async function call(group: Group, options: ParallelOptions = {}, of = whole): Promise<void> {
   await onRank(group, name as Function, name === 'striped' ? 'striped' : 'contiguous', options, of);
@@ -74,7 +79,7 @@ const scenarios: Record<string, () => Promise<void>> = {
   exit: () => inPhase(() => process.exit(0)),
   throw: () => inPhase(() => setImmediate(() => Promise.reject(new Error('a mistake of the script')))),
   // Held up: its event loop does not turn.
-  held: () => inPhase(() => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3 * timeout)),
+  held: () => inPhase(() => pause(3 * timeout)),
 
   /** Does not call, though its process is well. */
   late: async () => {
@@ -107,6 +112,47 @@ const scenarios: Record<string, () => Promise<void>> = {
       if (group.rank === victim) await engine.working(sleep(3 * timeout));
       await group.barrier();
     });
+  },
+
+  /** Its event loop turns so seldom that a long message takes longer than the timeout. */
+  slow: async () => {
+    const group = groupOver(await joined());
+    await reportEnd(group.rank, async () => {
+      const count = 2 ** 26;
+      if (group.rank === victim) setInterval(() => pause(150), 1).unref();
+      if (group.rank === victim) await group.send(0, [Tensor.from(new Float32Array(count).fill(3), [count])]);
+      if (group.rank === 0) {
+        const [tensor] = await group.receive(victim);
+        return (tensor!.data as Float32Array)[count - 1];
+      }
+      return null;
+    });
+  },
+
+  /** Is told to end, and takes its time: a program has listeners of its own. */
+  terminate: async () => {
+    let heard = 0;
+    process.once('SIGTERM', () => {
+      heard += 1;
+      void sleep(500).then(() => {
+        report(group.rank, { value: heard });
+        process.exit(0);
+      });
+    });
+    const group = groupOver(await joined());
+    process.kill(process.pid, 'SIGTERM');
+    await sleep(patient);
+  },
+
+  /** The same, and ends at once, before the library hears of it. */
+  terminateAtOnce: async () => {
+    const group = groupOver(await joined(patient));
+    process.prependListener('SIGTERM', () => {
+      report(group.rank, {});
+      process.exit(0);
+    });
+    process.kill(process.pid, 'SIGTERM');
+    await sleep(patient);
   },
 
   /** Shards that do not fit together: the group stays. */
