@@ -95,7 +95,7 @@ CUstream Device::memoryStream() const {
 }
 
 CUfunction Device::kernel(const std::string& name, unsigned sharedBytes) const {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(kernelMutex_);
   CUfunction& kernel = kernels_[name];
   if (kernel == nullptr) {
     CUmodule module = nullptr;

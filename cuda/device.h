@@ -49,8 +49,10 @@ class Device {
   bool pooled_ = false;
   mutable std::mutex mutex_;
   mutable CUcontext context_ = nullptr;
-  mutable std::map<std::string, CUfunction> kernels_;
   mutable CUstream memoryStream_ = nullptr;
+  /// Of its own: compiling takes half a second, and threads that only want memory do not wait for it.
+  mutable std::mutex kernelMutex_;
+  mutable std::map<std::string, CUfunction> kernels_;
 };
 
 /// Every device; where there is none, why.

@@ -1,6 +1,5 @@
 // Tensors of a call on a device: with the strides that they have where rows begin at multiples of 16 bytes and little
-// lies between them, else row after row. Those that lie on the device are used where they are if they can be. Half
-// types.
+// lies between them, else row after row. Those that lie on the device are used where they are if they can be.
 #pragma once
 
 #include <cstdint>

@@ -29,7 +29,12 @@ export class DeviceMemory {
 
   release(): void {
     this.#holders -= 1;
-    if (this.#holders === 0) loadNative().freeMemory(this.handle);
+    if (this.#holders === 0) this.free();
+  }
+
+  /** What nobody has come to hold. */
+  free(): void {
+    loadNative().freeMemory(this.handle);
   }
 }
 

@@ -8,7 +8,7 @@ import { readBias, readMasks } from './grids.js';
 import { readPagedGeometry } from './pages.js';
 import { readOptions, throwIfAborted } from './options.js';
 import type { CallOptions } from './options.js';
-import { readResults } from './results.js';
+import { dropResults, readResults } from './results.js';
 import { readScore } from './scores.js';
 import { readSinks } from './sinks.js';
 import { readStatistics } from './statistics.js';
@@ -33,8 +33,13 @@ export function readCall(
   const bias = readBias(options.given['bias'], geometry);
   const sinks = readSinks(options.given['sinks'], geometry.headsQ);
   const results = readResults(geometry, options, obtain);
-  const statistics = readStatistics(options.given['statistics'], geometry, obtain);
-  return { options, geometry, visibility, score, bias, sinks, results, statistics };
+  try {
+    const statistics = readStatistics(options.given['statistics'], geometry, obtain);
+    return { options, geometry, visibility, score, bias, sinks, results, statistics };
+  } catch (error) {
+    dropResults(results.list);
+    throw error;
+  }
 }
 
 /** A call whose tensors lie on a device runs there. */

@@ -188,9 +188,10 @@ export class Tensor {
   }
 
   /**
-   * The same values on another device, or in host memory ('cpu'), copied off the event loop: of any shape and dtype. The
-   * strides stay where the elements fill at least half of the memory that they span; else the copy is row-major. Halves
-   * come back as `Uint16Array`. Where the tensor is there already, this is another view of its memory.
+   * The same values on another device, or in host memory ('cpu'), of any shape and dtype. All the memory that the elements
+   * span is copied, off the event loop, and the strides stay. Host elements that fill less than half of it are first, or
+   * afterwards, packed row after row on the calling thread. Halves come back as `Uint16Array`. Where the tensor is there
+   * already, this is another view of its memory.
    *
    * The array must not be written before the promise settles.
    *

@@ -16,7 +16,7 @@ const transferVersion = 1;
 
 /**
  * The same elements on another device that there is. All that lies from its first element to its last is copied at once,
- * and strides stay, unless that is more than twice what the view has.
+ * and strides stay; in host memory, what then is more than twice what the view has is packed, on the calling thread.
  */
 export async function transferred(view: View, device: TensorDevice): Promise<View> {
   if (isOnDevice(view)) {
@@ -44,11 +44,19 @@ async function copied(view: View, device: TensorDevice): Promise<View> {
   const extent = extentOf(shape, strides);
   const bytes = extent * sizeOf[dtype];
   if (device !== 'cpu') await open(device);
-  const target: View =
-    device === 'cpu'
-      ? { data: allocate(dtype, extent, argument), dtype, shape, strides, offset: 0 }
-      : { memory: new DeviceMemory(device, bytes, argument), dtype, shape, strides, offset: 0 };
-  if (bytes > 0) await copy(view, target, bytes);
+  if (device === 'cpu') {
+    const target = { data: allocate(dtype, extent, argument), dtype, shape, strides, offset: 0 };
+    if (bytes > 0) await copy(view, target, bytes);
+    return target;
+  }
+  const memory = new DeviceMemory(device, bytes, argument);
+  const target = { memory, dtype, shape, strides, offset: 0 };
+  try {
+    if (bytes > 0) await copy(view, target, bytes);
+  } catch (error) {
+    memory.free();
+    throw error;
+  }
   return target;
 }
 

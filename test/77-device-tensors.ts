@@ -313,6 +313,12 @@ onDevice('device tensors: results that a device has no room for leave none behin
       seen.push((await refusal(() => fused.attention(q.narrow(2, 0, 2000), q, q, { out: q.narrow(2, 0, 2000) }))).slice(0, 2));
       seen.push((await refusal(() => fused.attention(q, q, q, { score: fused.alibi([1, 2, 3, 4, 5, 6, 7, 8]) }))).slice(0, 2));
       seen.push((await refusal(() => fused.attention(q, q, q, { lse: true, entropy: true }))).slice(0, 2));
+      seen.push((await refusal(() => fused.attention(q, q, q, { statistics: { columns: [] } }))).slice(0, 2));
+      // Shrinks after it was looked at, and before it is copied.
+      const data = new Float32Array(new ArrayBuffer(1 << 21, { maxByteLength: 1 << 21 }));
+      const copy = refusal(() => Tensor.from(data, [1 << 19]).to('cuda'));
+      data.buffer.resize(8);
+      seen.push((await copy).slice(0, 2));
     }
     return seen;
   `),
@@ -323,6 +329,8 @@ onDevice('device tensors: results that a device has no room for leave none behin
     ['ERR_ALIASING', 'options.out.output'],
     ['ERR_UNSUPPORTED', 'options.score'],
     ['ERR_OUT_OF_MEMORY', 'lse'],
+    ['ERR_INVALID_ARG_VALUE', 'options.statistics.columns'],
+    ['ERR_SHAPE_MISMATCH', 'tensor'],
   ];
   t.deepEqual(result, [...each, ...each, ...each]);
 });

@@ -1,6 +1,6 @@
 // softmax(scale · q kᵀ) v of a block of queries of a head and the keys that they see, in tiles. Scores, weights and
 // outputs of a warp's queries stay in registers; tiles of keys and values are shared by all, the next one on its way
-// while one is used. What a row sees is a range of keys, and nothing is known of where that comes from.
+// while one is used. What a row sees is a range of keys, or bits, and nothing is known of where that comes from.
 #include <type_traits>
 
 #include "forward_parameters.h"
