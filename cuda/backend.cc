@@ -68,7 +68,7 @@ class CudaBackend : public Backend {
     const DeviceList<QueryBlock> blocks(stream, plan.queryBlockList());
     const DeviceList<KeyRange> rowKeys(stream, plan.rowKeys());
     CudaPlan::Bits bits;
-    if (plan.hasBits()) bits = plan.bits(pointers.masks);
+    if (plan.hasBits()) bits = plan.bits(pointers.masks, cancel);
     const DeviceList<uint32_t> rowBits(stream, bits.rows), blockBits(stream, bits.blocks);
     const DeviceBias bias(stream, p, pointers.bias);
     const DeviceList<float> sinks(stream, pointers.sinks, p.hasSinks ? size_t(p.headsQ) : 0);

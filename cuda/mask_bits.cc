@@ -100,7 +100,7 @@ bool maskDependsOnBatch(const Problem& p) {
 }
 
 SequenceBits::SequenceBits(const Problem& problem, const Sequence& sequence, const std::vector<const uint8_t*>* masks,
-                           int blockQueries)
+                           int blockQueries, const CancelFlag& cancel)
     : heads(maskDependsOnHead(problem) ? problem.headsQ : 1) {
   const PairFinder finder(problem, sequence, masks);
   const int64_t words = wordsOf(sequence.keys), queries = sequence.queries;
@@ -108,6 +108,7 @@ SequenceBits::SequenceBits(const Problem& problem, const Sequence& sequence, con
   rows.resize(size_t(heads * queries * words));
   blocks.resize(size_t(heads * perHead * words));
   Pool::shared().parallel(heads * perHead, problem.threads, [&](int64_t task, int) {
+    if (cancel.raised()) throw Cancelled();
     const int64_t head = task / perHead, first = task % perHead * blockQueries;
     const int64_t end = std::min(first + blockQueries, queries);
     uint32_t* const any = blocks.data() + task * words;

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "../native/problem.h"
+#include "../native/backend.h"
 
 namespace fused_attention::cuda {
 
@@ -22,9 +22,9 @@ struct SequenceBits {
   std::vector<uint32_t> blocks;  // [heads][blocks][words]: keys that any of `blockQueries` queries sees
 
   /// `masks` as in Pointers; null: mask tensors hide nothing, and no program reads one. Uses the shared pool. Throws
-  /// CodedError where a pair hangs on a read outside a table, or lists of blocks are none for the sequence.
+  /// CodedError where a pair hangs on a read outside a table, or lists of blocks are none for the sequence; Cancelled.
   SequenceBits(const Problem& problem, const Sequence& sequence, const std::vector<const uint8_t*>* masks,
-               int blockQueries);
+               int blockQueries, const CancelFlag& cancel);
 };
 
 }  // namespace fused_attention::cuda

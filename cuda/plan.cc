@@ -183,10 +183,11 @@ bool CudaPlan::placeBits() {
   return true;
 }
 
-CudaPlan::Bits CudaPlan::bits(const std::vector<const uint8_t*>& masks) const {
+CudaPlan::Bits CudaPlan::bits(const std::vector<const uint8_t*>& masks, const CancelFlag& cancel) const {
   Bits all;
   for (const Group& group : groups_) {
-    const SequenceBits bits(problem_, group.sequence, &masks, instance_.shape().blockQueries);
+    SequenceBits bits(problem_, group.sequence, &masks, instance_.shape().blockQueries, cancel);
+    if (groups_.size() == 1) return {std::move(bits.rows), std::move(bits.blocks)};
     all.rows.insert(all.rows.end(), bits.rows.begin(), bits.rows.end());
     all.blocks.insert(all.blocks.end(), bits.blocks.begin(), bits.blocks.end());
   }
@@ -258,7 +259,7 @@ Explanation CudaPlan::explain() const {
     Counts counts;
     int64_t times = group.members;
     if (hasBits_ && !readsTensors) {
-      counts = countTiles(s, SequenceBits(p, s, nullptr, shape.blockQueries), p.headsQ, shape);
+      counts = countTiles(s, SequenceBits(p, s, nullptr, shape.blockQueries, CancelFlag()), p.headsQ, shape);
     } else {
       counts = countTiles(s, group.keys, shape);
       times *= p.headsQ;

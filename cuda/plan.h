@@ -49,8 +49,8 @@ class CudaPlan : public Plan {
   struct Bits {
     std::vector<uint32_t> rows, blocks;
   };
-  /// `masks` as in Pointers. Throws CodedError.
-  Bits bits(const std::vector<const uint8_t*>& masks) const;
+  /// `masks` as in Pointers. Throws CodedError or Cancelled.
+  Bits bits(const std::vector<const uint8_t*>& masks, const CancelFlag& cancel) const;
 
  private:
   /// Sequences that see alike.

@@ -46,6 +46,29 @@ onDevice('a process, and workers, end while kernels run', async (t) => {
   t.is(stdout.trim(), '1 1');
 });
 
+onDevice('an abort is heard while pairs of a mask are looked at', (t) => {
+  const { result } = interpreted(`
+    const native = require('./lib/native.cts').loadNative();
+    const q = Tensor.from(new Uint16Array(16384 * 64), [1, 1, 16384, 64], { dtype: 'float16' });
+    const options = { device: 'cuda', mask: fused.mask('(i, j) => (i * j) % 3 === 1') };
+    let start = performance.now();
+    fused.explain(q, q, q, options);
+    const all = performance.now() - start;
+    const controller = new AbortController();
+    native.park('running');
+    const call = fused.attention(q, q, q, { ...options, signal: controller.signal }).catch(() => {});
+    while (native.parked() === 0) await new Promise((resolve) => setImmediate(resolve));
+    native.park(null);
+    controller.abort();
+    start = performance.now();
+    await call;
+    return [all, performance.now() - start];
+  `) as { result: [number, number] };
+  // It looks at all pairs, too.
+  const [all, aborted] = result;
+  t.true(aborted < all / 3, `${aborted} of ${all} ms`);
+});
+
 onDevice('calls on a device leave the pool to others', (t) => {
   const { result } = interpreted(`
     const native = require('./lib/native.cts').loadNative();
