@@ -67,7 +67,8 @@ export interface AttentionBaseOptions {
   score?: Score | undefined;
   /**
    * Added to the scores. Any float dtype, any shape that broadcasts to [B, Hq, Nq, Nkv] (axes
-   * aligned at the end, as in NumPy). Not with ragged inputs.
+   * aligned at the end, as in NumPy). Values below -2.35e38, such as the least float32, count as -Infinity. Not with ragged
+   * inputs.
    */
   bias?: TensorInput | undefined;
   /** Replaces a scaled score x by softcap·tanh(x / softcap), before the bias. A finite number > 0. */
