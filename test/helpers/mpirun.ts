@@ -89,8 +89,9 @@ async function runNow(size: number, transport: string, line: readonly string[], 
   clearTimeout(timer);
   const reports: Record<string, RankReport> = {};
   for (const name of readdirSync(folder)) {
+    if (!name.endsWith('.json')) continue;
     reports[name.replace('.json', '')] = JSON.parse(readFileSync(join(folder, name), 'utf8')) as RankReport;
   }
-  rmSync(folder, { recursive: true });
+  rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
   return { status: signal === null ? status : null, reports, elapsed: performance.now() - start, stderr };
 }

@@ -1,6 +1,6 @@
 // What a rank under mpirun leaves for the test: a file, written at once, whatever happens to the process next.
 
-import { writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface RankReport {
@@ -14,7 +14,10 @@ export interface RankReport {
 }
 
 export function report(rank: number | string, of: RankReport): void {
-  writeFileSync(join(process.env['MPI_REPORTS']!, `${rank}.json`), JSON.stringify(of));
+  const file = join(process.env['MPI_REPORTS']!, `${rank}.json`);
+  // Whole or not at all: mpirun may be killing the process.
+  writeFileSync(`${file}.new`, JSON.stringify(of));
+  renameSync(`${file}.new`, file);
 }
 
 /** Reports how operations of a rank end. */
