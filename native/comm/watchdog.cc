@@ -14,7 +14,10 @@ namespace fused_attention {
 namespace {
 
 constexpr int kLookMilliseconds = 100;
+/// Calls take a few milliseconds. mpirun follows SIGTERM with SIGKILL after a second, or as soon as another process
+/// ends: one that is stuck by then speaks at once, and one that gets stuck afterwards a little later.
 constexpr int kStuckMilliseconds = 20;
+constexpr int kStuckLaterMilliseconds = 300;
 
 struct State {
   /// Of the call that is under way; 0: none.
@@ -34,18 +37,25 @@ int64_t now() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now().time_since_epoch()).count();
 }
 
+/// For how many milliseconds a call has been under way.
+int64_t underWay() {
+  const int64_t since = state().since.load(std::memory_order_relaxed);
+  return since == 0 ? 0 : now() - since;
+}
+
+/// Where nobody else is left to speak. Of what a signal handler may call.
+[[noreturn]] void endTerminated() {
+  constexpr char said[] =
+      "ERR_GROUP_FAILED: group: expected every rank to take part but received SIGTERM, by which mpirun ends all "
+      "processes\n";
+  _exit(write(STDERR_FILENO, said, sizeof(said) - 1) < 0 ? 2 : 1);
+}
+
 struct sigaction before;
 
-/// mpirun follows SIGTERM with SIGKILL at once: a call that has not come back for so long leaves nobody else to speak.
 void onTermination(int signal, siginfo_t* what, void* where) {
   state().terminated.store(true, std::memory_order_relaxed);
-  const int64_t since = state().since.load(std::memory_order_relaxed);
-  if (since != 0 && now() - since >= kStuckMilliseconds) {
-    constexpr char said[] =
-        "ERR_GROUP_FAILED: group: expected every rank to take part but received SIGTERM, by which mpirun ends all "
-        "processes\n";
-    if (write(STDERR_FILENO, said, sizeof(said) - 1) >= 0) _exit(1);
-  }
+  if (underWay() >= kStuckMilliseconds) endTerminated();
   if (before.sa_flags & SA_SIGINFO) {
     before.sa_sigaction(signal, what, where);
   } else {
@@ -71,9 +81,9 @@ void hearTermination() {
 [[noreturn]] void watch() {
   for (;;) {
     std::this_thread::sleep_for(std::chrono::milliseconds(kLookMilliseconds));
-    const int64_t since = state().since.load(std::memory_order_relaxed);
+    if (Watched::terminated() && underWay() >= kStuckLaterMilliseconds) endTerminated();
     const int limit = state().limit.load(std::memory_order_relaxed);
-    if (since == 0 || now() - since < limit) continue;
+    if (underWay() < limit) continue;
     std::fprintf(stderr, "ERR_GROUP_FAILED: group: expected MPI to answer within %d ms but received no sign of it\n",
                  limit);
     _exit(1);
