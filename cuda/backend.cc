@@ -40,7 +40,8 @@ float insideFloat(double x) { return float(std::clamp<double>(std::fabs(x), FLT_
 class CudaBackend : public Backend {
  public:
   std::variant<std::shared_ptr<const Plan>, Refusal> plan(const Problem& problem, const double* lengthsQ,
-                                                          const double* lengthsKv, const PageLists&) const override {
+                                                          const double* lengthsKv, const PageLists&,
+                                                          const CancelFlag&) const override {
     const auto& list = devices().list;
     if (size_t(problem.ordinal) < list.size()) {
       return CudaPlan::make(*list[size_t(problem.ordinal)], problem, lengthsQ, lengthsKv);

@@ -15,9 +15,16 @@
 
 namespace fused_attention {
 
-/// Polled between tiles. Raised by an AbortSignal, or by the cleanup of the environment that owns the call.
+/// Polled between tiles, and while they are mapped. Raised by an AbortSignal, or by the cleanup of the environment that
+/// owns the call.
 class CancelFlag {
  public:
+  /// Of what nobody cancels.
+  static const CancelFlag& never() {
+    static const CancelFlag* const leaked = new CancelFlag;
+    return *leaked;
+  }
+
   void raise() { state_.fetch_or(kRaised, std::memory_order_relaxed); }
   bool raised() const { return state_.load(std::memory_order_relaxed) != 0 && look(); }
 
@@ -71,10 +78,10 @@ class Backend {
  public:
   virtual ~Backend() = default;
   /// `lengths*` and `pages` are the snapshots named in Pointers, read during planning; a run finds the pages as they
-  /// were. Throws CodedError on bad lengths and on pages that the pool does not have.
-  virtual std::variant<std::shared_ptr<const Plan>, Refusal> plan(const Problem& problem, const double* lengthsQ,
-                                                                  const double* lengthsKv,
-                                                                  const PageLists& pages = {}) const = 0;
+  /// were. Throws CodedError on bad lengths and on pages that the pool does not have, Cancelled, or std::bad_alloc.
+  virtual std::variant<std::shared_ptr<const Plan>, Refusal> plan(
+      const Problem& problem, const double* lengthsQ, const double* lengthsKv, const PageLists& pages = {},
+      const CancelFlag& cancel = CancelFlag::never()) const = 0;
   /// Blocks until done; uses the shared pool. Throws Cancelled, CodedError or std::bad_alloc.
   virtual void run(const Plan& plan, const Pointers& pointers, const CancelFlag& cancel) const = 0;
 };

@@ -10,13 +10,13 @@ const Backend& backendOf(const Problem& problem) {
   return problem.device == DeviceKind::cuda ? cudaBackend() : cpuBackend();
 }
 
-auto planOn(const Backend& backend, const Call& call) {
+auto planOn(const Backend& backend, const Call& call, const CancelFlag& cancel = CancelFlag::never()) {
   const Pointers& pointers = call.pointers;
-  return backend.plan(call.problem, pointers.lengthsQ, pointers.lengthsKv, pointers.pages);
+  return backend.plan(call.problem, pointers.lengthsQ, pointers.lengthsKv, pointers.pages, cancel);
 }
 
-std::shared_ptr<const Plan> planOrThrow(const Call& call) {
-  auto planned = planOn(backendOf(call.problem), call);
+std::shared_ptr<const Plan> planOrThrow(const Call& call, const CancelFlag& cancel = CancelFlag::never()) {
+  auto planned = planOn(backendOf(call.problem), call, cancel);
   if (const Refusal* refusal = std::get_if<Refusal>(&planned)) {
     throw CodedError(refusal->code, refusal->argument, "what this device can compute", refusal->reason);
   }
@@ -40,7 +40,7 @@ std::string whyNotCuda(const Call& call) {
 }  // namespace
 
 void compute(const Call& call, const CancelFlag& cancel) {
-  const std::shared_ptr<const Plan> plan = planOrThrow(call);
+  const std::shared_ptr<const Plan> plan = planOrThrow(call, cancel);
   if (cancel.raised()) throw Cancelled();
   backendOf(call.problem).run(*plan, call.pointers, cancel);
 }

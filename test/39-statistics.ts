@@ -195,6 +195,40 @@ test('keys that are not seen, spoiled or not, have no weight; spoiled rows spoil
   t.deepEqual(spoiled.topK.columns.slice(3 * 45, 3 * 46), new Int32Array(3).fill(-1));
 });
 
+for (const [name, mask, first] of [
+  ['causal', causal(), 0],
+  ['window', slidingWindow(2, 0), 8],
+] as const) {
+  test(`a spoiled row spoils what it sees and nothing else: ${name}`, (t) => {
+    const ones = Tensor.from(new Float32Array(300).fill(1), [1, 1, 300, 1]);
+    const q = Tensor.from(new Float32Array(300).fill(1), [1, 1, 300, 1]);
+    const statistics = {
+      columnSums: true,
+      blocks: { blockSize: 4 },
+      mass: [
+        [0, 11],
+        [11, 20],
+      ],
+      columns: [10, 11, 200],
+    } as const;
+    const clean = attentionSync(q, ones, ones, { mask, statistics }).statistics;
+    (q.data as Float32Array)[10] = NaN; // sees the columns from `first` to 10
+    const spoiled = attentionSync(q, ones, ones, { mask, statistics }).statistics;
+    const expect = (name: 'columnSums' | 'blockSums' | 'mass' | 'columns', isSpoiled: (at: number) => boolean) => {
+      const [was, is] = [clean[name].data as Float32Array, spoiled[name].data as Float32Array];
+      t.deepEqual(
+        is,
+        was.map((x, at) => (isSpoiled(at) ? NaN : x)),
+        name,
+      );
+    };
+    expect('columnSums', (column) => column >= first && column <= 10);
+    expect('blockSums', (at) => Math.floor(at / 75) === 2 && at % 75 >= first / 4 && at % 75 <= 2);
+    expect('mass', (at) => at === 2 * 10);
+    expect('columns', (at) => at === 3 * 10);
+  });
+}
+
 test('over pages: by row and largest weights, as over keys in one piece', (t) => {
   const random = new Random(396);
   const [q, k, v] = [normal(random, [2, 4, 3, 16]), normal(random, [2, 2, 96, 16]), normal(random, [2, 2, 96, 16])];

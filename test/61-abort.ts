@@ -4,7 +4,7 @@ import { getEventListeners } from 'node:events';
 
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
-import { attention, attentionSync, mergePartials } from '../lib/index.js';
+import { attention, attentionSync, mergePartials, neighborhood, not, Tensor } from '../lib/index.js';
 import { native, places, random, stages, until, untilParked, whileParking } from './helpers/in-flight.js';
 
 const shape = [2, 3, 40, 16];
@@ -46,6 +46,19 @@ for (const stage of stages) {
     });
   });
 }
+
+test.serial('a call stops while its mask is looked at', async (t) => {
+  // Which pairs are seen takes many seconds to tell here, before the first score is made.
+  const mask = not(neighborhood({ grid: [256, 256], window: 63, dilation: 4 }));
+  const x = Tensor.from(new Float32Array(2 * 65536), [1, 1, 65536, 2]);
+  const controller = new AbortController();
+  const call = attention(x, x, x, { mask, signal: controller.signal });
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const start = performance.now();
+  controller.abort('enough');
+  await isAborted(t, call, 'enough');
+  t.true(performance.now() - start < 3000);
+});
 
 test.serial('a call that waits in the queue is withdrawn from it', async (t) => {
   await whileParking('running', async () => {

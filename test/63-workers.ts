@@ -98,6 +98,13 @@ test.serial('workers are terminated while their calls compute', async (t) => {
   t.is(stdout, 'ok\n');
 });
 
+test.serial('a worker is terminated while a mask of its is looked at', async (t) => {
+  const { code, signal, stdout, stderr } = await child('terminate-while-planning');
+  t.is(signal, null, stderr);
+  t.is(code, 0, stderr);
+  t.true(Number(stdout) < 5000, stdout);
+});
+
 test.serial('the library stays loaded when the only worker that used it ends', async (t) => {
   if (process.platform !== 'linux') {
     t.pass('reads /proc');

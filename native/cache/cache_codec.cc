@@ -173,7 +173,7 @@ void computeStep(const CacheForm& form, std::span<const KvCache::Step> steps, co
     pointers.query = turned.data();
   }
   const Backend& backend = cpuBackend();
-  auto planned = backend.plan(problem, nullptr, pointers.lengthsKv, pointers.pages);
+  auto planned = backend.plan(problem, nullptr, pointers.lengthsKv, pointers.pages, cancel);
   if (const Refusal* refusal = std::get_if<Refusal>(&planned)) {
     throw CodedError("ERR_UNSUPPORTED", "call", "what this device can compute", refusal->reason);
   }

@@ -17,12 +17,14 @@ namespace {
 class CpuBackend : public Backend {
  public:
   std::variant<std::shared_ptr<const Plan>, Refusal> plan(const Problem& problem, const double* lengthsQ,
-                                                          const double* lengthsKv,
-                                                          const PageLists& pages) const override {
+                                                          const double* lengthsKv, const PageLists& pages,
+                                                          const CancelFlag& cancel) const override {
     // Lengths are read while planning: such plans are their call's own. So are those over pages, whose number of keys
     // is another each time.
-    if (problem.lengths == Lengths::none && problem.paging.rows == 0) return PlanCache::shared().plan(problem);
-    return std::make_shared<const CpuPlan>(problem, lengthsQ, lengthsKv, pages);
+    if (problem.lengths == Lengths::none && problem.paging.rows == 0) {
+      return PlanCache::shared().plan(problem, cancel);
+    }
+    return std::make_shared<const CpuPlan>(problem, lengthsQ, lengthsKv, pages, cancel);
   }
 
   void run(const Plan& base, const Pointers& pointers, const CancelFlag& cancel) const override {

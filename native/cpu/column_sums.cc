@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cfloat>
+#include <cmath>
 #include <optional>
 
 #include "tile_walk.h"
@@ -28,8 +29,13 @@ class SecondLook : private TileWalk {
       std::fill_n(reference_[g], QueryBlock::kMaxLanes, -FLT_MAX);
       std::fill_n(share_[g], QueryBlock::kMaxLanes, 0.0f);
       for (int t = 0; t < lanes.count; ++t) {
+        const float share = shares.share[queries_.statistic(g, t)];
         reference_[g][t] = shares.reference[queries_.statistic(g, t)];
-        share_[g][t] = shares.share[queries_.statistic(g, t)];
+        if (share == share) {
+          share_[g][t] = share;
+        } else {
+          spoiled_[g] |= uint64_t{1} << t;
+        }
       }
     }
   }
@@ -54,6 +60,7 @@ class SecondLook : private TileWalk {
       float own[QueryBlock::kMaxLanes] = {}, sums[kTileKeys];
       std::copy(share_[g] + from, share_[g] + end, own + from);
       kernels_.laneSums(tile.scores, padded, tile.keys, own, sums);
+      if (spoiled_[g] != 0) spoil(g, {from, end}, given, sums);
       const Sequence& s = queries_.sequence();
       float* const to =
           pointers_.statistics.columnSums + (s.batch * problem_.headsQ + lanes.head[from]) * problem_.keys + s.rowKv;
@@ -65,8 +72,19 @@ class SecondLook : private TileWalk {
     ahead_.next();
   }
 
+  /// Makes the sums NaN of the keys that lanes without a number see; what is hidden from them stays as it is.
+  void spoil(int64_t g, Range lanes, const ScoreTile& tile, float* sums) const {
+    for (int64_t t = lanes.begin; t < lanes.end; ++t) {
+      if (!(spoiled_[g] >> t & 1)) continue;
+      for (int64_t key = 0; key < tile.keys; ++key) {
+        if (!tile.visible || tile.visible[key] >> t & 1) sums[key] = NAN;
+      }
+    }
+  }
+
   float reference_[QueryBlock::kMaxGroups][QueryBlock::kMaxLanes];
-  float share_[QueryBlock::kMaxGroups][QueryBlock::kMaxLanes];
+  float share_[QueryBlock::kMaxGroups][QueryBlock::kMaxLanes];  // 0 where it is NaN
+  uint64_t spoiled_[QueryBlock::kMaxGroups] = {};               // lanes of which it is
 };
 
 }  // namespace

@@ -4,6 +4,8 @@
 #include <bit>
 #include <utility>
 
+#include "../error.h"
+
 namespace fused_attention {
 
 namespace {
@@ -24,6 +26,7 @@ GroupRuns::GroupRuns(const Source& source) : source_(&source), keys_(source.plan
 
 void GroupRuns::look(int64_t unit, int64_t group, int64_t times) {
   const Source& s = *source_;
+  if (s.cancel.raised()) throw Cancelled();
   const GroupLanes lanes(s.problem, s.plan, s.kernels, unit, group);
   const int64_t head = s.perUnit && !s.plan.packed ? unit : Bounds::kAllHeads;
   if (!rows_ || rows_->head() != head) {

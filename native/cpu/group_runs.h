@@ -27,11 +27,12 @@ class GroupRuns {
     std::atomic<int64_t>& budget;
     bool perUnit, readsTensors;
     bool inOrder;  // rows are taken as they come
+    const CancelFlag& cancel;
   };
 
   explicit GroupRuns(const Source& source);
 
-  /// Appends the runs of a group, which stands for so many.
+  /// Appends the runs of a group, which stands for so many. Throws Cancelled.
   void look(int64_t unit, int64_t group, int64_t times);
 
   int64_t groups() const { return int64_t(first_.size()); }

@@ -6,6 +6,7 @@
 #include <limits>
 #include <unordered_map>
 
+#include "../error.h"
 #include "group_runs.h"
 #include "plan.h"
 #include "pool.h"
@@ -83,7 +84,7 @@ class GridShapes {
 }  // namespace
 
 MaskMap::MaskMap(const Problem& problem, const SequencePlan& plan, const Kernels& kernels,
-                 std::shared_ptr<const TileProgram> program, std::atomic<int64_t>& budget)
+                 std::shared_ptr<const TileProgram> program, std::atomic<int64_t>& budget, const CancelFlag& cancel)
     : groups_(plan.groups), keys_(plan.sequence.keys) {
   const Sequence& sequence = plan.sequence;
   uniform_ = !problem.mask || problem.mask->showsAll();
@@ -93,9 +94,9 @@ MaskMap::MaskMap(const Problem& problem, const SequencePlan& plan, const Kernels
     counts_.add(tilesOf(runs_, sequence.keys), groups_ * plan.units);
     pairs_ = double(plan.units) * double(plan.lanes) * double(sequence.keys);
   } else if (plan.order && !program) {
-    buildGrid(problem, plan, kernels, budget);
+    buildGrid(problem, plan, kernels, budget, cancel);
   } else {
-    build(problem, plan, kernels, program.get(), budget);
+    build(problem, plan, kernels, program.get(), budget, cancel);
   }
   gathered_ |= ListedKeys::has(problem) && sequence.keys > 0 && sequence.queries > 0;
   if (!problem.masks.empty()) {  // whatever they touch is only known at run time
@@ -105,7 +106,7 @@ MaskMap::MaskMap(const Problem& problem, const SequencePlan& plan, const Kernels
 }
 
 void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernels& kernels, const TileProgram* program,
-                    std::atomic<int64_t>& budget) {
+                    std::atomic<int64_t>& budget, const CancelFlag& cancel) {
   // Mask tensors that the program does not read take away from what the map says, at run time.
   Problem problem = given;
   problem.masks.resize(given.mask ? size_t(given.mask->graph().grids) : 0);
@@ -132,11 +133,12 @@ void MaskMap::build(const Problem& given, const SequencePlan& plan, const Kernel
   MapTotals sum;
   const Visibility::Sliding* const sliding = visibility.sliding();
   const bool slides = sliding && !plan.packed && !plan.order;
-  const int64_t slid = slides ? slide(plan, kernels, given, *sliding, bits, budget, sum) : 0;
+  const int64_t slid = slides ? slide(plan, kernels, given, *sliding, bits, budget, cancel, sum) : 0;
   const int64_t all = groups_ * int64_t(looked.size()), total = all - slid;
   const bool inOrder =
       !plan.packed && (!plan.order || std::is_sorted(plan.order->rows.begin(), plan.order->rows.end()));
-  const GroupRuns::Source source{given, plan, kernels, visibility, bits, budget, perUnit_, readsTensors, inOrder};
+  const GroupRuns::Source source{given,  plan,     kernels,      visibility, bits,
+                                 budget, perUnit_, readsTensors, inOrder,    cancel};
   std::vector<GroupRuns> slices;
   for (int64_t at = 0; at < total; at += kSliceGroups) slices.emplace_back(source);
   Pool::shared().parallel(int64_t(slices.size()), given.threads, [&](int64_t index, int) {
@@ -183,7 +185,7 @@ void MaskMap::weigh(const SchedulingCosts& costs, double keys, int64_t maps, con
 }
 
 void MaskMap::buildGrid(const Problem& problem, const SequencePlan& plan, const Kernels& kernels,
-                        std::atomic<int64_t>& budget) {
+                        std::atomic<int64_t>& budget, const CancelFlag& cancel) {
   const GridKeys grid(problem, plan.sequence);
   GridShapes shapes;
   GridKeys::Group cells;
@@ -195,6 +197,7 @@ void MaskMap::buildGrid(const Problem& problem, const SequencePlan& plan, const 
   origin_ = problem.mask->product().origin;
   kept_.reserve(size_t(groups_));
   for (int64_t group = 0; group < groups_; ++group) {
+    if (cancel.raised()) throw Cancelled();
     lanes.fill(problem, plan, kernels, 0, group);
     grid.bind(lanes.lanes, cells);
     const auto [shape, isNew] = shapes.of(cells);

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "../backend.h"
 #include "key_runs.h"
 #include "visible_bits.h"
 
@@ -22,9 +23,10 @@ class MaskMap {
  public:
   /// `program` may be null, and is where the mask's ranges along axes tell all. Lists that go with the mask take more
   /// away (listed_keys.h). `budget` is how many
-  /// bytes of bits may still be kept; what is kept is taken off it.
+  /// bytes of bits may still be kept; what is kept is taken off it. Throws Cancelled.
   MaskMap(const Problem& problem, const SequencePlan& plan, const Kernels& kernels,
-          std::shared_ptr<const TileProgram> program, std::atomic<int64_t>& budget);
+          std::shared_ptr<const TileProgram> program, std::atomic<int64_t>& budget,
+          const CancelFlag& cancel = CancelFlag::never());
 
   /// Runs of the keys of the whole sequence. A unit's groups are counted over all its blocks. `moved` is memory for
   /// those that are kept for another group, somewhere else on a grid.
@@ -62,14 +64,14 @@ class MaskMap {
   }
   /// Moves runs by `shift`; what all see is cut off where there are no keys.
   std::span<const KeyRun> move(std::span<const KeyRun> runs, int64_t shift, std::vector<KeyRun>& moved) const;
-  void buildGrid(const Problem& problem, const SequencePlan& plan, const Kernels& kernels,
-                 std::atomic<int64_t>& budget);
+  void buildGrid(const Problem& problem, const SequencePlan& plan, const Kernels& kernels, std::atomic<int64_t>& budget,
+                 const CancelFlag& cancel);
   void weigh(const SchedulingCosts& costs, double keys, int64_t maps, const Sequence& sequence, bool grid);
   void build(const Problem& problem, const SequencePlan& plan, const Kernels& kernels, const TileProgram* program,
-             std::atomic<int64_t>& budget);
+             std::atomic<int64_t>& budget, const CancelFlag& cancel);
   int64_t slide(const SequencePlan& plan, const Kernels& kernels, const Problem& problem,
                 const Visibility::Sliding& sliding, const VisibleBits& bits, std::atomic<int64_t>& budget,
-                MapTotals& totals);
+                const CancelFlag& cancel, MapTotals& totals);
 
   int64_t groups_ = 0;    // of a unit
   bool perUnit_ = false;  // the mask tells heads apart

@@ -5,6 +5,7 @@
 #include <map>
 #include <tuple>
 
+#include "../error.h"
 #include "../sequences.h"
 #include "arena.h"
 #include "common_pass.h"
@@ -62,11 +63,12 @@ bool dependsOnBatch(const Program* program) {
 
 }  // namespace
 
-CpuPlan::CpuPlan(const Problem& problem, const double* lengthsQ, const double* lengthsKv, const PageLists& pages)
+CpuPlan::CpuPlan(const Problem& problem, const double* lengthsQ, const double* lengthsKv, const PageLists& pages,
+                 const CancelFlag& cancel)
     : problem_(problem), kernels_(&kernelsFor(problem.isa)) {
   groups_ = groupsFor(problem_.dimV, kernels_->maxLanes());
   cutSequences(lengthsQ, lengthsKv, pages);
-  bindPrograms();
+  bindPrograms(cancel);
   shareCommon(pages);
   cutTasks();
   taskBytes_ = measureTask();
@@ -79,7 +81,7 @@ CpuPlan::CpuPlan(const Problem& problem, const std::vector<CommonGroup>& groups)
     addSequence(group.sequence);
     sequences_.back().gathered = group.rows;
   }
-  bindPrograms();
+  bindPrograms(CancelFlag::never());  // no mask to be looked at
   cutTasks();
   taskBytes_ = measureTask();
 }
@@ -152,7 +154,7 @@ void CpuPlan::orderListed(SequencePlan& plan) {
   }
 }
 
-void CpuPlan::bindPrograms() {
+void CpuPlan::bindPrograms(const CancelFlag& cancel) {
   constexpr int64_t kMostBits = 16 << 20;
   std::atomic<int64_t> budget{kMostBits};
   const Problem& p = problem_;
@@ -163,6 +165,7 @@ void CpuPlan::bindPrograms() {
   for (size_t b = 0; b < sequences_.size(); ++b) {
     SequencePlan& plan = sequences_[b];
     const Sequence& s = plan.sequence;
+    if (cancel.raised()) throw Cancelled();
     auto& made = known[{s.queries, s.keys, perSequence ? int64_t(b) : 0}];
     if (!made) {
       const Place place{int64_t(b), s.queries, s.keys, queryStart(p, s), p.headsQ, p.groupSize(), p.gap};
@@ -177,7 +180,7 @@ void CpuPlan::bindPrograms() {
       if (tells) programs->mask = bound(p.mask, 0);
       if (listed) programs->listed = std::make_shared<const ListedKeys>(p, s, int64_t(b));
       programs->score = bound(p.score, p.softcap);
-      programs->map = std::make_shared<const MaskMap>(p, plan, *kernels_, programs->mask, budget);
+      programs->map = std::make_shared<const MaskMap>(p, plan, *kernels_, programs->mask, budget, cancel);
       bytes_ += programs->map->bytes();
       made = std::move(programs);
     }

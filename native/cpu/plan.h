@@ -69,7 +69,8 @@ struct Task {
 
 class CpuPlan : public Plan {
  public:
-  CpuPlan(const Problem& problem, const double* lengthsQ, const double* lengthsKv, const PageLists& pages = {});
+  CpuPlan(const Problem& problem, const double* lengthsQ, const double* lengthsKv, const PageLists& pages = {},
+          const CancelFlag& cancel = CancelFlag::never());
   /// The pass over keys that sequences share: every query of a group sees every key.
   CpuPlan(const Problem& problem, const std::vector<CommonGroup>& groups);
 
@@ -108,7 +109,7 @@ class CpuPlan : public Plan {
   std::shared_ptr<const QueryOrder> orderOf(const SequencePlan& plan);
   void orderListed(SequencePlan& plan);
   void cutTasks();
-  void bindPrograms();
+  void bindPrograms(const CancelFlag& cancel);
   size_t measureTask() const;
 
   Problem problem_;

@@ -43,10 +43,10 @@ PlanCache::Key PlanCache::keyOf(const Problem& p) {
   return key;
 }
 
-std::shared_ptr<const CpuPlan> PlanCache::plan(const Problem& problem) {
+std::shared_ptr<const CpuPlan> PlanCache::plan(const Problem& problem, const CancelFlag& cancel) {
   Key key = keyOf(problem);
   if (auto known = find(key)) return known;
-  auto made = std::make_shared<const CpuPlan>(problem, nullptr, nullptr);
+  auto made = std::make_shared<const CpuPlan>(problem, nullptr, nullptr, PageLists(), cancel);
   keep(std::move(key), made);
   return made;
 }

@@ -22,7 +22,7 @@ class PlanCache {
       : mostPlans_(mostPlans), mostBytes_(mostBytes) {}
 
   /// The plan of a problem without lengths, made or found. Throws what CpuPlan throws.
-  std::shared_ptr<const CpuPlan> plan(const Problem& problem);
+  std::shared_ptr<const CpuPlan> plan(const Problem& problem, const CancelFlag& cancel = CancelFlag::never());
 
   size_t plans() const;
   size_t bytes() const;

@@ -191,7 +191,10 @@ void RowStatistics::write(const BlockState& state, const Pointers& pointers, Blo
       const float* const sink = p.hasSinks ? pointers.sinks + lanes.head[t] : nullptr;
       const Denominator d = denominatorOf(reference, softmax.sum[t], sink, false);
       const double share = softmax.sum[t] == 0 ? 0 : double(d.factor) / double(d.value);
-      const auto weight = [&](float value, float own) { return float(scaled(value, own - reference) * share); };
+      // What the row does not see is 0, and stays that where the row is NaN.
+      const auto weight = [&](float value, float own) {
+        return value == 0 ? 0.0f : float(scaled(value, own - reference) * share);
+      };
       const auto folded = [&](const Part& part, int64_t segment) {
         const Fold fold = foldOf(part, g);
         return weight(fold.values[segment * padded + t], fold.references[segment * padded + t]);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "../error.h"
 #include "mask_map.h"
 #include "plan.h"
 #include "query_block.h"
@@ -12,7 +13,7 @@ namespace fused_attention {
 /// Returns how many; the others are left, or all where the runs are many or the bits too large.
 int64_t MaskMap::slide(const SequencePlan& plan, const Kernels& kernels, const Problem& problem,
                        const Visibility::Sliding& sliding, const VisibleBits& bits, std::atomic<int64_t>& budget,
-                       MapTotals& totals) {
+                       const CancelFlag& cancel, MapTotals& totals) {
   constexpr size_t mostRuns = 1024;
   const auto lanesOf = [&](int64_t group) {
     const Range range = lanesOfGroup(plan, kernels, group);
@@ -58,6 +59,7 @@ int64_t MaskMap::slide(const SequencePlan& plan, const Kernels& kernels, const P
     }
     const int64_t first = at;
     for (int64_t begin = run.begin; begin < run.end;) {
+      if (cancel.raised()) throw Cancelled();
       const int which = begin - covered.begin < keys ? 0 : 1;
       const int64_t shift = lanes[which].rows.begin - start;
       const int64_t end = std::min({run.end, begin + kTileKeys, which == 0 ? covered.begin + keys : run.end});
@@ -91,6 +93,7 @@ int64_t MaskMap::slide(const SequencePlan& plan, const Kernels& kernels, const P
   std::vector<KeyRun> moved;
   std::vector<Run> found;
   for (int64_t group = 0; group < count; ++group) {
+    if (cancel.raised()) throw Cancelled();
     const int64_t shift = lanesOfGroup(plan, kernels, group).begin - start;
     while (first > 0 && runs_[size_t(first - 1)].end + shift > 0) --first;
     while (end > 0 && runs_[size_t(end - 1)].begin + shift >= keys) --end;
