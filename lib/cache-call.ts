@@ -3,7 +3,7 @@
 import type { AttentionCall } from './call.js';
 import { pageRows } from './cache-form.js';
 import type { CacheForm } from './cache-form.js';
-import { formatShape, invalidType, invalidValue, describe, shapeMismatch, unsupported } from './errors.js';
+import { formatShape, invalidType, invalidValue, describe, outOfRange, shapeMismatch, unsupported } from './errors.js';
 import type { CachesOfStep, PreparedCall } from './execution.js';
 import { checkOperand, shapeOf } from './geometry.js';
 import type { Geometry } from './geometry.js';
@@ -19,6 +19,9 @@ import { readSinks } from './sinks.js';
 import { contiguousStrides } from './shape.js';
 import { readTensor } from './tensor.js';
 import type { HostView } from './view.js';
+
+/** The most rows and columns of a mask's program (native/program/unary.cc). */
+const mostWithPrograms = 2 ** 26;
 
 const appendNames = ['positions', 'threads'];
 export const attendNames = [
@@ -133,6 +136,11 @@ function callOf(
   added: Added | null,
   options: CallOptions,
 ): AttentionCall {
+  const tokens = length + (added?.rows ?? 0);
+  if (queries > 1 && tokens > mostWithPrograms) {
+    const expected = `at most 1 row, as the cache holds ${tokens} tokens (several see a program of at most ${mostWithPrograms})`;
+    throw outOfRange('query', expected, queries);
+  }
   const geometry: Geometry = {
     query,
     key: added?.key ?? emptyView(form, form.heads, form.dim),
@@ -143,7 +151,7 @@ function callOf(
     headsQ,
     headsKv: form.heads,
     queries,
-    keys: length + (added?.rows ?? 0),
+    keys: tokens,
     dimQk: form.dim,
     dimV: form.dimV,
     lengthsQ: null,

@@ -6,7 +6,7 @@ import { describe, invalidType, invalidValue } from './errors.js';
 import { causal } from './builtins.js';
 import { builtInMask } from './masks.js';
 import type { Mask } from './masks.js';
-import { checkMemory } from './memory.js';
+import { checkMemory, memoryLimit } from './memory.js';
 import { choice } from './options.js';
 import type { LayoutName } from './options.js';
 import { readRope } from './rotary.js';
@@ -83,6 +83,7 @@ export function readCacheForm(options: unknown): CacheForm {
       flags,
       window,
       pinned,
+      memoryLimit(),
       rope?.offset ?? 0,
       frequencies.length,
       ...frequencies,

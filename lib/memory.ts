@@ -38,11 +38,11 @@ export function allocate(dtype: Dtype, count: number, argument: string): RawView
  */
 export function checkMemory(dtype: Dtype, count: number, argument: string): void {
   const bytes = count * sizeOf[dtype];
-  if (bytes > alwaysTry && bytes > (limit ??= memoryLimit())) throw outOfMemory(argument, bytes);
+  if (bytes > alwaysTry && bytes > memoryLimit()) throw outOfMemory(argument, bytes);
 }
 
-function memoryLimit(): number {
+/** Bytes that there are for this process. */
+export function memoryLimit(): number {
   // 0 or absurdly large where the process is not constrained.
-  const constrained = process.constrainedMemory?.() || Infinity;
-  return Math.min(constrained, totalmem());
+  return (limit ??= Math.min(process.constrainedMemory?.() || Infinity, totalmem()));
 }

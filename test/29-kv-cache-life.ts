@@ -319,6 +319,15 @@ test('forks count shared pages, windows bound memory', (t) => {
   t.true(most <= 4 * page, `${most / page} pages`);
 });
 
+test('caches that grow step by step end where memory does, not the process', async (t) => {
+  const { code, signal, stderr, stdout } = await child('cache-beyond-memory');
+  t.is(signal, null, stderr);
+  t.is(code, 0, stderr);
+  const ending = JSON.parse(stdout) as { code: string; held: number };
+  t.is(ending.code, 'ERR_OUT_OF_MEMORY');
+  t.true(ending.held > 240 && ending.held <= 256, stdout);
+});
+
 test.serial('caches that nobody frees are collected, as their memory is known of', async (t) => {
   const { code, stderr, stdout } = await child('forgotten-caches');
   t.is(code, 0, stderr);
@@ -335,7 +344,7 @@ test.serial('a process and a worker end with caches in use', async (t) => {
 });
 
 test('the native functions refuse what is no cache', (t) => {
-  const numbers = Float64Array.of(1, 1, 1, 4, 4, 0, 0, -1, 0, 0, 0);
+  const numbers = Float64Array.of(1, 1, 1, 4, 4, 0, 0, -1, 0, 2 ** 30, 0, 0);
   const cache = native.cache(numbers);
   const other = native.cache(numbers);
   const wide = native.cache(Float64Array.from(numbers, (x, n) => (n === 3 ? 5 : x)));
@@ -347,7 +356,7 @@ test('the native functions refuse what is no cache', (t) => {
     () => native.cache(Float64Array.of(1, 2, 3)),
     () => native.cache(Float64Array.from(numbers, (x, n) => (n === 3 ? 0 : x))),
     () => native.cache(Float64Array.from(numbers, (x, n) => (n === 8 ? 1 : x))),
-    () => native.cache(Float64Array.of(...numbers.subarray(0, 10), 3, 1, 1, 1)),
+    () => native.cache(Float64Array.of(...numbers.subarray(0, 11), 3, 1, 1, 1)),
     () => native.runCacheSync(cache, null, null, 0, 1, {} as never, []),
     () => native.runCacheSync(cache, null, null, 0, 1, numbers, []),
     () => native.runCacheSync(cache, null, new Float32Array(1) as never, -1, 1, numbers, []),

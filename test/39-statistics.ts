@@ -195,11 +195,11 @@ test('keys that are not seen, spoiled or not, have no weight; spoiled rows spoil
   t.deepEqual(spoiled.topK.columns.slice(3 * 45, 3 * 46), new Int32Array(3).fill(-1));
 });
 
-for (const [name, mask, first] of [
+for (const [label, mask, first] of [
   ['causal', causal(), 0],
   ['window', slidingWindow(2, 0), 8],
 ] as const) {
-  test(`a spoiled row spoils what it sees and nothing else: ${name}`, (t) => {
+  test(`a spoiled row spoils what it sees and nothing else: ${label}`, (t) => {
     const ones = Tensor.from(new Float32Array(300).fill(1), [1, 1, 300, 1]);
     const q = Tensor.from(new Float32Array(300).fill(1), [1, 1, 300, 1]);
     const statistics = {

@@ -15,7 +15,7 @@ struct Held {
 
   void free(napi_env env) {
     if (!memory) return;
-    *external->account -= int64_t(memory->buffer().bytes);
+    external->onDevices -= int64_t(memory->buffer().bytes);
     memory.reset();
     external->report(env);
   }
@@ -63,7 +63,7 @@ Napi::Value allocateMemory(const Napi::CallbackInfo& info) {
   const auto handle = Napi::External<Held>::New(env, held.get(), release);
   Held& owned = *held.release();
   handle.TypeTag(&kTag);
-  *owned.external->account += bytes;
+  owned.external->onDevices += bytes;
   owned.external->report(env);
   return handle;
 }

@@ -132,7 +132,7 @@ Napi::Value makeCache(const Napi::CallbackInfo& info) {
   const Numbers numbers = numbersOf(info.Env(), info[0], "cache.numbers");
   const std::shared_ptr<ExternalMemory>& memory = info.Env().GetInstanceData<Environment>()->externalMemory();
   CacheForm form = decodeCacheForm(numbers.data, numbers.count);
-  return hold(info.Env(), std::make_shared<KvCache>(std::move(form), memory->account), memory);
+  return hold(info.Env(), std::make_shared<KvCache>(std::move(form), memory->pages), memory);
 }
 
 Napi::Value runCacheSync(const Napi::CallbackInfo& info) {

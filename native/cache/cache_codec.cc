@@ -88,6 +88,7 @@ CacheForm decodeCacheForm(const double* data, size_t count) {
   form.rotary.interleaved = flags & interleaved;
   form.window = numbers.integer("options.window", -1, kMostRows);
   form.pinned = numbers.integer("options.pinned", 0, kMostRows);
+  form.mostBytes = numbers.integer("cache.mostBytes", 0, int64_t{1} << 53);
   form.rotary.begin = numbers.integer("options.rope", 0, 1024);
   const int64_t pairs = numbers.integer("options.rope", 0, 512);
   for (int64_t f = 0; f < pairs; ++f) form.rotary.frequencies.push_back(numbers.finite("options.rope.frequencies"));

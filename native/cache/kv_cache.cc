@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <new>
 #include <string>
 
 #include "../error.h"
@@ -65,12 +66,17 @@ std::shared_ptr<const PageList> KvCache::grown(int64_t rows, int64_t firstQuery,
   if (before + dropped < old.size()) pages.insert(pages.end(), old.begin() + int64_t(before + dropped), old.end());
   if (shared) {
     view.copyFrom = *last;
-    view.copyTo = std::make_shared<Page>(form_.page, account_);
+    view.copyTo = newPage();
     view.copyRows = length_ % kPageRows;
     pages.back() = view.copyTo;
   }
-  while (int64_t(pages.size()) < count) pages.push_back(std::make_shared<Page>(form_.page, account_));
+  while (int64_t(pages.size()) < count) pages.push_back(newPage());
   return std::make_shared<const PageList>(std::move(pages), gapBegin, gapRows);
+}
+
+std::shared_ptr<Page> KvCache::newPage() const {
+  if (account_->load(std::memory_order_relaxed) > form_.mostBytes - form_.page.bytes()) throw std::bad_alloc();
+  return std::make_shared<Page>(form_.page, account_);
 }
 
 KvCache::Step KvCache::begin(const std::shared_ptr<KvCache>& cache, int64_t rows, int64_t queries) {

@@ -5,6 +5,7 @@
 // step's own where a page is shared, and counts only when the step is committed: a step that fails leaves no trace.
 #pragma once
 
+#include <limits>
 #include <memory>
 
 #include "pages.h"
@@ -17,6 +18,8 @@ struct CacheForm {
   Rotary rotary;
   int64_t window = -1;  // a query sees so many keys to its left besides its own; -1: all
   int64_t pinned = 0;   // and these first ones, always
+  /// Of all pages of an environment together. More would be handed out, and the process ended when it is used.
+  int64_t mostBytes = std::numeric_limits<int64_t>::max();
 };
 
 /// Rows that a step sees, and where it writes what it appends. Owns a share of all the pages it touches.
@@ -60,6 +63,7 @@ class KvCache {
  private:
   void requireAlive() const;
   void requireIdle(bool writing) const;
+  std::shared_ptr<Page> newPage() const;
   std::shared_ptr<const PageList> grown(int64_t rows, int64_t firstQuery, CacheView& view) const;
 
   CacheForm form_;
