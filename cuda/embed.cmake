@@ -1,4 +1,4 @@
-# cmake [-DFROM=<nvcc's PTX> -DPTX=<the same as shipped>] -DSOURCE=<C++ file to write> -P embed.cmake
+# cmake [-DFROM=<nvcc's PTX, or what this made of it> -DPTX=<the same as shipped>] -DSOURCE=<C++ file to write> -P embed.cmake
 # nvcc writes its own version of the language, which only drivers as new as it is take. The kernels use nothing that
 # came after the least version of their target, so that is what the text asks for: any driver since 2020 takes it.
 set(LEAST_VERSION 7.0)
@@ -9,6 +9,9 @@ if(FROM)
   string(REGEX REPLACE "\n\\.version [0-9.]+" "\n.version ${LEAST_VERSION}" KERNELS "${KERNELS}")
   # A hint of newer versions, about loads of which some bytes are not used.
   string(REGEX REPLACE "\n[ \t]*\\.pragma \"used_bytes_mask[^\n]*" "" KERNELS "${KERNELS}")
+  if(NOT KERNELS MATCHES "\n\\.visible \\.entry ")
+    message(FATAL_ERROR "${FROM} has no kernels")
+  endif()
   file(WRITE ${PTX} "${KERNELS}")
   set(TEXT "R\"ptx(${KERNELS})ptx\"")
 endif()

@@ -5,6 +5,7 @@
 //   node scripts/build.mjs native-tests    build/Release/fused_attention_native_tests
 //   node scripts/build.mjs gyp <folder>    the addon built outside build/, which is node-gyp's, and copied to <folder>
 //   node scripts/build.mjs modules         dist/ as bundles, index.js and those it loads later, and the ES module face
+// FUSED_ATTENTION_PTX_FILE in the environment names CUDA kernels that were compiled before (cuda/kernels.cmake).
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -13,6 +14,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const kernels = process.env.FUSED_ATTENTION_PTX_FILE;
 
 /**
  * Configures when needed and builds one CMake target, with the same generator whatever else is installed; or runs another
@@ -23,6 +25,7 @@ function cmake(target, out = 'build', command = 'build') {
   const options = ['--out', out, '--config', 'Release', '--target', target, '--log-level', 'warn'];
   if (process.platform !== 'win32') options.push('--prefer-make');
   options.push('--parallel', String(availableParallelism()));
+  if (kernels) options.push(`--CDFUSED_ATTENTION_PTX_FILE=${resolve(kernels)}`);
   const { status, error } = spawnSync(process.execPath, [program, command, ...options], {
     cwd: root,
     stdio: 'inherit',
@@ -32,7 +35,10 @@ function cmake(target, out = 'build', command = 'build') {
 }
 
 const steps = {
-  addon: () => cmake('fused_attention'),
+  addon: () => {
+    if (kernels) cmake('fused_attention', 'build', 'configure'); // a folder configured before would not hear of it
+    cmake('fused_attention');
+  },
   'clean-addon': () => {
     rmSync(join(root, 'build'), { recursive: true, force: true });
     cmake('fused_attention');

@@ -1,14 +1,19 @@
 // What binaries need of the system they run on: libraries and, with glibc, its newest symbol version. Fails where that is
-// more than is promised.
-//   node scripts/release/requirements.mjs <folder of binaries> [glibc = 2.28]
+// more than is promised, or where a binary does not carry the CUDA kernels, text for text.
+//   node scripts/release/requirements.mjs <folder of binaries> <PTX file> [glibc = 2.28]
 import { execFileSync } from 'node:child_process';
-import { readdirSync, statSync } from 'node:fs';
+import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
-const [folder, promised = '2.28'] = process.argv.slice(2);
-if (folder === undefined) {
-  console.error('usage: requirements.mjs <folder> [glibc]');
+const [folder, ptx, promised = '2.28'] = process.argv.slice(2);
+if (folder === undefined || ptx === undefined) {
+  console.error('usage: requirements.mjs <folder> <PTX file> [glibc]');
   process.exit(2);
+}
+const kernels = readFileSync(ptx);
+if (!kernels.includes('.visible .entry forward_')) {
+  console.error(`${ptx} has no kernels`);
+  process.exit(1);
 }
 /** Symbol versions that come with the oldest system, Red Hat 8: libstdc++ of GCC 8. */
 const most = { GLIBC: promised, GLIBCXX: '3.4.25', CXXABI: '1.3.11', GCC: '8.0.0' };
@@ -41,6 +46,8 @@ for (const file of files) {
   console.log(`${file}: needs ${needed.join(', ')}; ${JSON.stringify(newest)}`);
   for (const each of foreign) console.log(`  not promised: ${each}`);
   for (const each of tooNew) console.log(`  too new: ${each}`);
-  if (foreign.length > 0 || tooNew.length > 0) wrong += 1;
+  const carriesKernels = readFileSync(file).includes(kernels);
+  if (!carriesKernels) console.log(`  without the CUDA kernels of ${ptx}`);
+  if (foreign.length > 0 || tooNew.length > 0 || !carriesKernels) wrong += 1;
 }
 process.exit(wrong === 0 ? 0 : 1);
