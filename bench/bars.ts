@@ -73,7 +73,11 @@ const small =
 const decode =
   (suite: 'decode' | 'layers', headsKv: number, dtype: Case['dtype'], dim?: number): Where =>
   (c) =>
-    c.suite === suite && c.headsKv === headsKv && c.dtype === dtype && (dim === undefined || c.dim === dim);
+    c.suite === suite &&
+    !c.label.startsWith('KvCache') &&
+    c.headsKv === headsKv &&
+    c.dtype === dtype &&
+    (dim === undefined || c.dim === dim);
 const half =
   (dtype: Case['dtype']): Where =>
   (c) =>

@@ -9,6 +9,8 @@ export type Mask =
   | { kind: 'full' }
   | { kind: 'causal' }
   | { kind: 'window'; keys: number }
+  /** The same and the first tokens: of one query, which both do not meet. */
+  | { kind: 'pinned'; keys: number; pinned: number }
   /** On a grid whose cells are all queries and all keys; every query sees as many keys. */
   | { kind: 'neighborhood'; axes: Axis[] }
   /** The same blocks on both sides; rows are a multiple of their size. */
@@ -53,6 +55,8 @@ export interface Case {
   statistics?: StatisticsOptions;
   /** So many caches of keys and values of this shape, a call on each in turn. */
   layers?: number;
+  /** A step of a decode loop: the newest row is appended to a cache of the others, and turned before with `rope`. */
+  cache?: { rope: boolean };
   /** The random generator chose this program. */
   random?: true;
 }
@@ -79,11 +83,13 @@ export function square(suite: Suite, rows: number, dim: number, other: Partial<C
 }
 
 /**
- * Keys that query row `row` of a sequence sees, as [first, end); positions are aligned at the end. Of neighborhoods and
- * blocks they are no such range.
+ * Keys that query row `row` of a sequence sees, as [first, end); positions are aligned at the end. Of neighborhoods,
+ * blocks and pinned tokens they are no such range.
  */
 export function visible(mask: Mask, row: number, queries: number, keys: number): [number, number] {
-  if (mask.kind === 'neighborhood' || mask.kind === 'blocks') throw new Error('what is seen is no range of keys');
+  if (mask.kind === 'neighborhood' || mask.kind === 'blocks' || mask.kind === 'pinned') {
+    throw new Error('what is seen is no range of keys');
+  }
   if (mask.kind === 'full') return [0, keys];
   const end = Math.max(0, Math.min(keys, row + keys - queries + 1));
   return [mask.kind === 'window' ? Math.max(0, end - mask.keys) : 0, end];
@@ -106,6 +112,7 @@ export function seenKeys(
     const sees = seesOf({ axes: mask.axes, border: 'clamp', extra: 0 });
     return (column) => sees(row, column);
   }
+  if (mask.kind === 'pinned') return (column) => column < mask.pinned || column >= keys - mask.keys;
   const [first, end] = visible(mask, row, queries, keys);
   return (column) => column >= first && column < end;
 }
@@ -132,6 +139,7 @@ export function flops(c: Case): number {
   if (c.mask.kind === 'blocks') {
     return c.batch * c.queries * c.mask.each * c.mask.size * c.headsQ * 4 * c.dim;
   }
+  if (c.mask.kind === 'pinned') return c.batch * (c.mask.keys + c.mask.pinned) * c.headsQ * 4 * c.dim;
   let pairs = 0;
   for (const { queries, keys } of sequences(c)) {
     for (let row = 0; row < queries; row++) {

@@ -8,7 +8,10 @@ import {
   blockSparse,
   causal,
   devices,
+  KvCache,
+  mask as maskOf,
   neighborhood,
+  or,
   score,
   slidingWindow,
   Tensor,
@@ -18,6 +21,7 @@ import { flops, square, type Case } from './case.js';
 import type { Contestant } from './contestant.js';
 import { listsOf } from './drawn-blocks.js';
 import { asFloat32, makeInputs, operand, type Inputs, type Operand } from './inputs.js';
+import { unturned } from './rotary.js';
 
 function tensor({ stored, shape, dtype }: Operand): Tensor {
   return stored instanceof Uint16Array ? Tensor.from(stored, shape, { dtype }) : Tensor.from(stored, shape);
@@ -26,6 +30,9 @@ function tensor({ stored, shape, dtype }: Operand): Tensor {
 function patternOf({ mask, headsQ, queries }: Case): Mask | undefined {
   if (mask.kind === 'causal') return causal();
   if (mask.kind === 'window') return slidingWindow(mask.keys - 1, 0);
+  if (mask.kind === 'pinned') {
+    return or(slidingWindow(mask.keys - 1, 0), maskOf('(i, j, { pinned }) => j < pinned', { pinned: mask.pinned }));
+  }
   if (mask.kind === 'full') return undefined;
   if (mask.kind === 'blocks') return blockSparse(listsOf(mask, headsQ, queries), { blockSize: mask.size });
   return neighborhood({
@@ -82,6 +89,46 @@ export function fusedAttention(c: Case, inputs: Inputs, threads: number): Contes
   };
 }
 
+/**
+ * A step of a decode loop through KvCache: appends the newest row and attends. The row is taken back after it, so that every
+ * call is the same step; that is timed too, a microsecond.
+ */
+function cacheStep(c: Case, inputs: Inputs, threads: number): Contestant {
+  const { mask, cache: step, headsKv, dim } = c;
+  const past = c.keys - c.queries;
+  const turned = (from: Operand, position: number): Tensor => tensor(step?.rope ? unturned(from, position) : from);
+  const [keys, values] = [turned(inputs.key, 0), tensor(inputs.value)];
+  const cache = new KvCache({
+    heads: headsKv,
+    dim,
+    ...(step?.rope ? { rope: { pairing: 'halves' as const } } : {}),
+    ...(mask.kind === 'pinned' ? { window: mask.keys - 1, pinned: mask.pinned } : {}),
+  });
+  cache.append(keys.narrow(2, 0, past), values.narrow(2, 0, past));
+  const newest = (from: Tensor): Tensor =>
+    Tensor.from(from.narrow(2, past, c.queries).toFloat32(), [1, headsKv, c.queries, dim]);
+  const q = turned(inputs.query, past);
+  const { out, row } = output(c, 'float32');
+  const { threads: some } = options(c, threads);
+  const chosen = { k: newest(keys), v: newest(values), out, ...(some === undefined ? {} : { threads: some }) };
+  return {
+    name: 'fused-attention',
+    role: 'ours',
+    share: 1,
+    run() {
+      cache.attendSync(q, chosen);
+      cache.truncate(past);
+      return undefined;
+    },
+    row,
+    dispose: async () => cache.free(),
+  };
+}
+
+/** What the case is about. */
+export const ours = (c: Case, inputs: Inputs, threads: number): Contestant =>
+  (c.cache === undefined ? fusedAttention : cacheStep)(c, inputs, threads);
+
 /** The same, with an output that the call allocates. */
 function allocating(c: Case, inputs: Inputs, threads: number): Contestant {
   const [q, k, v] = [tensor(inputs.query), tensor(inputs.key), tensor(inputs.value)];
@@ -130,6 +177,10 @@ export function references(c: Case, inputs: Inputs, threads: number): Contestant
   }
   if (c.suite === 'half') {
     return [{ ...fusedAttention(c, asFloat32(inputs), threads), ...reference, name: 'ours, float32' }];
+  }
+  if (c.cache !== undefined) {
+    // Keys and values as one tensor, those of the step among them; turned before.
+    return [{ ...fusedAttention(c, inputs, threads), ...reference, name: 'ours, attentionSync' }];
   }
   if (c.suite === 'window' || c.suite === 'neighborhood' || c.suite === 'blocks') {
     // A dense call of 16384 rows would take as long as the whole suite: the rate hardly depends on length from 4096 on.

@@ -37,6 +37,10 @@ export async function peersOf(
   const list: (Contestant | Absent)[] = [];
   for (const { name, join, bars } of PEERS) {
     if (barsOnly && bars !== true) continue;
+    if (c.cache !== undefined && name !== 'onnxruntime') {
+      list.push({ name, absent: 'has no cache to append to' });
+      continue;
+    }
     try {
       const joined = await (await join())(c, inputs, threads);
       list.push(...(Array.isArray(joined) ? joined : [joined]));

@@ -4,6 +4,7 @@ import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { sequences, type Case } from '../case.js';
 import type { Absent, Contestant } from '../contestant.js';
 import { gather, operand, type Inputs, type Operand } from '../inputs.js';
+import { turns, unturned } from '../rotary.js';
 import { createSession, floats, ints, type Feeds, type Node } from './onnx-session.js';
 
 /** [B, S, H * D] of an operand; without a copy where it has that order already. */
@@ -73,38 +74,66 @@ async function multiHeadDecode(c: Case, inputs: Inputs, threads: number): Promis
   return contestant(c, MULTI_HEAD, 'keys and values as [B, H, S, D], like ours', session, feeds);
 }
 
-async function groupQuery(c: Case, inputs: Inputs, threads: number): Promise<Contestant> {
+/**
+ * GroupQueryAttention. In a step of a decode loop it appends the newest row to a past: where past and present are the same
+ * memory, with room for all rows, it does so in place, which is what it is quickest with; `copying` gives it a past of its
+ * own, and every call copies the whole cache to the present.
+ */
+async function groupQuery(c: Case, inputs: Inputs, threads: number, copying = false): Promise<Contestant> {
   const window: Record<string, number> = c.mask.kind === 'window' ? { local_window_size: c.mask.keys } : {};
-  const attributes = { num_heads: c.headsQ, kv_num_heads: c.headsKv, ...window };
+  const rotary: Record<string, number> = c.cache?.rope ? { do_rotary: 1, rotary_interleaved: 0 } : {};
+  const attributes = { num_heads: c.headsQ, kv_num_heads: c.headsKv, ...window, ...rotary };
   const past = c.keys - c.queries;
   const names = ['query', 'key', 'value', 'seqlens_k', 'total_sequence_length'];
   if (past > 0) names.push('past_key', 'past_value');
+  if (c.cache?.rope) names.push('cos_cache', 'sin_cache');
   const session = await createSession({ operator: 'GroupQueryAttention', inputs: names, attributes }, threads);
   const feeds: Feeds = {
-    query: hidden(inputs.query),
+    query: hidden(c.cache?.rope ? unturned(inputs.query, past) : inputs.query),
     seqlens_k: ints(new Array<number>(c.batch).fill(c.keys - 1), [c.batch]),
     total_sequence_length: ints([c.keys], [1]),
   };
+  if (c.cache?.rope) {
+    const { cosines, sines } = turns(c.keys, c.dim);
+    feeds['cos_cache'] = floats(cosines, [c.keys, c.dim / 2]);
+    feeds['sin_cache'] = floats(sines, [c.keys, c.dim / 2]);
+  }
+  const shape = [c.batch, c.headsKv, c.keys, c.dim];
+  const fetches: Feeds = {};
   for (const name of ['key', 'value'] as const) {
     const from = inputs[name];
     if (past === 0) {
       feeds[name] = hidden(from);
+      fetches[`present_${name}`] = floats(new Float32Array(from.data.length), shape);
       continue;
     }
-    const newest = gather(from, 0, past, c.queries, { head: c.dim, row: c.headsKv * c.dim });
+    const turned = name === 'key' && c.cache?.rope ? unturned(from, 0) : from;
+    const newest = gather(turned, 0, past, c.queries, { head: c.dim, row: c.headsKv * c.dim });
     feeds[name] = floats(newest, [1, c.queries, c.headsKv * c.dim]);
-    const older = gather(from, 0, 0, past, { head: past * c.dim, row: c.dim });
-    feeds[`past_${name}`] = floats(older, [1, c.headsKv, past, c.dim]);
+    // Of the newest row there is nothing yet: a peer that does not append is found out.
+    const older = gather(
+      from,
+      0,
+      0,
+      past,
+      { head: (copying ? past : c.keys) * c.dim, row: c.dim },
+      cacheOf(c, copying),
+    );
+    feeds[`past_${name}`] = floats(older, [1, c.headsKv, copying ? past : c.keys, c.dim]);
+    fetches[`present_${name}`] = copying ? floats(cacheOf(c, false), shape) : feeds[`past_${name}`]!;
   }
-  const size = c.batch * c.headsKv * c.keys * c.dim;
-  const present = () => floats(new Float32Array(size), [c.batch, c.headsKv, c.keys, c.dim]);
-  const copies = past > 0 ? 'copies the cache to its present_key and present_value in every call' : LAYOUT;
-  const causal = past === 0 ? `${copies}; also copies keys and values to present_key and present_value` : copies;
-  return contestant(c, GROUP_QUERY, causal, session, feeds, {
-    present_key: present(),
-    present_value: present(),
-  });
+  let unlike = `${LAYOUT}; also copies keys and values to present_key and present_value`;
+  if (past > 0) {
+    unlike = copying
+      ? 'with a past of its own: copies the whole cache to its present_key and present_value in every call'
+      : 'appends the newest key and value in every call, in place: past and present are the same memory';
+  }
+  return contestant(c, copying ? `${GROUP_QUERY}, copying` : GROUP_QUERY, unlike, session, feeds, fetches);
 }
+
+/** Memory for the keys, or values, of all rows; or of those before the queries'. */
+const cacheOf = (c: Case, pastOnly: boolean): Float32Array =>
+  new Float32Array(c.batch * c.headsKv * (pastOnly ? c.keys - c.queries : c.keys) * c.dim);
 
 /** The ragged batch padded to its longest sequence, the padding masked by key_padding_mask. */
 async function padded(c: Case, inputs: Inputs, threads: number): Promise<Contestant> {
@@ -189,6 +218,10 @@ export async function onnxruntime(c: Case, inputs: Inputs, threads: number): Pro
     return [{ name: 'onnxruntime', absent: 'its MultiHeadAttention has no 16-bit kernel for the CPU' }];
   }
   if (c.lengths !== undefined) return [await padded(c, inputs, threads), await oneByOne(c, inputs, threads)];
+  if (c.cache !== undefined) {
+    if (c.mask.kind === 'pinned') return [{ name: GROUP_QUERY, absent: 'has a window, but no pinned tokens' }];
+    return [await groupQuery(c, inputs, threads)];
+  }
   const isDecode = c.suite === 'decode' || c.suite === 'layers';
   const equalHeads = c.headsKv === c.headsQ;
   const list: (Contestant | Absent)[] = [];
@@ -196,5 +229,6 @@ export async function onnxruntime(c: Case, inputs: Inputs, threads: number): Pro
   else if (!equalHeads) list.push({ name: MULTI_HEAD, absent: 'needs as many key heads as query heads' });
   else list.push(await (isDecode ? multiHeadDecode : multiHead)(c, inputs, threads));
   if (isDecode || c.mask.kind !== 'full') list.push(await groupQuery(c, inputs, threads));
+  if (c.suite === 'decode') list.push(await groupQuery(c, inputs, threads, true));
   return list;
 }

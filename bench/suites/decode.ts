@@ -13,11 +13,31 @@ const step = (dim: number, headsKv: number, dtype: Case['dtype']): Case =>
 const HEADS = [8, 2, 1];
 const DIMS = [64, 128];
 
-/** One query over a long cache, by query heads over key heads. Caches that fit into the processor's stay in it. */
-export const decode = (): Case[] =>
-  DIMS.flatMap((dim) =>
+/** A token through KvCache: its key and value appended, then its query. */
+const steps = (): Case[] => {
+  const plain: Case = { ...step(64, 2, 'float32'), cache: { rope: false } };
+  const label = `KvCache step, 8/2 heads, ${KEYS} keys, D 64`;
+  return [
+    { ...plain, label: `${label}, float32` },
+    { ...plain, label: `${label}, float32, rope`, cache: { rope: true } },
+    {
+      ...plain,
+      label: `${label}, float32, window 1024, 4 pinned`,
+      mask: { kind: 'pinned', keys: 1024, pinned: 4 },
+    },
+  ];
+};
+
+/**
+ * One query over a long cache, by query heads over key heads, and steps of a decode loop. Caches that fit into the
+ * processor's stay in it.
+ */
+export const decode = (): Case[] => [
+  ...DIMS.flatMap((dim) =>
     HEADS.flatMap((headsKv) => (['float32', 'float16', 'bfloat16'] as const).map((dtype) => step(dim, headsKv, dtype))),
-  );
+  ),
+  ...steps(),
+];
 
 const COLD_BYTES = 2 ** 27;
 
