@@ -21,7 +21,7 @@ export interface NeighborhoodWindow {
   readonly causal?: PerAxis<boolean> | undefined;
   /**
    * At the borders of the grid windows move inwards, so that all are of one size ('clamp', the default, as in NATTEN), or
-   * lose what lies outside ('mask', as in HaloNet).
+   * stay where they are and lose what lies outside ('mask', as in HaloNet).
    */
   readonly border?: 'clamp' | 'mask' | undefined;
 }
@@ -54,7 +54,7 @@ const axisNames = ['z', 'y', 'x'] as const;
  * With L, i, k, s the axis' length, the query's place, window and stride, all counted inside one of the `dilation` residue
  * classes of the axis: the leader is min(⌊i/s⌋·s + ⌊s/2⌋, L − 1), and the window of k keys begins ⌊k/2⌋ before it, moved
  * inwards at the borders. Causal: the leader is min(⌊i/s⌋·s + s − 1, L − 1), and of the k keys up to it those up to i are
- * seen. stride = window with window | L is the windowed attention of Swin; window = L is dense.
+ * seen. With border 'mask' L − 1 is no bound of the leader, nothing is moved, and what lies outside is lost. stride = window with window | L is the windowed attention of Swin; window = L is dense.
  *
  * @throws AttentionError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE`, `ERR_UNKNOWN_OPTION`, `ERR_OUT_OF_RANGE`.
  */
@@ -111,13 +111,15 @@ export function rangesOf(axis: AxisWindow, clamped: boolean): { start: Int32Arra
 
 function rangeInClass({ window, stride, causal }: AxisWindow, clamped: boolean, i: number, length: number) {
   const group = Math.floor(i / stride) * stride;
+  // Windows that are not moved inwards lie where those of a longer axis would.
+  const bounded = (place: number): number => (clamped ? Math.min(place, length - 1) : place);
   if (causal) {
-    const leader = Math.min(group + stride - 1, length - 1);
+    const leader = bounded(group + stride - 1);
     return [Math.max(leader - window + 1, 0), Math.min(i + 1, length)] as const;
   }
   const left = Math.floor(window / 2);
   const right = left + (window % 2) - 1;
-  const leader = Math.min(group + Math.floor(stride / 2), length - 1);
+  const leader = bounded(group + Math.floor(stride / 2));
   if (!clamped) return [Math.max(leader - left, 0), Math.min(leader + right + 1, length)] as const;
   const first = Math.max(leader - left, 0) - Math.max(0, leader + right - length + 1);
   return [first, first + window] as const;

@@ -120,6 +120,29 @@ test('HaloNet: blocks that see themselves and a halo, cut at the border', (t) =>
   }
 });
 
+test('HaloNet: on an axis that is no multiple of the block the last one is shorter, not its halo longer', (t) => {
+  for (const [length, block, halo] of [
+    [9, 4, 1],
+    [11, 4, 2],
+    [10, 3, 2],
+    [23, 5, 3],
+  ] as const) {
+    const near = neighborhood({ grid: [length], window: block + 2 * halo, stride: block, border: 'mask' });
+    const same = Tensor.from(new Float32Array(length), [1, 1, length, 1]);
+    const ones = Float32Array.from({ length: length ** 2 }, (_, n) => Number(n % (length + 1) === 0));
+    const weights = numbers(
+      attentionSync(same, same, Tensor.from(ones, [1, 1, length, length]), { mask: near }).output,
+    );
+    for (let i = 0; i < length; i += 1) {
+      const first = i - (i % block);
+      for (let j = 0; j < length; j += 1) {
+        const inside = j >= first - halo && j < first + block + halo;
+        t.is(weights[i * length + j]! > 0, inside, `${length}, block ${block}, halo ${halo}: ${i} sees ${j}`);
+      }
+    }
+  }
+});
+
 test('the widest window is dense; so is one axis with a window of its length', (t) => {
   const rows = neighborhoodAttentionSync(q, k, v, { window: [2, width], stride: [2, 1] }).output;
   for (let y = 0; y < height; y += 2) {

@@ -25,12 +25,13 @@ function placesSeen({ length, window, stride, dilation, causal }: Axis, border: 
   const last = members.length - 1;
   const group = i - (i % stride);
   const seen = new Set<number>();
+  const bound = border === 'clamp' ? last : Infinity;
   if (causal) {
-    const leader = Math.min(group + stride - 1, last);
+    const leader = Math.min(group + stride - 1, bound);
     for (let n = 0; n < window; n += 1) if (leader - n >= 0 && leader - n <= i) seen.add(members[leader - n]!);
     return seen;
   }
-  const leader = Math.min(group + (stride >> 1), last);
+  const leader = Math.min(group + (stride >> 1), bound);
   let first = leader - (window >> 1);
   if (border === 'clamp') {
     if (first + window > members.length) first = members.length - window;
