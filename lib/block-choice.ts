@@ -90,7 +90,10 @@ export interface ChooseBlocksOptions {
   readonly threshold?: number | undefined;
   /** The first blocks of keys, which all see. Default 0. */
   readonly first?: number | undefined;
-  /** Blocks that are seen by their place: 1 (default) those of the queries' own positions, n so many on each side; 0 none. */
+  /**
+   * Blocks that are seen by their place: 1 (default) those of the queries' own positions, n these and n − 1 more on each
+   * side; 0 none.
+   */
   readonly local?: number | undefined;
   /** No blocks that begin after a block's last query. Inside them, `and` with `causal()`. Default false. */
   readonly causal?: boolean | undefined;

@@ -74,6 +74,8 @@ const gridNames = ['relativeBias', 'mask', 'extraKey', 'extraValue'];
  * @param k Keys [B, ...grid, Hkv, D]; H is a multiple of Hkv.
  * @param v Values [B, ...grid, Hkv, Dv].
  *
+ * With `extraKey` all keys and values are copied on the calling thread before the work begins.
+ *
  * Never throws: rejects as {@link attention} and {@link neighborhood} do.
  */
 export async function neighborhoodAttention(

@@ -15,7 +15,7 @@ export interface BlockStatistics {
   readonly blockSize: number | readonly [number, number];
   /** Sums of a block's weights. Default true. */
   readonly sums?: boolean | undefined;
-  /** The largest weight of each block. Default false. */
+  /** The largest weight of each block; rows with a NaN may be left out of it. Default false. */
   readonly max?: boolean | undefined;
 }
 
