@@ -2,11 +2,12 @@
 
 import { bufferOf } from './arrays.js';
 import type { BoundProgram } from './bound-program.js';
-import { abortError, AttentionError, fromNative } from './errors.js';
+import { AttentionError, fromNative } from './errors.js';
 import { loadNative } from './native.cjs';
 import type { JobId, Native, NativeBuffer, NativeCache, NativeError, Settled } from './native.cjs';
-import type { AbortSignalLike } from './options.js';
 import { isKept, keep, needsCopy } from './protection.js';
+import { abortedBy, isAborted, listen } from './signals.js';
+import type { AbortSignalLike } from './signals.js';
 
 /**
  * A call in the form of native/problem_codec.h. Slots 3 to 8 of an attention call are written, 0 to 2 of a merge, the
@@ -73,7 +74,7 @@ export function executeSync(call: PreparedCall): void {
 
 /**
  * Computes on the pool's threads. Never throws: rejects with the errors of {@link executeSync}, with AttentionError
- * ERR_INVALID_ARG_VALUE where a result's buffer was detached or shrunk in flight, or with an AbortError (its cause is the
+ * ERR_INVALID_ARG_VALUE where a result's buffer was detached or shrunk in flight or `signal` throws, or with an AbortError (its cause is the
  * signal's reason) soon after `signal` aborts; by then nothing of the call is in use any more.
  *
  * Array buffers of arguments become untransferable for good, or are copied where marks do not hold (see protection.ts).
@@ -81,26 +82,40 @@ export function executeSync(call: PreparedCall): void {
 export function execute(call: PreparedCall, signal?: AbortSignalLike): Promise<void> {
   return new Promise((resolve, reject) => {
     const native = loadNative();
+    let job: JobId | undefined;
+    let aborted = false;
+    let stopListening: (() => void) | undefined;
+    const settle = (error: Error | null): void => {
+      call.release?.();
+      if (error === null) resolve();
+      else reject(error);
+      stopListening?.();
+    };
+    // The signal's own code runs before there is a job: what it throws must not leave one behind that goes on.
+    if (signal !== undefined) {
+      try {
+        stopListening = listen(signal, () => {
+          aborted = true;
+          if (job !== undefined) native.cancel(job);
+        });
+        // It may have happened since the arguments were checked.
+        aborted ||= isAborted(signal);
+      } catch (error) {
+        return settle(error as AttentionError);
+      }
+      if (aborted) return settle(abortedBy(signal));
+    }
     const foreign = foreignSlots(call);
     const copied = foreign && copiesOf(call, foreign);
-    let job: JobId;
-    const cancel = (): void => native.cancel(job);
     try {
       job = start(native, call, copied, (error) => {
-        call.release?.();
-        signal?.removeEventListener('abort', cancel);
-        if (error === null) resolve();
-        else reject(error.code === 'ABORT_ERR' ? abortError(signal?.reason) : translate(call, error));
+        if (error === null) settle(null);
+        else settle(error.code === 'ABORT_ERR' ? abortedBy(signal) : translate(call, error));
       });
     } catch (error) {
-      call.release?.();
-      throw translate(call, error);
+      return settle(translate(call, error));
     }
     foreign?.forEach((slot) => copied?.[slot] || keep(bufferAt(call, slot)));
-    if (signal === undefined) return;
-    signal.addEventListener('abort', cancel);
-    // It may have happened since the arguments were checked.
-    if (signal.aborted) cancel();
   });
 }
 

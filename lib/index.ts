@@ -49,7 +49,6 @@ export type { LengthsInput } from './lengths.js';
 export { Mask, and, mask, not, or } from './masks.js';
 export type { BlockMaskJson, MaskContext, MaskFunction, MaskItem, Position, ProgramContext } from './masks.js';
 export type {
-  AbortSignalLike,
   Align,
   AttentionBaseOptions,
   AttentionOptions,
@@ -68,6 +67,7 @@ export type {
 } from './normalizers.js';
 export type { BlockStatistics, Statistics, StatisticsOf, StatisticsOptions, TopWeights } from './statistics.js';
 export type { ProgramOptions } from './program-options.js';
+export type { AbortSignalLike } from './signals.js';
 export { Score, compose, score } from './scores.js';
 export type { ScoreFunction } from './scores.js';
 export type { PerAxis } from './grid-axes.js';

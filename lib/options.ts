@@ -6,7 +6,7 @@ import type { FloatDtype } from './dtype.js';
 import { checkDeviceName, presentDevice } from './devices.js';
 import { deviceNames, environment } from './environment.js';
 import type { DeviceName, Environment, TensorDevice } from './environment.js';
-import { abortError, describe, invalidType, invalidValue, oneOf, outOfRange, unsupported } from './errors.js';
+import { describe, invalidType, invalidValue, oneOf, outOfRange, unsupported } from './errors.js';
 import type { LengthsInput } from './lengths.js';
 import type { MaskItem } from './masks.js';
 import type { Score } from './scores.js';
@@ -14,7 +14,9 @@ import { readNormalizer } from './normalizers.js';
 import type { Normalizer, NormalizerNumbers } from './normalizers.js';
 import { checkInteger } from './shape.js';
 import type { PagesOptions } from './pages.js';
-import { readProperty, readSnapshot } from './snapshot.js';
+import { checkSignal } from './signals.js';
+import type { AbortSignalLike } from './signals.js';
+import { readSnapshot } from './snapshot.js';
 import type { StatisticsOptions } from './statistics.js';
 import type { TensorInput } from './tensor.js';
 
@@ -26,14 +28,6 @@ export type LayoutName = 'bhsd' | 'bshd';
  * with the first query at the first key (`'top-left'`).
  */
 export type Align = 'bottom-right' | 'top-left';
-
-/** The part of the web's and Node's `AbortSignal` that is used. */
-export interface AbortSignalLike {
-  readonly aborted: boolean;
-  readonly reason?: unknown;
-  addEventListener(type: 'abort', listener: () => void): void;
-  removeEventListener(type: 'abort', listener: () => void): void;
-}
 
 /** Tensors to write results to, instead of allocating them. Their shapes are those the results would have. */
 export interface AttentionOut {
@@ -263,22 +257,6 @@ function checkSumOfWeights({ lse, entropy, rowMax, partial, normalizer, given }:
   if (partial && normalizer?.byKeys) {
     throw unsupported('options.normalizer', 'a number with options.partial, which has not all keys', "'keys'");
   }
-}
-
-/** Checks that a value can be waited on for an abort. */
-export function checkSignal(value: unknown): AbortSignalLike | undefined {
-  if (value === undefined) return undefined;
-  const argument = 'options.signal';
-  if (typeof value !== 'object' || value === null) throw invalidType(argument, 'an AbortSignal', value);
-  const read = (name: string): unknown => readProperty(argument, value, name);
-  const listens = typeof read('addEventListener') === 'function' && typeof read('removeEventListener') === 'function';
-  if (typeof read('aborted') !== 'boolean' || !listens) throw invalidType(argument, 'an AbortSignal', value);
-  return value as AbortSignalLike;
-}
-
-/** Throws the AbortError of a signal that is aborted already. */
-export function throwIfAborted(signal: AbortSignalLike | undefined): void {
-  if (signal?.aborted) throw abortError(signal.reason);
 }
 
 function readDevice(value: unknown, settings: Environment): TensorDevice {

@@ -4,7 +4,9 @@ import { getEventListeners } from 'node:events';
 
 import test from 'ava';
 import type { ExecutionContext } from 'ava';
-import { attention, attentionSync, mergePartials, neighborhood, not, Tensor } from '../lib/index.js';
+import { attention, attentionSync, KvCache, mergePartials, neighborhood, not, Tensor } from '../lib/index.js';
+import type { AbortSignalLike } from '../lib/index.js';
+import { rejects } from './helpers/errors.js';
 import { native, places, random, stages, until, untilParked, whileParking } from './helpers/in-flight.js';
 
 const shape = [2, 3, 40, 16];
@@ -132,6 +134,82 @@ test.serial('aborts at any moment end in a result or an AbortError', async (t) =
     else t.is((settled.reason as Error).cause, round);
   }
   t.true(counts.rejected > 0);
+});
+
+test.serial(
+  'a signal that throws before there is a job: an error with a code, and nothing of the call runs',
+  async (t) => {
+    const silent = { aborted: false, addEventListener() {}, removeEventListener() {} };
+    const throws = (): never => {
+      throw new Error('no');
+    };
+    /** Aborted is read when arguments are checked, and again when it is listened to. */
+    const unreadable = (from: number): AbortSignalLike => {
+      let reads = 0;
+      return Object.defineProperty({ ...silent }, 'aborted', { get: () => ((reads += 1) >= from ? throws() : false) });
+    };
+    const signals: [AbortSignalLike, string][] = [
+      [{ ...silent, addEventListener: throws }, 'options.signal'],
+      [unreadable(1), 'options.signal.aborted'],
+      [unreadable(2), 'options.signal.aborted'],
+      [unreadable(3), 'options.signal.aborted'],
+    ];
+    const cache = new KvCache({ heads: 3, dim: 16, batch: 2 });
+    for (const [signal, argument] of signals) {
+      const refusal = { code: 'ERR_INVALID_ARG_VALUE', argument } as const;
+      await rejects(t, () => cache.attend(q, { k, v, signal }), refusal);
+      t.is(cache.length, 0);
+      cache.append(k, v); // nor is the cache in use
+      cache.truncate(0);
+    }
+    await rejects(t, () => attention(q, k, v, { signal: unreadable(3) }), {
+      code: 'ERR_INVALID_ARG_VALUE',
+      argument: 'options.signal.aborted',
+    });
+  },
+);
+
+test.serial('a signal that throws when it is let go of changes nothing', async (t) => {
+  const signal: AbortSignalLike = {
+    aborted: false,
+    addEventListener() {},
+    removeEventListener() {
+      throw new Error('no');
+    },
+  };
+  const { output } = await attention(q, k, v, { signal });
+  t.deepEqual(output.data, attentionSync(q, k, v).output.data);
+});
+
+test.serial('a reason that cannot be read: still an AbortError', async (t) => {
+  const unreadable = (abort: (listener: () => void) => void, aborted = false): AbortSignalLike => ({
+    aborted,
+    get reason(): never {
+      throw new Error('no');
+    },
+    addEventListener: (_, listener) => abort(listener),
+    removeEventListener() {},
+  });
+  const isRejected = async (signal: AbortSignalLike): Promise<void> => {
+    const error = (await t.throwsAsync(attention(q, k, v, { signal }))) as NodeJS.ErrnoException;
+    t.is(error.code, 'ABORT_ERR');
+    t.is((error.cause as { argument?: string }).argument, 'options.signal.reason');
+  };
+  await isRejected(unreadable(() => undefined, true));
+  await isRejected(unreadable((listener) => listener()));
+  await whileParking('running', () => isRejected(unreadable((listener) => setImmediate(listener))));
+});
+
+test.serial('an abort that is heard while the signal is listened to: nothing of the call runs', async (t) => {
+  const cache = new KvCache({ heads: 3, dim: 16, batch: 2 });
+  const signal: AbortSignalLike = {
+    aborted: false,
+    reason: 'at once',
+    addEventListener: (_, listener) => listener(),
+    removeEventListener() {},
+  };
+  await isAborted(t, cache.attend(q, { k, v, signal }), 'at once');
+  t.is(cache.length, 0);
 });
 
 test.after(async () => until(() => native.parked() === 0, 'no call stands parked'));

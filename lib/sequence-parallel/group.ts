@@ -3,9 +3,10 @@
 import { face } from '../class-face.js';
 import { denseElements } from '../dense.js';
 import { sizeOf } from '../dtype.js';
-import { AttentionError, abortError, invalidType } from '../errors.js';
-import type { AbortSignalLike } from '../options.js';
+import { AttentionError, invalidType } from '../errors.js';
 import { checkInteger, contiguousStrides, countOf } from '../shape.js';
+import { abortedBy, isAborted, listen } from '../signals.js';
+import type { AbortSignalLike } from '../signals.js';
 import { readSnapshot } from '../snapshot.js';
 import { readTensor, tensorOf } from '../tensor.js';
 import type { Tensor, TensorInput } from '../tensor.js';
@@ -177,7 +178,8 @@ export class Channel {
   readonly #counts: Counts;
   readonly #name: string;
   readonly #sending: Promise<void>[] = [];
-  #signal: AbortSignalLike | undefined;
+  #aborted: Error | undefined;
+  #stopListening: (() => void) | undefined;
   /** Set when all ranks know of an error by themselves. */
   agreed = false;
 
@@ -232,20 +234,22 @@ export class Channel {
 
   /** An abort ends waiting for others, too: the group fails. */
   heed(signal: AbortSignalLike | undefined): void {
-    this.#signal = signal;
-    signal?.addEventListener('abort', this.#abort);
-    if (signal?.aborted) this.#abort();
+    if (signal === undefined) return;
+    const abort = (): void => {
+      this.#aborted ??= abortedBy(signal);
+      this.#engine.fail(this.#aborted);
+    };
+    this.#stopListening = listen(signal, abort);
+    if (isAborted(signal)) abort();
   }
 
   /** The operation is over. Returns what this rank is to be told of an error, and tells the others of it. */
   end(error?: unknown): unknown {
-    this.#signal?.removeEventListener('abort', this.#abort);
+    this.#stopListening?.();
     if (error === undefined || this.agreed) return error;
     this.#engine.fail(error);
-    return this.#signal?.aborted ? abortError(this.#signal.reason) : error;
+    return this.#aborted ?? error;
   }
-
-  readonly #abort = (): void => this.#engine.fail(abortError(this.#signal?.reason));
 }
 
 /** Runs one rank's part of an operation of all ranks. An error that the others cannot know of ends the group. */
