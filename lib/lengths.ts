@@ -5,6 +5,7 @@ import { endianness } from 'node:os';
 import { bufferOf, byteOffsetOf, checkReadable, lengthOf, typedArrayName } from './arrays.js';
 import { AttentionError, describe, invalidType, outOfRange, shapeMismatch } from './errors.js';
 import { takeLengths } from './lengths-memory.js';
+import { isArray, reading, readLength } from './snapshot.js';
 
 /** Lengths, or cumulative lengths, of sequences: integers in rows. */
 export type LengthsInput = readonly number[] | Int32Array | BigInt64Array;
@@ -16,7 +17,7 @@ const kinds = 'a number[], Int32Array or BigInt64Array';
 
 /** The values as they are now; later writes to the argument do not matter. */
 export function snapshotLengths(value: unknown, argument: string): Float64Array {
-  if (Array.isArray(value)) return fromNumbers(value, argument);
+  if (isArray(argument, value)) return reading(argument, () => fromNumbers(value, argument));
   switch (typedArrayName(value)) {
     case 'Int32Array':
       checkReadable(argument, value as Int32Array);
@@ -34,8 +35,14 @@ export function snapshotLengths(value: unknown, argument: string): Float64Array 
  * may be many and this may be the only one for a while.
  */
 export function readCumulative(value: unknown, total: number, argument: string): Float64Array {
-  const given = Array.isArray(value) ? (value as readonly unknown[]) : snapshotLengths(value, argument);
-  const { length } = given;
+  if (isArray(argument, value)) {
+    return reading(argument, () => cumulative(value, readLength(argument, value), total, argument));
+  }
+  const given = snapshotLengths(value, argument);
+  return cumulative(given, given.length, total, argument);
+}
+
+function cumulative(given: ArrayLike<unknown>, length: number, total: number, argument: string): Float64Array {
   if (length === 0) throw shapeMismatch(argument, 'B + 1 values', 'none');
   const lengths = takeLengths(length);
   if (typeof given[0] === 'number' && given[0] !== 0) throw outOfRange(`${argument}[0]`, '0', given[0]);
@@ -73,7 +80,7 @@ export function checkPadded(lengths: Float64Array, batch: number, rows: number, 
 }
 
 function fromNumbers(values: readonly unknown[], argument: string): Float64Array {
-  const { length } = values;
+  const length = readLength(argument, values);
   const result = new Float64Array(length);
   for (let i = 0; i < length; i += 1) {
     const value = values[i];

@@ -9,7 +9,7 @@ import type { LengthsInput } from './lengths.js';
 import { checkMemory } from './memory.js';
 import type { CallOptions } from './options.js';
 import { checkInteger } from './shape.js';
-import { readProperty, readSnapshot } from './snapshot.js';
+import { isArray, readElement, readLength, readList, readProperty, readSnapshot } from './snapshot.js';
 import type { View } from './view.js';
 
 /** Integers of a tensor, such as a block table of another library: contiguous, [B, maxPages]. */
@@ -150,7 +150,7 @@ const tableKinds = 'an Int32Array, number[][] or { data: Int32Array, dims }';
 /** A copy of the table. What its entries say is checked where they are used. */
 function readTable(value: unknown, batch: number): { table: Int32Array; columns: number } {
   const argument = 'options.pages.table';
-  if (Array.isArray(value)) return fromRows(value, batch, argument);
+  if (isArray(argument, value)) return fromRows(value, batch, argument);
   if (typedArrayName(value) === 'Int32Array') {
     checkReadable(argument, value as Int32Array);
     const table = new Int32Array(value as Int32Array);
@@ -164,12 +164,13 @@ function readTable(value: unknown, batch: number): { table: Int32Array; columns:
   const data = readProperty(argument, value, 'data');
   if (typedArrayName(data) !== 'Int32Array') throw invalidType(`${argument}.data`, 'an Int32Array', data);
   const shape = readProperty(argument, value, 'dims') ?? readProperty(argument, value, 'shape');
-  if (!Array.isArray(shape)) throw invalidType(`${argument}.dims`, '[B, maxPages]', shape);
-  const [rows, columns] = shape as unknown[];
+  if (!isArray(`${argument}.dims`, shape)) throw invalidType(`${argument}.dims`, '[B, maxPages]', shape);
+  const axes = readLength(`${argument}.dims`, shape);
+  const [rows, columns] = [0, 1].map((axis) => readElement(`${argument}.dims`, shape, axis));
   checkReadable(`${argument}.data`, data as Int32Array);
   const table = new Int32Array(data as Int32Array);
   const fits = Number.isInteger(columns) && (columns as number) >= 0 && table.length === batch * (columns as number);
-  if (shape.length !== 2 || rows !== batch || !fits) {
+  if (axes !== 2 || rows !== batch || !fits) {
     throw shapeMismatch(
       argument,
       `[${batch}, maxPages] with all of its entries`,
@@ -181,22 +182,23 @@ function readTable(value: unknown, batch: number): { table: Int32Array; columns:
 
 /** Rows that are shorter than others end in pages that there are not. */
 function fromRows(rows: readonly unknown[], batch: number, argument: string): { table: Int32Array; columns: number } {
-  if (rows.length !== batch) throw shapeMismatch(argument, `${batch} rows, one a sequence`, `${rows.length}`);
-  const lengths = rows.map((row, b) => lengthOfList(row, `${argument}[${b}]`));
-  const columns = lengths.reduce((a, b) => Math.max(a, b), 0);
+  const count = readLength(argument, rows);
+  if (count !== batch) throw shapeMismatch(argument, `${batch} rows, one a sequence`, `${count}`);
+  const lists = readList(argument, rows, (row, name) => ({ name, row, length: lengthOfList(row, name) }));
+  const columns = lists.reduce((most, { length }) => Math.max(most, length), 0);
   if (batch * columns > maxRows) throw outOfRange(argument, `at most ${maxRows} entries`, batch * columns);
   checkMemory('float32', batch * columns, argument);
   const table = new Int32Array(batch * columns);
   // Every entry that a row says it has is read before anything is written to the rest: a hole ends it at once.
-  rows.forEach((row, b) => {
-    for (let n = 0; n < lengths[b]!; n += 1) {
-      const entry = (row as ArrayLike<unknown>)[n];
-      if (typeof entry !== 'number') throw invalidType(`${argument}[${b}][${n}]`, 'the number of a page', entry);
+  lists.forEach(({ name, row, length }, b) => {
+    for (let n = 0; n < length; n += 1) {
+      const entry = readElement(name, row as ArrayLike<unknown>, n);
+      if (typeof entry !== 'number') throw invalidType(`${name}[${n}]`, 'the number of a page', entry);
       // What no page can be called stays what it is: none.
       table[b * columns + n] = Number.isInteger(entry) && entry >= 0 && entry <= maxRows ? entry : -1;
     }
   });
-  lengths.forEach((length, b) => table.fill(-1, b * columns + length, (b + 1) * columns));
+  lists.forEach(({ length }, b) => table.fill(-1, b * columns + length, (b + 1) * columns));
   return { table, columns };
 }
 
@@ -217,11 +219,13 @@ export function readPrefixes(
     return { prefixes: [tokens], prefixOf: new Int32Array(batch) };
   }
   if (prefixes === undefined) return { prefixes: [], prefixOf: null };
-  if (!Array.isArray(prefixes)) throw invalidType(`${options}.prefixes`, 'an array of { sequences, tokens }', prefixes);
-  if (prefixes.length > batch) throw outOfRange(`${options}.prefixes`, `at most ${batch} prefixes`, prefixes.length);
+  const list = `${options}.prefixes`;
+  if (!isArray(list, prefixes)) throw invalidType(list, 'an array of { sequences, tokens }', prefixes);
+  const count = readLength(list, prefixes);
+  if (count > batch) throw outOfRange(list, `at most ${batch} prefixes`, count);
   const prefixOf = new Int32Array(batch).fill(-1);
-  const tokens = prefixes.map((prefix: unknown, n) => {
-    const argument = `${options}.prefixes[${n}]`;
+  const tokens = readList(list, prefixes, (prefix, argument, n) => {
+    if (prefix === undefined) throw invalidType(argument, 'an object', prefix);
     const read = readSnapshot(argument, prefix, ['sequences', 'tokens']);
     const members = snapshotList(read['sequences'], batch, `${argument}.sequences`);
     let least = maxRows;
@@ -239,7 +243,7 @@ export function readPrefixes(
 
 /** How many elements a list of the user's has. An array may claim any length, whatever it holds. */
 function lengthOfList(value: unknown, argument: string): number {
-  if (Array.isArray(value)) return value.length;
+  if (isArray(argument, value)) return readLength(argument, value);
   if (typedArrayName(value) !== 'Int32Array') throw invalidType(argument, 'a number[] or Int32Array', value);
   checkReadable(argument, value as Int32Array);
   return lengthOf(value as Int32Array);
@@ -249,5 +253,5 @@ function lengthOfList(value: unknown, argument: string): number {
 function snapshotList(value: unknown, most: number, argument: string): readonly unknown[] {
   const length = lengthOfList(value, argument);
   if (length > most) throw outOfRange(argument, `at most ${most} entries`, length);
-  return Array.from(value as ArrayLike<unknown>);
+  return Array.from({ length }, (_, n) => readElement(argument, value as ArrayLike<unknown>, n));
 }

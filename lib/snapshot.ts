@@ -1,6 +1,7 @@
-// One reading of an object given by a user: its known properties as they are now, and an error naming any other.
+// One reading of an object given by a user: its known properties, or elements, as they are now. What is not known, and
+// what throws, is an error that names it.
 
-import { AttentionError, invalidType, invalidValue, oneOf } from './errors.js';
+import { AttentionError, invalidType, invalidValue, oneOf, outOfRange } from './errors.js';
 
 /**
  * The properties of `value`, inherited ones included, each read once; a property set to undefined counts as left out.
@@ -13,17 +14,19 @@ export function readSnapshot(
   snapshot: Record<string, unknown> = Object.create(null) as Record<string, unknown>,
 ): Record<string, unknown> {
   if (value === undefined) return snapshot;
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
+  if (typeof value !== 'object' || value === null || isArray(argument, value))
     throw invalidType(argument, 'an object', value);
-  let empty = true;
-  for (const name in value) {
-    if (!names.includes(name)) throw unknown(argument, name, names);
-    snapshot[name] = readProperty(argument, value, name);
-    empty = false;
-  }
-  // attention(q, k, v, causal()): a mask has no properties, and would pass for no options at all.
-  if (empty && isInstance(value)) throw invalidType(argument, 'an object of options', value);
-  return snapshot;
+  return reading(argument, () => {
+    let empty = true;
+    for (const name in value) {
+      if (!names.includes(name)) throw unknown(argument, name, names);
+      snapshot[name] = readProperty(argument, value, name);
+      empty = false;
+    }
+    // attention(q, k, v, causal()): a mask has no properties, and would pass for no options at all.
+    if (empty && isInstance(value)) throw invalidType(argument, 'an object of options', value);
+    return snapshot;
+  });
 }
 
 /** Whether an object was made by a class, rather than written out or made from another such object. */
@@ -44,6 +47,49 @@ export function readProperty(argument: string, value: object, name: string): unk
   } catch (cause) {
     throw invalidValue(`${argument}.${name}`, 'a readable property', 'one that throws', cause);
   }
+}
+
+/** Runs what looks at a value of the user's: where that throws, the value is at fault. */
+export function reading<Result>(argument: string, read: () => Result): Result {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof AttentionError) throw error;
+    throw invalidValue(argument, 'a value that can be read', 'one that throws', error);
+  }
+}
+
+/** `Array.isArray`, which throws of a proxy that was revoked. */
+export function isArray(argument: string, value: unknown): value is readonly unknown[] {
+  return reading(argument, () => Array.isArray(value));
+}
+
+/** How many elements an array says that it has. It may say any number, whatever it holds. */
+export function readLength(argument: string, list: readonly unknown[]): number {
+  const length = readProperty(argument, list, 'length');
+  if (!Number.isInteger(length) || (length as number) < 0) throw outOfRange(`${argument}.length`, 'a length', length);
+  return length as number;
+}
+
+/** One element of an array; undefined where it has a hole. */
+export function readElement(argument: string, list: ArrayLike<unknown>, index: number): unknown {
+  try {
+    return list[index];
+  } catch (cause) {
+    throw invalidValue(`${argument}[${index}]`, 'a readable element', 'one that throws', cause);
+  }
+}
+
+/** What `read` makes of each element of an array, one after the other: where it takes no hole, the first one ends it. */
+export function readList<Result>(
+  argument: string,
+  list: readonly unknown[],
+  read: (element: unknown, name: string, index: number) => Result,
+): Result[] {
+  const length = readLength(argument, list);
+  const results: Result[] = [];
+  for (let n = 0; n < length; n += 1) results.push(read(readElement(argument, list, n), `${argument}[${n}]`, n));
+  return results;
 }
 
 function unknown(argument: string, name: string, names: readonly string[]): AttentionError {

@@ -2,7 +2,7 @@
 
 import test from 'ava';
 import { alibi, attention, attentionSync, causal, explain, mask, slidingWindow, Tensor } from '../lib/index.js';
-import { refuses } from './helpers/errors.js';
+import { refuses, revoked, throwing } from './helpers/errors.js';
 import { alone, joinQueries, makeBatch, outputOf, worstError } from './reference/paged.js';
 import type { PagedBatch, PagedForm } from './reference/paged.js';
 import { Random } from './reference/random.js';
@@ -219,6 +219,33 @@ test('what does not fit is named', (t) => {
     code: 'ERR_OUT_OF_RANGE',
     argument: `${argument}.prefixes[0].sequences`,
   });
+  const holes = (list: unknown[]): unknown[] => {
+    delete list[0];
+    return list;
+  };
+  const kinds: Record<string, object> = {
+    'table[0]': { table: holes([[0], [0]]), lengths: [1, 1] },
+    'table[1][0]': { table: [[0], holes([0])], lengths: [1, 1] },
+    'lengths[0]': { table, lengths: holes([1, 1]) },
+    'prefixes[0]': { table, lengths, prefixes: holes([0, { sequences: [0], tokens: 1 }]) },
+    'prefixes[0].sequences[0]': { table, lengths, prefixes: [{ sequences: holes([0, 1]), tokens: 1 }] },
+  };
+  for (const [name, pages] of Object.entries(kinds)) {
+    refuses(t, call(pages), { code: 'ERR_INVALID_ARG_TYPE', argument: `${argument}.${name}` });
+  }
+  const unreadable: Record<string, object> = {
+    'table[0]': { table: throwing(2), lengths },
+    'table[1][0]': { table: [[0], throwing()], lengths },
+    'table[1]': { table: [[0], revoked()], lengths },
+    'table.dims[0]': { table: { data: table, dims: throwing(2) }, lengths },
+    lengths: { table, lengths: throwing(2) },
+    prefixes: { table, lengths, prefixes: revoked() },
+    'prefixes[0]': { table, lengths, prefixes: throwing() },
+    'prefixes[0].sequences[0]': { table, lengths, prefixes: [{ sequences: throwing(), tokens: 1 }] },
+  };
+  for (const [name, pages] of Object.entries(unreadable)) {
+    refuses(t, call(pages), { code: 'ERR_INVALID_ARG_VALUE', argument: `${argument}.${name}`, received: /throws/ });
+  }
   for (const wrong of [-1, 5, 2 ** 30, NaN, 0.5]) {
     const rows = [
       [0, 1, 2],

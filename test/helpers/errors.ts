@@ -27,6 +27,22 @@ export function isRefusal(t: ExecutionContext, error: unknown, { code, argument,
   if (received) t.regex(error.received, received);
 }
 
+/** An array whose first element throws. */
+export function throwing(length = 1): never[] {
+  return Object.defineProperty(new Array<never>(length).fill(0 as never), 0, {
+    get: () => {
+      throw new Error('no');
+    },
+  });
+}
+
+/** A proxy of which nothing can be read any more. */
+export function revoked(target: object = []): never {
+  const { proxy, revoke } = Proxy.revocable(target, {});
+  revoke();
+  return proxy as never;
+}
+
 export function refuses(t: ExecutionContext, call: () => unknown, refusal: Refusal): void {
   let result: unknown;
   try {
