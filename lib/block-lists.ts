@@ -14,7 +14,7 @@ import {
   shapeMismatch,
 } from './errors.js';
 import { checkInteger } from './shape.js';
-import { readProperty } from './snapshot.js';
+import { isArray, reading, readElement, readLength, readList, readProperty } from './snapshot.js';
 import { readTensor } from './tensor.js';
 import type { TensorInput } from './tensor.js';
 
@@ -56,14 +56,14 @@ export interface BlockForm {
 const argument = 'layout';
 
 export function readLayout(value: unknown, form: BlockForm): BlockLayout {
-  if (Array.isArray(value)) return fromLists(value, form);
+  if (isArray(argument, value)) return fromLists(value, form);
   if (typeof value !== 'object' || value === null) {
     throw invalidType(argument, 'a tensor, { indptr, indices, shape } or lists of blocks', value);
   }
   if (form.columns !== undefined) {
     throw invalidValue('options.columns', 'none but with lists, as the layout has a shape', describe(form.columns));
   }
-  const indptr = 'indptr' in value ? readProperty(argument, value, 'indptr') : undefined;
+  const indptr = readProperty(argument, value, 'indptr');
   if (indptr !== undefined) return fromCsr(indptr, value, form);
   return fromTensor(value, form);
 }
@@ -110,8 +110,8 @@ function fromTensor(value: object, { sizeQ, sizeK, byRow }: BlockForm): BlockLay
 
 function fromCsr(indptr: unknown, value: object, { sizeQ, sizeK, byRow }: BlockForm): BlockLayout {
   const sizes = readProperty(argument, value, 'shape');
-  if (!Array.isArray(sizes)) throw invalidType(`${argument}.shape`, '[rows, columns]', sizes);
-  const shape = sizes.map((size, axis) => checkInteger(`${argument}.shape[${axis}]`, size, 0, mostBlocks));
+  if (!isArray(`${argument}.shape`, sizes)) throw invalidType(`${argument}.shape`, '[rows, columns]', sizes);
+  const shape = readList(`${argument}.shape`, sizes, (size, name) => checkInteger(name, size, 0, mostBlocks));
   const [batches, heads, rows, columns] = readLayoutShape(shape, `${argument}.shape`);
   const lines = batches * heads * rows;
   const indices = readProperty(argument, value, 'indices');
@@ -120,10 +120,16 @@ function fromCsr(indptr: unknown, value: object, { sizeQ, sizeK, byRow }: BlockF
   if (given !== lines + 1) {
     throw shapeMismatch(`${argument}.indptr`, `${lines + 1} values, a start for each line and the end`, `${given}`);
   }
+  const starts = reading(`${argument}.indptr`, () => readStarts(indptr as IntegerList, lines, count));
+  const blocks = reading(`${argument}.indices`, () => readBlocks(indices as IntegerList, starts, columns));
+  return { sizeQ, sizeK, rows, columns, batches, heads, byRow, starts, blocks };
+}
+
+function readStarts(indptr: IntegerList, lines: number, count: number): Int32Array {
   const starts = integers(lines + 1);
   let previous = 0;
   for (let line = 0; line <= lines; line += 1) {
-    const start = (indptr as IntegerList)[line];
+    const start = indptr[line];
     if (!isBlock(start, count + 1) || start < previous || (line === 0 && start !== 0)) {
       checkInteger(`${argument}.indptr[${line}]`, start, previous, line === 0 ? 0 : count);
     }
@@ -132,107 +138,126 @@ function fromCsr(indptr: unknown, value: object, { sizeQ, sizeK, byRow }: BlockF
   if (previous !== count) {
     throw shapeMismatch(`${argument}.indptr`, `a last value of ${count}, the length of indices`, `${previous}`);
   }
-  const blocks = integers(count);
+  return starts;
+}
+
+function readBlocks(indices: IntegerList, starts: Int32Array, columns: number): Int32Array {
+  const lines = starts.length - 1;
+  const blocks = integers(starts[lines]!);
   for (let line = 0; line < lines; line += 1) {
     const from = starts[line]!;
     const end = starts[line + 1]!;
     for (let at = from; at < end; at += 1) {
-      const block = (indices as IntegerList)[at];
+      const block = indices[at];
       blocks[at] = isBlock(block, columns) ? block : checkInteger(`${argument}.indices[${at}]`, block, 0, columns - 1);
     }
     sortLine(blocks.subarray(from, end), (block) => `${argument}.indices: block ${block} of line ${line}`);
   }
-  return { sizeQ, sizeK, rows, columns, batches, heads, byRow, starts, blocks };
+  return blocks;
 }
 
 function fromLists(value: readonly unknown[], { sizeQ, sizeK, byRow, columns: given }: BlockForm): BlockLayout {
-  const [batch, axes] = nested(value);
-  const batches = batch.length;
-  const heads = batch[0]?.length ?? 0;
-  const rows = batch[0]?.[0]?.length ?? 0;
+  const sizes = sizesOf(value);
+  const rows = sizes.at(-1)!;
   const columns =
     given === undefined ? Math.ceil((rows * sizeQ) / sizeK) : checkInteger('options.columns', given, 0, mostBlocks);
-  readLayoutShape([batches, heads, rows, columns], argument);
-  const name = (b: number, h: number, r: number): string =>
-    `${argument}${[b, h, r]
-      .slice(3 - axes)
+  const [batches, heads] = readLayoutShape([...sizes, columns], argument);
+  const lines: Lines = { lists: [], lengths: [] };
+  collect(value, argument, sizes, columns, lines);
+  const name = (line: number): string => {
+    const places = [Math.floor(line / (heads * rows)), Math.floor(line / rows) % heads, line % rows];
+    return `${argument}${places
+      .slice(3 - sizes.length)
       .map((index) => `[${index}]`)
       .join('')}`;
-  let count = 0;
-  batch.forEach((perHead, b) => {
-    if (!Array.isArray(perHead)) throw invalidType(`${argument}[${b}]`, 'an array of heads', perHead);
-    if (perHead.length !== heads) throw shapeMismatch(`${argument}[${b}]`, `${heads} heads`, `${perHead.length}`);
-    perHead.forEach((perRow: unknown, h) => {
-      if (!Array.isArray(perRow)) throw invalidType(`${argument}[${h}]`, 'an array of lists', perRow);
-      if (perRow.length !== rows) throw shapeMismatch(`${argument}[${h}]`, `${rows} lists`, `${perRow.length}`);
-      perRow.forEach((list: unknown, r) => {
-        const length = lengthOfList(list, () => name(b, h, r));
-        if (length > columns) throw columnsExceeded(name(b, h, r), columns, `${length} blocks`);
-        count += length;
-      });
-    });
-  });
+  };
+  const { starts, blocks } = reading(argument, () => readLines(lines, columns, name));
+  return { sizeQ, sizeK, rows, columns, batches, heads, byRow, starts, blocks };
+}
+
+/** The user's lists, and how long each was when it was looked at: a getter in one of them may change the others. */
+interface Lines {
+  readonly lists: ArrayLike<unknown>[];
+  readonly lengths: number[];
+}
+
+function readLines({ lists, lengths }: Lines, columns: number, name: (line: number) => string) {
+  const count = lengths.reduce((sum, length) => sum + length, 0);
   if (count > mostBlocks) throw outOfRange(argument, `at most ${mostBlocks} blocks`, count);
   const blocks = integers(count);
-  const starts = integers(batches * heads * rows + 1);
+  const starts = integers(lists.length + 1);
   let end = 0;
-  let line = 0;
-  batch.forEach((perHead, b) => {
-    (perHead as readonly (readonly IntegerList[])[]).forEach((perRow, h) => {
-      perRow.forEach((list, r) => {
-        const from = end;
-        for (let n = 0; n < list.length; n += 1) {
-          const block: unknown = list[n];
-          if (!isBlock(block, columns)) {
-            const which = `${name(b, h, r)}[${n}]`;
-            throw columnsExceeded(which, columns, `${checkInteger(which, block, 0, mostBlocks)}`);
-          }
-          blocks[end++] = block;
-        }
-        sortLine(blocks.subarray(from, end), (block) => `${name(b, h, r)}: block ${block}`);
-        starts[(line += 1)] = end;
-      });
-    });
-  });
-  return { sizeQ, sizeK, rows, columns, batches, heads, byRow, starts, blocks };
+  for (let line = 0; line < lists.length; line += 1) {
+    const from = end;
+    const list = lists[line]!;
+    const length = lengths[line]!;
+    for (let n = 0; n < length; n += 1) {
+      const block = list[n];
+      if (!isBlock(block, columns)) {
+        const which = `${name(line)}[${n}]`;
+        throw columnsExceeded(which, columns, `${checkInteger(which, block, 0, mostBlocks)}`);
+      }
+      blocks[end++] = block;
+    }
+    sortLine(blocks.subarray(from, end), (block) => `${name(line)}: block ${block}`);
+    starts[line + 1] = end;
+  }
+  return { starts, blocks };
+}
+
+/** Puts the lists below `value` in order; `sizes` are those of its axes. A hole anywhere is no list. */
+function collect(
+  value: unknown,
+  name: string,
+  [size, ...inner]: readonly number[],
+  columns: number,
+  { lists, lengths }: Lines,
+): void {
+  const items = inner.length > 0 ? 'heads' : 'lists';
+  if (!isArray(name, value)) throw invalidType(name, `an array of ${items}`, value);
+  const given = readLength(name, value);
+  if (given !== size) throw shapeMismatch(name, `${size} ${items}`, `${given}`);
+  for (let n = 0; n < size; n += 1) {
+    const item = readElement(name, value, n);
+    if (inner.length > 0) {
+      collect(item, `${name}[${n}]`, inner, columns, { lists, lengths });
+      continue;
+    }
+    const length = lengthOfList(item, () => `${name}[${n}]`);
+    if (length > columns) throw columnsExceeded(`${name}[${n}]`, columns, `${length} blocks`);
+    lists.push(item as ArrayLike<unknown>);
+    lengths.push(length);
+  }
 }
 
 function columnsExceeded(name: string, columns: number, received: string): AttentionError {
   return new AttentionError('ERR_OUT_OF_RANGE', name, `blocks below ${columns} (see options.columns)`, received);
 }
 
-/** Lists as [batch][heads][rows], and how many of these axes they have: as deep as their first items are. */
-function nested(value: readonly unknown[]): [readonly (readonly (readonly unknown[])[])[], number] {
-  let depth = 1;
-  for (
-    let [first] = value;
-    Array.isArray(first) || typedArrayName(first) === 'Int32Array';
-    [first] = first as unknown[]
-  ) {
-    depth += 1;
-    if (depth > 4) break;
+/** Sizes of the axes that the lists have, as deep as the first items are: rows; heads and rows; or batch, heads and rows. */
+function sizesOf(value: readonly unknown[]): readonly number[] {
+  const sizes: number[] = [];
+  let level: unknown = value;
+  for (let name = argument; isArray(name, level) && sizes.length < 5; name += '[0]') {
+    sizes.push(readLength(name, level));
+    level = readElement(name, level, 0);
   }
-  switch (depth) {
-    case 2:
-      return [[[value]], 1];
-    case 3:
-      return [[value as readonly (readonly unknown[])[]], 2];
-    case 4:
-      return [value as readonly (readonly (readonly unknown[])[])[], 3];
-    default:
-      throw invalidType(
-        argument,
-        'lists of blocks: [rows][...], [heads][rows][...] or [batch][heads][rows][...]',
-        value,
-      );
+  // The innermost array is a list itself.
+  if (typedArrayName(level) !== 'Int32Array') sizes.pop();
+  if (sizes.length < 1 || sizes.length > 3) {
+    const expected = 'lists of blocks: [rows][...], [heads][rows][...] or [batch][heads][rows][...]';
+    throw invalidType(argument, expected, value);
   }
+  return sizes;
 }
 
 function lengthOfList(value: unknown, name: () => string): number {
-  if (Array.isArray(value)) return value.length;
-  if (typedArrayName(value) !== 'Int32Array') throw invalidType(name(), 'a number[] or Int32Array', value);
-  checkReadable(name(), value as Int32Array);
-  return lengthOf(value as Int32Array);
+  if (typedArrayName(value) === 'Int32Array') {
+    checkReadable(name(), value as Int32Array);
+    return lengthOf(value as Int32Array);
+  }
+  if (!isArray(argument, value)) throw invalidType(name(), 'a number[] or Int32Array', value);
+  return readLength(argument, value);
 }
 
 /** Ascending, each once. */

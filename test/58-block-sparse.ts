@@ -16,7 +16,7 @@ import {
   mask,
 } from '../lib/index.js';
 import type { BlockLayoutInput, BlockSparseOptions, ErrorCode, MaskItem } from '../lib/index.js';
-import { refuses } from './helpers/errors.js';
+import { refuses, revoked, throwing } from './helpers/errors.js';
 import {
   difference,
   layoutSees,
@@ -396,6 +396,61 @@ test('what does not fit is named', (t) => {
   wrong(csr([0, 2, 1], [0], [2, 2]), size, 'ERR_OUT_OF_RANGE', 'layout.indptr[1]');
   wrong(csr([0, 1, 1], [2], [2, 2]), size, 'ERR_OUT_OF_RANGE', 'layout.indices[0]');
   wrong(csr([0, 2, 2], [1, 1], [2, 2]), size, 'ERR_INVALID_ARG_VALUE', 'layout.indices: block 1 of line 0');
+
+  const holes = (list: unknown[], at = 0): unknown[] => {
+    delete list[at];
+    return list;
+  };
+  const gone = new Int32Array([0]);
+  structuredClone(gone.buffer, { transfer: [gone.buffer] });
+  wrong(holes([[0], [1], [2]], 1), size, 'ERR_INVALID_ARG_TYPE', 'layout[1]');
+  wrong([[[0]], holes([[0]])], size, 'ERR_INVALID_ARG_TYPE', 'layout[1][0]');
+  wrong(holes([[[0]], [[0]], [[0]]], 1), size, 'ERR_INVALID_ARG_TYPE', 'layout[1]');
+  wrong([[[[0]]], holes([[[0]]])], size, 'ERR_INVALID_ARG_TYPE', 'layout[1][0]');
+  wrong(
+    [
+      [[[0]], [[0]]],
+      [[[0]], 5],
+    ],
+    size,
+    'ERR_INVALID_ARG_TYPE',
+    'layout[1][1]',
+  );
+  wrong(
+    [
+      [[[0]], [[0]]],
+      [[[0]], [[0], [0]]],
+    ],
+    size,
+    'ERR_SHAPE_MISMATCH',
+    'layout[1][1]',
+  );
+  wrong([[0], holes([0, 1])], size, 'ERR_INVALID_ARG_TYPE', 'layout[1][0]');
+  wrong(Object.assign([[0]], { length: 4e6 }), size, 'ERR_INVALID_ARG_TYPE', 'layout[1]');
+  wrong([gone], size, 'ERR_INVALID_ARG_VALUE', 'layout[0]');
+  wrong([[0], gone], size, 'ERR_INVALID_ARG_VALUE', 'layout[1]');
+  wrong(csr([0, 1], [0], holes([2, 2], 1)), size, 'ERR_INVALID_ARG_TYPE', 'layout.shape[1]');
+  wrong(csr(holes([0, 1]), [0], [1, 1]), size, 'ERR_INVALID_ARG_TYPE', 'layout.indptr[0]');
+  wrong(csr([0, 1], holes([0]), [1, 1]), size, 'ERR_INVALID_ARG_TYPE', 'layout.indices[0]');
+
+  const unreadable = (layout: unknown, argument: string): void =>
+    refuses(t, () => blockSparse(layout as BlockLayoutInput, size), {
+      code: 'ERR_INVALID_ARG_VALUE',
+      argument,
+      received: /throws/,
+    });
+  unreadable(revoked(), 'layout');
+  unreadable(throwing(2), 'layout[0]');
+  unreadable([[0], throwing()], 'layout');
+  unreadable([[[0]], revoked()], 'layout[1]');
+  unreadable(csr(throwing(2), [0], [1, 1]), 'layout.indptr');
+  unreadable(csr([0, 1], throwing(), [1, 1]), 'layout.indices');
+  unreadable(csr([0, 1], [0], throwing(2)), 'layout.shape[0]');
+  unreadable(revoked({}), 'layout');
+
+  const later = [0];
+  const growing = Object.defineProperty([1], 0, { get: () => later.push(1, 2) && 1 });
+  t.deepEqual(blockSparse([[0], growing, later], size).toJSON().layout.indptr, [0, 1, 2, 3]);
 
   const wide = blockSparse({ indptr: [0, 1, 1, 1], indices: [0], shape: [3, 2 ** 31 - 3] }, { blockSize: 1 });
   refuses(t, () => wide.not(), { code: 'ERR_OUT_OF_RANGE', argument: 'layout' });
