@@ -2,6 +2,7 @@
 
 import { AttentionError, describe, invalidType, invalidValue } from './errors.js';
 import { checkInteger } from './shape.js';
+import { isArray, readLength, readList } from './snapshot.js';
 
 /** A value for every axis of a grid, or one for all of them. */
 export type PerAxis<Value> = Value | readonly Value[];
@@ -11,23 +12,24 @@ const maxLength = 2 ** 22;
 
 /** Checks a grid: one to three lengths. */
 export function readGrid(value: unknown): readonly number[] {
-  if (!Array.isArray(value)) throw invalidType('options.grid', 'an array of one to three lengths', value);
-  if (value.length < 1 || value.length > 3) {
-    throw invalidValue('options.grid', 'one to three lengths', `${value.length}`);
-  }
-  const lengths = value.map((length, axis) => checkInteger(`options.grid[${axis}]`, length, 1, maxLength));
+  const argument = 'options.grid';
+  if (!isArray(argument, value)) throw invalidType(argument, 'an array of one to three lengths', value);
+  const rank = readLength(argument, value);
+  if (rank < 1 || rank > 3) throw invalidValue(argument, 'one to three lengths', `${rank}`);
+  const lengths = readList(argument, value, (length, name) => checkInteger(name, length, 1, maxLength));
   const cells = lengths.reduce((product, length) => product * length, 1);
   if (cells > 2 ** 30) {
-    throw new AttentionError('ERR_OUT_OF_RANGE', 'options.grid', 'at most 2^30 cells', describe(cells));
+    throw new AttentionError('ERR_OUT_OF_RANGE', argument, 'at most 2^30 cells', describe(cells));
   }
   return lengths;
 }
 
 /** A value for each axis. */
 export function perAxis(argument: string, value: unknown, rank: number): readonly unknown[] {
-  if (!Array.isArray(value)) return new Array<unknown>(rank).fill(value);
-  if (value.length !== rank) throw invalidValue(argument, `a value for each of the ${rank} axes`, `${value.length}`);
-  return value as readonly unknown[];
+  if (!isArray(argument, value)) return new Array<unknown>(rank).fill(value);
+  const length = readLength(argument, value);
+  if (length !== rank) throw invalidValue(argument, `a value for each of the ${rank} axes`, `${length}`);
+  return readList(argument, value, (element) => element);
 }
 
 /** Text for the place of `position` on each axis; cell n of the grid is at position `origin` + n, and `extra` is origin. */

@@ -9,6 +9,7 @@ import type { BoundProgram } from './bound-program.js';
 import { language } from './language.js';
 import { readMask } from './masks.js';
 import type { Mask } from './masks.js';
+import { isArray, readLength, readList } from './snapshot.js';
 import { readTensor } from './tensor.js';
 import type { HostView } from './view.js';
 
@@ -43,13 +44,10 @@ export function readMasks(mask: unknown, geometry: Geometry, also?: Mask): Visib
   const programs: BoundProgram[] = [];
   const read: Grid[] = [];
   const grids: Grid[] = [];
-  const items: readonly unknown[] = mask === undefined ? [] : Array.isArray(mask) ? mask : [mask];
-  if (items.length > maxItems) throw outOfRange('options.mask', `at most ${maxItems} items`, items.length);
-  for (let index = 0; index < items.length; index += 1) {
-    const argument = Array.isArray(mask) ? `options.mask[${index}]` : 'options.mask';
-    const program = readMask(items[index]);
+  for (const [argument, item] of mask === undefined ? [] : readItems(mask)) {
+    const program = readMask(item);
     if (program === undefined) {
-      grids.push(readMaskGrid(argument, items[index], geometry));
+      grids.push(readMaskGrid(argument, item, geometry));
     } else {
       programs.push(program);
       for (const grid of program.grids) read.push(readMaskGrid(argument, grid, geometry));
@@ -57,6 +55,15 @@ export function readMasks(mask: unknown, geometry: Geometry, also?: Mask): Visib
   }
   if (also !== undefined) programs.push(readMask(also)!);
   return { program: conjunction(programs), grids: [...read, ...grids] };
+}
+
+/** The items of the option, each with its name. */
+export function readItems(mask: unknown): readonly (readonly [argument: string, item: unknown])[] {
+  const argument = 'options.mask';
+  if (!isArray(argument, mask)) return [[argument, mask]];
+  const count = readLength(argument, mask);
+  if (count > maxItems) throw outOfRange(argument, `at most ${maxItems} items`, count);
+  return readList(argument, mask, (item, name) => [name, item] as const);
 }
 
 /** Conjunctions of several masks, the latest last: calls in a loop make the same one again and again. */

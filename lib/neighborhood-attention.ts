@@ -6,6 +6,7 @@ import { denseElements } from './dense.js';
 import { formatShape, invalidValue, shapeMismatch, unsupported } from './errors.js';
 import { perAxis } from './grid-axes.js';
 import { biasOnGrid } from './grid-bias.js';
+import { readItems } from './grids.js';
 import type { Mask, MaskItem } from './masks.js';
 import { allocate } from './memory.js';
 import { makeNeighborhood, readAxes, readBorder } from './neighborhood.js';
@@ -14,7 +15,7 @@ import type { AttentionOptions } from './options.js';
 import { guarded } from './prepare.js';
 import { compose, readScore } from './scores.js';
 import type { Score } from './scores.js';
-import { contiguousStrides, countOf, reshapedStrides } from './shape.js';
+import { contiguousStrides, countOf, reshapedStrides, sameShape } from './shape.js';
 import { readSnapshot } from './snapshot.js';
 import { readTensor, tensorOf } from './tensor.js';
 import type { Tensor, TensorInput } from './tensor.js';
@@ -123,17 +124,18 @@ function prepare(q: unknown, k: unknown, v: unknown, given: unknown): GridCall {
     throw invalidValue(`options.${missing}`, 'a tensor, as the other of extraKey and extraValue is given', 'undefined');
   }
   const before = extraKey === undefined ? undefined : readTensor(extraKey, 'options.extraKey');
+  const after = extraValue === undefined ? undefined : readTensor(extraValue, 'options.extraValue');
   const extra = before?.shape[1] ?? 0;
   const near = maskFor({ axes: readAxes(options, grid), clamped: readBorder(options['border']), origin: extra });
-  const more = options['mask'] as MaskItem | readonly MaskItem[] | undefined;
-  const mask = more === undefined ? near : [...(Array.isArray(more) ? (more as MaskItem[]) : [more as MaskItem]), near];
+  const more = options['mask'];
+  const mask = more === undefined ? near : [...readItems(more).map(([, item]) => item as MaskItem), near];
   const call = Object.fromEntries(callNames.map((name) => [name, options[name]]));
   const score = scoreOf(options, { grid, origin: extra, heads: cells.shape[2]! });
   return {
     grid,
     query: tensorOf(cells),
     key: tensorOf(before ? joined(before, key, 'options.extraKey') : key),
-    value: tensorOf(before ? joined(readTensor(extraValue, 'options.extraValue'), value, 'options.extraValue') : value),
+    value: tensorOf(after ? joined(after, value, 'options.extraValue', extra) : value),
     options: { ...call, mask, score, layout: 'bshd' } as AttentionOptions,
   };
 }
@@ -183,13 +185,12 @@ function flat(input: unknown, argument: string, grid: readonly number[]): HostVi
   return { ...view, shape, strides };
 }
 
-/** Rows of extra tokens and of the grid's cells, one after the other. */
-function joined(extra: HostView, cells: HostView, argument: string): HostView {
+/** Rows of extra tokens, any number or `tokens`, and of the grid's cells, one after the other. */
+function joined(extra: HostView, cells: HostView, argument: string, tokens?: number): HostView {
   const [batch, count, heads, dim] = cells.shape as readonly [number, number, number, number];
   const rows = extra.shape[1]!;
-  const fits =
-    extra.shape.length === 4 && extra.shape[0] === batch && extra.shape[2] === heads && extra.shape[3] === dim;
-  if (!fits) throw shapeMismatch(argument, `[${batch}, n, ${heads}, ${dim}]`, formatShape(extra.shape));
+  const fits = extra.shape.length === 4 && sameShape(extra.shape, [batch, tokens ?? rows, heads, dim]);
+  if (!fits) throw shapeMismatch(argument, formatShape([batch, tokens ?? 'n', heads, dim]), formatShape(extra.shape));
   if (extra.dtype !== cells.dtype) throw invalidValue(argument, `dtype '${cells.dtype}'`, `'${extra.dtype}'`);
   const shape = Object.freeze([batch, rows + count, heads, dim]);
   const data = allocate(cells.dtype, countOf(shape), argument);

@@ -2,7 +2,7 @@
 
 import { invalidType, shapeMismatch } from './errors.js';
 import { checkShape, countOf } from './shape.js';
-import { readSnapshot } from './snapshot.js';
+import { isArray, readSnapshot } from './snapshot.js';
 
 export interface ProgramOptions {
   /**
@@ -15,7 +15,7 @@ export interface ProgramOptions {
 export function readProgramOptions(options: unknown): { grid: readonly number[] | undefined } {
   const { grid } = readSnapshot('options', options, ['grid']);
   if (grid === undefined) return { grid: undefined };
-  if (!Array.isArray(grid)) throw invalidType('options.grid', 'an array of 1 to 3 sizes', grid);
+  if (!isArray('options.grid', grid)) throw invalidType('options.grid', 'an array of 1 to 3 sizes', grid);
   const sizes = checkShape('options.grid', grid);
   if (sizes.length < 1 || sizes.length > 3 || countOf(sizes) < 1 || countOf(sizes) > 2 ** 31 - 1) {
     throw shapeMismatch('options.grid', '1 to 3 sizes of at least 1', `[${sizes.join(', ')}]`);

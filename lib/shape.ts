@@ -1,6 +1,7 @@
 // Shapes and strides, in elements: arithmetic without a tensor.
 
 import { AttentionError, describe, invalidType, outOfRange, shapeMismatch } from './errors.js';
+import { isArray, readElement, readLength } from './snapshot.js';
 
 /** Axes a tensor may have. */
 export const maxRank = 8;
@@ -8,12 +9,14 @@ export const maxRank = 8;
 /** Queries and keys of a block: two integers from 1, or one for both. */
 export function checkBlock(argument: string, value: unknown): readonly [number, number] {
   const most = 2 ** 31 - 1;
-  if (!Array.isArray(value)) {
+  if (!isArray(argument, value)) {
     const size = checkInteger(argument, value, 1, most);
     return [size, size];
   }
-  if (value.length !== 2) throw shapeMismatch(argument, '[queries, keys]', describe(value));
-  return [checkInteger(`${argument}[0]`, value[0], 1, most), checkInteger(`${argument}[1]`, value[1], 1, most)];
+  if (readLength(argument, value) !== 2) throw shapeMismatch(argument, '[queries, keys]', describe(value));
+  const size = (side: number): number =>
+    checkInteger(`${argument}[${side}]`, readElement(argument, value, side), 1, most);
+  return [size(0), size(1)];
 }
 
 /** Products of sizes stay exact integers below this. */
@@ -137,13 +140,14 @@ export function reshapedStrides(
 }
 
 function checkIntegers(argument: string, value: unknown, expected: string): readonly number[] {
-  if (!Array.isArray(value)) throw invalidType(argument, `an array of ${expected}`, value);
-  if (value.length > maxRank) {
-    throw new AttentionError('ERR_OUT_OF_RANGE', argument, `at most ${maxRank} axes`, `${value.length}`);
+  if (!isArray(argument, value)) throw invalidType(argument, `an array of ${expected}`, value);
+  const rank = readLength(argument, value);
+  if (rank > maxRank) {
+    throw new AttentionError('ERR_OUT_OF_RANGE', argument, `at most ${maxRank} axes`, `${rank}`);
   }
   const sizes: number[] = [];
-  for (let axis = 0; axis < value.length; axis += 1) {
-    const size: unknown = value[axis];
+  for (let axis = 0; axis < rank; axis += 1) {
+    const size = readElement(argument, value, axis);
     if (typeof size !== 'number') throw invalidType(`${argument}[${axis}]`, 'a non-negative integer', size);
     if (!Number.isSafeInteger(size) || size < 0)
       throw outOfRange(`${argument}[${axis}]`, 'a non-negative integer', size);

@@ -15,7 +15,7 @@ import {
   Tensor,
 } from '../lib/index.js';
 import type { ErrorCode, NeighborhoodOptions } from '../lib/index.js';
-import { refuses } from './helpers/errors.js';
+import { refuses, revoked, throwing } from './helpers/errors.js';
 import { attendHead } from './reference/attention.js';
 import { normal, numbers, optionsOf, wrongNeighborhood } from './reference/neighborhood-case.js';
 import { seesOf, type Neighborhood } from './reference/neighborhood.js';
@@ -252,6 +252,11 @@ test('wrong tensors of a grid are named', async (t) => {
     'ERR_SHAPE_MISMATCH',
     'options.extraValue',
   );
+  refuses(t, () => neighborhoodAttentionSync(x, x, x, { ...options, extraKey, extraValue: extraKey.narrow(1, 0, 2) }), {
+    code: 'ERR_SHAPE_MISMATCH',
+    argument: 'options.extraValue',
+    expected: /^\[1, 3, 2, 8\]$/,
+  });
   const turned = x.narrow(2, 0, 4).transpose(1, 2);
   refused(() => neighborhoodAttentionSync(turned, turned, turned, options), 'ERR_UNSUPPORTED', 'query');
   await t.throwsAsync(neighborhoodAttention(x, x, x, { window: 6 }), { code: 'ERR_OUT_OF_RANGE' });
@@ -278,6 +283,18 @@ test('wrong options are named', (t) => {
   wrong({ grid: [8], window: 3, causal: 1 }, 'ERR_INVALID_ARG_TYPE', 'options.causal');
   wrong({ grid: [8], window: 3, border: 'wrap' }, 'ERR_INVALID_ARG_VALUE', 'options.border');
   wrong({ grid: [8], window: 3, extra: -1 }, 'ERR_OUT_OF_RANGE', 'options.extra');
+  const holes = (list: unknown[]): unknown[] => {
+    delete list[1];
+    return list;
+  };
+  wrong({ grid: new Array(2), window: 3 }, 'ERR_INVALID_ARG_TYPE', 'options.grid[0]');
+  wrong({ grid: holes([4, 4]), window: 3 }, 'ERR_INVALID_ARG_TYPE', 'options.grid[1]');
+  wrong({ grid: [4, 4], window: holes([3, 3]) }, 'ERR_INVALID_ARG_TYPE', 'options.window[1]');
+  wrong({ grid: throwing(2), window: 3 }, 'ERR_INVALID_ARG_VALUE', 'options.grid[0]');
+  wrong({ grid: [4, 4], window: throwing(2) }, 'ERR_INVALID_ARG_VALUE', 'options.window[0]');
+  wrong({ grid: revoked(), window: 3 }, 'ERR_INVALID_ARG_VALUE', 'options.grid');
+  wrong({ grid: [4], window: revoked() }, 'ERR_INVALID_ARG_VALUE', 'options.window');
+  wrong(revoked({}), 'ERR_INVALID_ARG_VALUE', 'options');
   wrong({ grid: [8], window: 3, kernel: 3 }, 'ERR_UNKNOWN_OPTION', 'options.kernel');
 });
 

@@ -17,7 +17,7 @@ import {
   Tensor,
 } from '../lib/index.js';
 import type { AttentionOptions, ErrorCode } from '../lib/index.js';
-import { refuses } from './helpers/errors.js';
+import { refuses, throwing } from './helpers/errors.js';
 import { normal, numbers, optionsOf } from './reference/neighborhood-case.js';
 import { biasEntry, cellsOf, placesOf, seesOf, type Neighborhood } from './reference/neighborhood.js';
 import { Random } from './reference/random.js';
@@ -240,6 +240,9 @@ test('wrong options of a relative bias and of more masks are named', (t) => {
   refused({ relativeBias: 3 }, 'ERR_INVALID_ARG_TYPE', 'options.relativeBias');
   refused({ relativeBias: table(2, 5, 5), score: causal() }, 'ERR_INVALID_ARG_TYPE', 'options.score');
   refused({ mask: [causal(), 3] }, 'ERR_INVALID_ARG_TYPE', 'options.mask[1]');
+  refused({ mask: [causal(), undefined] }, 'ERR_INVALID_ARG_TYPE', 'options.mask[1]');
+  refused({ mask: throwing(2) }, 'ERR_INVALID_ARG_VALUE', 'options.mask[0]');
+  refused({ mask: Object.assign([], { length: 2 ** 31 }) }, 'ERR_OUT_OF_RANGE', 'options.mask');
   refused({ extra: 2 }, 'ERR_UNKNOWN_OPTION', 'options.extra');
   const bias = (options: object, code: ErrorCode, argument: string): void =>
     refuses(t, () => gridBias(table(2, 5, 5), { grid: [4, 5], ...options }), { code, argument });

@@ -5,7 +5,7 @@ import { describe, formatShape, shapeMismatch, unsupported } from '../errors.js'
 import type { BoundProgram } from '../bound-program.js';
 import { readGeometry } from '../geometry.js';
 import type { Geometry } from '../geometry.js';
-import { readMasks } from '../grids.js';
+import { readItems, readMasks } from '../grids.js';
 import { readMask } from '../masks.js';
 import { choice, readOptions } from '../options.js';
 import type { AttentionBaseOptions, CallOptions, LayoutName } from '../options.js';
@@ -108,15 +108,13 @@ export function readRequest(
 
 function checkPrograms(mask: unknown): void {
   if (mask === undefined) return;
-  const items: readonly unknown[] = Array.isArray(mask) ? mask : [mask];
-  items.forEach((item, index) => {
-    const argument = Array.isArray(mask) ? `options.mask[${index}]` : 'options.mask';
+  for (const [argument, item] of readItems(mask)) {
     const program = readMask(item);
     if (program === undefined) readTensor(item, argument);
     if (program === undefined || program.grids.length > 0) {
       throw unsupported(argument, 'a program (tables take the place of tensors)', 'a tensor');
     }
-  });
+  }
 }
 
 function headFirst(geometry: Geometry<HostView>): Geometry<HostView> {
