@@ -1,11 +1,12 @@
 // What a call says of its weights besides the output: options, their checks, and the tensors that it fills.
 
+import { checkReadable, typedArrayName } from './arrays.js';
 import { describe, invalidType, invalidValue, outOfRange, shapeMismatch, unsupported } from './errors.js';
 import type { Geometry } from './geometry.js';
 import { allocate, checkMemory } from './memory.js';
 import { flag } from './options.js';
 import { checkBlock, checkInteger, contiguousStrides, countOf } from './shape.js';
-import { readSnapshot } from './snapshot.js';
+import { isArray, readElement, readLength, readList, readSnapshot } from './snapshot.js';
 import { tensorOf } from './tensor.js';
 import type { Tensor } from './tensor.js';
 
@@ -146,29 +147,31 @@ function readRanges(value: unknown, keys: number): readonly number[] {
   const name = `${argument}.mass`;
   const ranges = nonEmpty(name, value);
   const ends: number[] = [];
-  ranges.forEach((range: unknown, index) => {
-    if (!Array.isArray(range)) throw invalidType(`${name}[${index}]`, 'an array [begin, end]', range);
-    if (range.length !== 2) throw shapeMismatch(`${name}[${index}]`, '[begin, end]', describe(range));
-    const begin = checkInteger(`${name}[${index}][0]`, range[0], ends.at(-1) ?? 0, keys);
-    ends.push(begin, checkInteger(`${name}[${index}][1]`, range[1], begin, keys));
+  readList(name, ranges, (range, which) => {
+    if (!isArray(which, range)) throw invalidType(which, 'an array [begin, end]', range);
+    if (readLength(which, range) !== 2) throw shapeMismatch(which, '[begin, end]', describe(range));
+    const begin = checkInteger(`${which}[0]`, readElement(which, range, 0), ends.at(-1) ?? 0, keys);
+    ends.push(begin, checkInteger(`${which}[1]`, readElement(which, range, 1), begin, keys));
   });
   return ends;
 }
 
 function readColumns(value: unknown, keys: number): readonly number[] {
   const name = `${argument}.columns`;
-  const columns: number[] = [];
-  nonEmpty(name, value instanceof Int32Array ? Array.from(value) : value).forEach((column: unknown, index) => {
-    const least = columns.length === 0 ? 0 : columns.at(-1)! + 1;
-    if (keys === 0 || least >= keys) throw outOfRange(`${name}[${index}]`, `a column below ${keys}`, column as number);
-    columns.push(checkInteger(`${name}[${index}]`, column, least, keys - 1));
+  const typed = typedArrayName(value) === 'Int32Array';
+  if (typed) checkReadable(name, value as Int32Array);
+  let least = 0;
+  return readList(name, nonEmpty(name, typed ? [...new Int32Array(value as Int32Array)] : value), (column, which) => {
+    if (least >= keys) throw outOfRange(which, `a column below ${keys}`, column);
+    const checked = checkInteger(which, column, least, keys - 1);
+    least = checked + 1;
+    return checked;
   });
-  return columns;
 }
 
 function nonEmpty(name: string, value: unknown): readonly unknown[] {
-  if (!Array.isArray(value)) throw invalidType(name, 'an array', value);
-  if (value.length === 0) throw invalidValue(name, 'at least one entry', '[]');
+  if (!isArray(name, value)) throw invalidType(name, 'an array', value);
+  if (readLength(name, value) === 0) throw invalidValue(name, 'at least one entry', '[]');
   return value;
 }
 

@@ -18,7 +18,7 @@ import {
   type Statistics,
   type StatisticsOptions,
 } from '../lib/index.js';
-import { refuses } from './helpers/errors.js';
+import { refuses, revoked, throwing } from './helpers/errors.js';
 import { bitsOf, callOf, run } from './reference/call.js';
 import { describe } from './reference/case.js';
 import { deep, type Topic } from './reference/grid.js';
@@ -321,6 +321,25 @@ test('what cannot be asked is refused by name', (t) => {
     [{ blocks: { blockSize: 2, sums: false } }, 'ERR_INVALID_ARG_VALUE', '.blocks.sums'],
     [{ columnSums: 1 }, 'ERR_INVALID_ARG_TYPE', '.columnSums'],
   ];
+  const holes = (list: unknown[]): unknown[] => {
+    delete list[1];
+    return list;
+  };
+  const gone = new Int32Array([0]);
+  structuredClone(gone.buffer, { transfer: [gone.buffer] });
+  wrong.push(
+    [{ mass: holes([[0, 1], 0, [2, 3]]) }, 'ERR_INVALID_ARG_TYPE', '.mass[1]'],
+    [{ mass: new Array(3) }, 'ERR_INVALID_ARG_TYPE', '.mass[0]'],
+    [{ mass: [holes([0, 1])] }, 'ERR_INVALID_ARG_TYPE', '.mass[0][1]'],
+    [{ columns: holes([0, 1, 2]) }, 'ERR_INVALID_ARG_TYPE', '.columns[1]'],
+    [{ columns: gone }, 'ERR_INVALID_ARG_VALUE', '.columns'],
+    [{ mass: throwing() }, 'ERR_INVALID_ARG_VALUE', '.mass[0]'],
+    [{ mass: [throwing(2)] }, 'ERR_INVALID_ARG_VALUE', '.mass[0][0]'],
+    [{ mass: revoked() }, 'ERR_INVALID_ARG_VALUE', '.mass'],
+    [{ columns: throwing() }, 'ERR_INVALID_ARG_VALUE', '.columns[0]'],
+    [{ blocks: { blockSize: throwing(2) } }, 'ERR_INVALID_ARG_VALUE', '.blocks.blockSize[0]'],
+    [revoked({}), 'ERR_INVALID_ARG_VALUE', ''],
+  );
   for (const [statistics, code, name] of wrong) {
     refuses(t, call(statistics), { code: code as never, argument: `options.statistics${name}` });
   }
