@@ -12,6 +12,7 @@ import { checkBlock, checkInteger } from './shape.js';
 import { readSnapshot } from './snapshot.js';
 import { Tensor, readTensor } from './tensor.js';
 import type { TensorInput } from './tensor.js';
+import type { HostView } from './view.js';
 
 /** How the vectors of a block become one, component by component. */
 export type Pooling = 'mean' | 'max';
@@ -44,8 +45,10 @@ export function pooledScores(q: TensorInput, k: TensorInput, options: PooledScor
   const [sizeQ, sizeK] = checkBlock('options.blockSize', given['blockSize']);
   const poolings = ['mean', 'max'] as const;
   const bshd = choice('options.layout', given['layout'], ['bhsd', 'bshd']) === 'bshd';
-  const query = readRows(q, 'query', bshd);
-  const key = readRows(k, 'key', bshd);
+  // Both are read before either's memory is looked at: a getter of one may take the other's away.
+  const [queries, keys] = [readTensor(q, 'query'), readTensor(k, 'key')];
+  const query = rowsOf(queries, 'query', bshd);
+  const key = rowsOf(keys, 'key', bshd);
   if (key.dim !== query.dim) throw shapeMismatch('key', `${query.dim} components`, `${key.dim}`);
   if (key.batch !== query.batch) throw shapeMismatch('key', `${query.batch} sequences`, `${key.batch}`);
   if (key.heads === 0 || query.heads % key.heads !== 0) {
@@ -66,11 +69,11 @@ export function pooledScores(q: TensorInput, k: TensorInput, options: PooledScor
   let at = 0;
   for (let b = 0; b < batch; b += 1) {
     for (let h = 0; h < heads; h += 1) {
-      const keys = (b * key.heads + Math.floor((h * key.heads) / heads)) * columns * dim;
+      const first = (b * key.heads + Math.floor((h * key.heads) / heads)) * columns * dim;
       for (let r = 0; r < rows; r += 1) {
         const from = ((b * heads + h) * rows + r) * dim;
         for (let c = 0; c < columns; c += 1) {
-          const other = keys + c * dim;
+          const other = first + c * dim;
           let sum = 0;
           for (let d = 0; d < dim; d += 1) sum += pooledQ[from + d]! * pooledK[other + d]!;
           scores[at++] = sum * scale;
@@ -208,8 +211,7 @@ interface Rows {
   readonly strides: readonly [number, number, number, number];
 }
 
-function readRows(value: unknown, argument: string, bshd: boolean): Rows {
-  const view = readTensor(value, argument);
+function rowsOf(view: HostView, argument: string, bshd: boolean): Rows {
   if (view.dtype === 'bool') throw invalidValue(argument, 'a float dtype', describe(view.dtype));
   if (view.shape.length !== 4) throw shapeMismatch(argument, 'four axes', formatShape(view.shape));
   const data =

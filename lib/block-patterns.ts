@@ -2,9 +2,9 @@
 
 import { BlockMask } from './block-mask.js';
 import { LineWriter, layoutOfLines, mostBlocks } from './block-layout.js';
-import { describe, invalidType, shapeMismatch } from './errors.js';
+import { invalidType, shapeMismatch } from './errors.js';
 import { checkInteger } from './shape.js';
-import { readSnapshot } from './snapshot.js';
+import { isArray, readElement, readList, readSnapshot } from './snapshot.js';
 
 const farthest = 2 ** 31 - 1;
 
@@ -159,13 +159,12 @@ function readCover(given: Readonly<Record<string, unknown>>): { size: number; bl
 }
 
 function readPerHead(name: string, value: unknown, length: number): readonly (readonly number[])[] {
-  if (!Array.isArray(value)) throw invalidType(name, 'a list of integers, or one for each head', value);
-  const perHead: readonly unknown[] = Array.isArray(value[0]) ? value : [value];
-  return perHead.map((list, h) => {
-    const which = perHead === value ? `${name}[${h}]` : name;
-    if (!Array.isArray(list)) throw invalidType(which, 'a list of integers', describe(list));
-    return list.map((key, n) => checkInteger(`${which}[${n}]`, key, 0, length - 1));
-  });
+  if (!isArray(name, value)) throw invalidType(name, 'a list of integers, or one for each head', value);
+  const keysOf = (list: unknown, which: string): readonly number[] => {
+    if (!isArray(which, list)) throw invalidType(which, 'a list of integers', list);
+    return readList(which, list, (key, place) => checkInteger(place, key, 0, length - 1));
+  };
+  return isArray(`${name}[0]`, readElement(name, value, 0)) ? readList(name, value, keysOf) : [keysOf(value, name)];
 }
 
 /** Lines to which blocks drawn at random are added. */

@@ -17,7 +17,7 @@ import {
   verticalSlash,
 } from '../lib/index.js';
 import type { BlockMask, ChooseBlocksOptions, ErrorCode, Mask } from '../lib/index.js';
-import { refuses } from './helpers/errors.js';
+import { refuses, revoked, throwing } from './helpers/errors.js';
 import { Random } from './reference/random.js';
 
 /** Blocks that are not as `sees` says. */
@@ -284,6 +284,16 @@ test('wrong options are named', (t) => {
     'ERR_SHAPE_MISMATCH',
     'options.slash',
   );
+  const holes = (list: unknown[]): never => {
+    delete list[1];
+    return list as never;
+  };
+  wrong(() => verticalSlash({ ...lines, vertical: holes([5, 0, 9]) }), 'ERR_INVALID_ARG_TYPE', 'options.vertical[1]');
+  wrong(() => verticalSlash({ ...lines, slash: holes([[5], [0]]) }), 'ERR_INVALID_ARG_TYPE', 'options.slash[1]');
+  wrong(() => verticalSlash({ ...lines, slash: [[5], holes([5, 0])] }), 'ERR_INVALID_ARG_TYPE', 'options.slash[1][1]');
+  wrong(() => verticalSlash({ ...lines, slash: throwing() }), 'ERR_INVALID_ARG_VALUE', 'options.slash[0]');
+  wrong(() => verticalSlash({ ...lines, slash: revoked() }), 'ERR_INVALID_ARG_VALUE', 'options.slash');
+  wrong(() => verticalSlash(revoked({})), 'ERR_INVALID_ARG_VALUE', 'options');
   wrong(() => branches(-1, [1]), 'ERR_OUT_OF_RANGE', 'prefix');
   wrong(() => branches(1, [2 ** 27]), 'ERR_OUT_OF_RANGE', 'lengths[0]');
   wrong(() => draftTree([0]), 'ERR_OUT_OF_RANGE', 'parents[0]');
@@ -298,6 +308,19 @@ test('wrong options are named', (t) => {
   );
   wrong(() => pooledScores(x, x.reshape([1, 4, 4, 4]), { blockSize: 2 }), 'ERR_SHAPE_MISMATCH', 'key');
   wrong(() => pooledScores(x.reshape([2, 8, 4]), x, { blockSize: 2 }), 'ERR_SHAPE_MISMATCH', 'query');
+  const data = new Float32Array(2 * 8 * 4);
+  const taking = {
+    dims: [1, 2, 8, 4],
+    get data(): Float32Array {
+      structuredClone(data.buffer, { transfer: [data.buffer] });
+      return x.toFloat32();
+    },
+  };
+  wrong(
+    () => pooledScores(Tensor.from(data, [1, 2, 8, 4]), taking, { blockSize: 2 }),
+    'ERR_INVALID_ARG_VALUE',
+    'query',
+  );
   const scores = x.reshape([4, 16]);
   wrong(() => chooseBlocks(scores, { blockSize: 2 }), 'ERR_INVALID_ARG_VALUE', 'options.topK');
   wrong(() => chooseBlocks(scores, { blockSize: 2, topK: 1, threshold: 0.5 }), 'ERR_INVALID_ARG_VALUE', 'options.topK');
