@@ -3,6 +3,7 @@
 import { BlockMask } from './block-mask.js';
 import { layoutOfLines } from './block-layout.js';
 import { readLayoutShape } from './block-lists.js';
+import { ours } from './class-face.js';
 import { denseElements, denseFloat32 } from './dense.js';
 import { describe, formatShape, invalidType, invalidValue, outOfRange, shapeMismatch } from './errors.js';
 import { allocate } from './memory.js';
@@ -140,6 +141,7 @@ export function chooseBlocks(scores: TensorInput, options: ChooseBlocksOptions):
   const form = { sizeQ, sizeK, rows, columns, batches, heads, byRow: given['start'] !== undefined };
   const chosen = new Uint8Array(columns);
   return new BlockMask(
+    ours,
     layoutOfLines(form, (line, to) => {
       const from = start + (line % rows) * sizeQ;
       const own = [Math.floor(from / sizeK), Math.floor((from + sizeQ - 1) / sizeK)] as const;

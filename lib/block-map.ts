@@ -2,6 +2,7 @@
 
 import { BoundProgram } from './bound-program.js';
 import { encodeNumbers } from './call.js';
+import { checkMaker, face, ours } from './class-face.js';
 import { AttentionError, fromNative, shapeMismatch } from './errors.js';
 import { loadNative } from './native.cjs';
 import type { NativeCall, NativeError } from './native.cjs';
@@ -37,6 +38,10 @@ const maxCells = { text: 64, picture: 256 } as const;
 /** State of a block: no query of it sees a key of it, some may, or all see all. */
 const blockStates = { none: 0, partial: 1, full: 2 } as const;
 
+type Sizes = readonly [number, number];
+
+let make: (nq: number, nkv: number, block: Sizes, states: Uint8Array) => BlockMap;
+
 /** Blocks of queries by blocks of keys; `toString()` and `toSVG()` show them. */
 export class BlockMap {
   /** Queries and keys. */
@@ -50,7 +55,13 @@ export class BlockMap {
   readonly states: Uint8Array;
   #counts: BlockMap['counts'] | undefined;
 
-  constructor(nq: number, nkv: number, block: readonly [number, number], states: Uint8Array) {
+  static {
+    make = (nq, nkv, block, states) => new BlockMap(ours, nq, nkv, block, states);
+    face(this, 'BlockMap', (value) => #counts in value);
+  }
+
+  private constructor(token: symbol, nq: number, nkv: number, block: Sizes, states: Uint8Array) {
+    checkMaker(token, 'BlockMap', 'blockMap()');
     this.nq = nq;
     this.nkv = nkv;
     this.block = block;
@@ -142,6 +153,11 @@ function countStates(states: Uint8Array): BlockMap['counts'] {
 
 const maxBlocks = 2 ** 26;
 
+/** A map of what `states` says. */
+export function blockMapOf(nq: number, nkv: number, block: Sizes, states: Uint8Array): BlockMap {
+  return make(nq, nkv, block, states);
+}
+
 /**
  * Which blocks of keys the blocks of queries see under a mask, found from the program alone, without a grid of pairs.
  * A block that a mask tensor says something about counts as partial.
@@ -167,7 +183,7 @@ export function blockMap(mask: MaskItem | readonly MaskItem[], options: BlockMap
     }
     const align = choice('options.align', given['align'], ['bottom-right', 'top-left']);
     const place: MappedPlace = { b, h, nq, nkv, headsQ, headsKv, block };
-    return new BlockMap(nq, nkv, block, tileStates({ mask, align }, place));
+    return make(nq, nkv, block, tileStates({ mask, align }, place));
   });
 }
 

@@ -1,6 +1,7 @@
 // Block-sparse masks: which blocks of keys each block of queries sees, as lists.
 
-import { BlockMap } from './block-map.js';
+import { blockMapOf } from './block-map.js';
+import type { BlockMap } from './block-map.js';
 import {
   blocksOf,
   complement,
@@ -14,7 +15,7 @@ import {
 import type { BlockLayout } from './block-layout.js';
 import { readLayout } from './block-lists.js';
 import type { BlockLayoutInput } from './block-lists.js';
-import { face } from './class-face.js';
+import { checkMaker, face, ours } from './class-face.js';
 import { describe, formatShape, invalidType, invalidValue, shapeMismatch } from './errors.js';
 import { Mask, layoutToJSON, partsOfLayout } from './masks.js';
 import type { BlockMaskJson } from './masks.js';
@@ -54,12 +55,13 @@ export class BlockMask extends Mask {
   readonly #layout: BlockLayout;
 
   static {
-    face(this, 'BlockMask');
+    face(this, 'BlockMask', (value) => #layout in value);
   }
 
   /** @internal */
-  constructor(layout: BlockLayout) {
-    super(partsOfLayout(layout, labelOf(layout)));
+  constructor(token: symbol, layout: BlockLayout) {
+    checkMaker(token, 'BlockMask', 'blockSparse()');
+    super(ours, partsOfLayout(layout, labelOf(layout)));
     this.#layout = layout;
   }
 
@@ -118,22 +120,22 @@ export class BlockMask extends Mask {
 
   /** Blocks of queries that see each block of keys: the same with the roles exchanged. */
   transpose(): BlockMask {
-    return new BlockMask(transposed(this.#layout));
+    return new BlockMask(ours, transposed(this.#layout));
   }
 
   /** Blocks that both see; heads and sequences that one does not tell apart are repeated. */
   and(other: BlockMask): BlockMask {
-    return new BlockMask(intersection(this.#layout, this.#like(other)));
+    return new BlockMask(ours, intersection(this.#layout, this.#like(other)));
   }
 
   /** Blocks that one of them sees. */
   or(other: BlockMask): BlockMask {
-    return new BlockMask(union(this.#layout, this.#like(other)));
+    return new BlockMask(ours, union(this.#layout, this.#like(other)));
   }
 
   /** Blocks of the layout that it does not see. */
   not(): BlockMask {
-    return new BlockMask(complement(this.#layout));
+    return new BlockMask(ours, complement(this.#layout));
   }
 
   /** The blocks of one head, to print (`toString()`) or to draw (`toSVG()`). */
@@ -144,7 +146,7 @@ export class BlockMask extends Mask {
     for (let row = 0; row < rows; row += 1) {
       for (const block of blocksOf(this.#layout, lineOf(this.#layout, b, h, row))) states[row * columns + block] = 2;
     }
-    return new BlockMap(rows * sizeQ, columns * sizeK, [sizeQ, sizeK], states);
+    return blockMapOf(rows * sizeQ, columns * sizeK, [sizeQ, sizeK], states);
   }
 
   /** The blocks of one head as a picture: queries downwards, keys to the right. */
@@ -203,7 +205,7 @@ export function blockSparse(layout: BlockLayoutInput | BlockMaskJson, options?: 
   if (rows !== undefined && rows !== 'position' && rows !== 'row') {
     throw invalidValue('options.rows', "'position' or 'row'", describe(rows));
   }
-  return new BlockMask(readLayout(layout, { sizeQ, sizeK, byRow: rows === 'row', columns: columns as number }));
+  return new BlockMask(ours, readLayout(layout, { sizeQ, sizeK, byRow: rows === 'row', columns: columns as number }));
 }
 
 function isJson(value: unknown): value is BlockMaskJson {

@@ -2,6 +2,7 @@
 
 import { BlockMask } from './block-mask.js';
 import { LineWriter, layoutOfLines, mostBlocks } from './block-layout.js';
+import { ours } from './class-face.js';
 import { invalidType, shapeMismatch } from './errors.js';
 import { checkInteger } from './shape.js';
 import { isArray, readElement, readList, readSnapshot } from './snapshot.js';
@@ -149,7 +150,7 @@ type Sides = readonly [number, number];
 function blockMaskOf([sizeQ, sizeK]: Sides, [rows, columns]: Sides, heads: number, quick: boolean, lines: Lines) {
   const form = { sizeQ, sizeK, rows, columns, batches: 1, heads, byRow: false };
   const ofLine = (line: number, to: LineWriter): void => lines(Math.floor(line / rows), line % rows, to);
-  return new BlockMask(layoutOfLines(form, ofLine, quick));
+  return new BlockMask(ours, layoutOfLines(form, ofLine, quick));
 }
 
 function readCover(given: Readonly<Record<string, unknown>>): { size: number; blocks: number; length: number } {

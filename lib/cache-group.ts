@@ -7,6 +7,7 @@ import { describe, invalidType, invalidValue, outOfRange, unsupported } from './
 import type { PreparedCall } from './execution.js';
 import type { NativeCache } from './native.cjs';
 import { readPrefixes } from './pages.js';
+import { isArray, readLength, readList } from './snapshot.js';
 
 /** A cache as a sequence of a call. */
 export interface Member {
@@ -21,24 +22,19 @@ const mostCaches = 2 ** 22;
 
 /** The caches of a call; `memberOf` says what one is, or that it is none. */
 export function readMembers(caches: unknown, memberOf: (value: unknown, argument: string) => Member | null): Member[] {
-  if (!Array.isArray(caches)) throw invalidType('caches', 'an array of KvCache', caches);
-  if (caches.length < 1 || caches.length > mostCaches) {
-    throw outOfRange('caches', `1 to ${mostCaches} caches`, caches.length);
-  }
-  const members: Member[] = [];
+  if (!isArray('caches', caches)) throw invalidType('caches', 'an array of KvCache', caches);
+  const count = readLength('caches', caches);
+  if (count < 1 || count > mostCaches) throw outOfRange('caches', `1 to ${mostCaches} caches`, count);
   const places = new Map<unknown, number>();
-  // One after the other: an array may claim any length, and its first hole ends it.
-  for (let n = 0; n < caches.length; n += 1) {
-    const argument = `caches[${n}]`;
-    const cache: unknown = caches[n];
+  let first: CacheForm | undefined;
+  return readList('caches', caches, (cache, argument, n) => {
     const member = memberOf(cache, argument);
     if (member === null) throw invalidType(argument, 'a KvCache', cache);
     if (places.has(cache)) throw invalidValue(argument, 'each cache once', `caches[${places.get(cache)}] again`);
     places.set(cache, n);
-    checkForm(argument, member.form, members[0]?.form ?? member.form);
-    members.push(member);
-  }
-  return members;
+    checkForm(argument, member.form, (first ??= member.form));
+    return member;
+  });
 }
 
 function checkForm(argument: string, form: CacheForm, first: CacheForm): void {

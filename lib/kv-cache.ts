@@ -9,6 +9,7 @@ import { groupCall, readMembers } from './cache-group.js';
 import type { AppendOptions, AttendGroupOptions, AttendOptions, KvCacheOptions } from './cache-options.js';
 import { face } from './class-face.js';
 import { execute, executeSync } from './execution.js';
+import type { CachesOfStep } from './execution.js';
 import { loadNative } from './native.cjs';
 import type { NativeCache, NativeError } from './native.cjs';
 import { AttentionError, fromNative } from './errors.js';
@@ -17,6 +18,8 @@ import { checkInteger } from './shape.js';
 import type { TensorInput } from './tensor.js';
 
 type Flag = boolean | undefined;
+
+let isCache: (value: unknown) => value is KvCache;
 
 /**
  * The keys and values of a decode loop: append and attend in one call, causally, with rotary embedding, a window, and
@@ -33,7 +36,8 @@ export class KvCache {
   readonly #handle: NativeCache;
 
   static {
-    face(this, 'KvCache', this.prototype.free);
+    isCache = (value): value is KvCache => typeof value === 'object' && value !== null && #form in value;
+    face(this, 'KvCache', isCache, 'free');
   }
 
   /**
@@ -44,15 +48,14 @@ export class KvCache {
    */
   constructor(options: KvCacheOptions) {
     // A fork brings its own.
-    const given: unknown = options;
-    const made = given instanceof Fork ? given : fresh(options);
+    const made = forks.get(options) ?? fresh(options);
     this.#form = made.form;
     this.#handle = made.handle;
   }
 
   /** Tokens in the cache, those out of the window included. */
   get length(): number {
-    return native(() => loadNative().cacheLength(this.#handle));
+    return this.#tokens();
   }
 
   /** Bytes of the pages that this cache uses; pages shared with forks count in each. */
@@ -69,10 +72,7 @@ export class KvCache {
    *   the cache is as it was.
    */
   append(k: TensorInput, v?: TensorInput, options?: AppendOptions): void {
-    const call = guarded(() =>
-      appendCall(this.#form, { handle: this.#handle, shared: null }, this.length, k, v, options),
-    );
-    executeSync(call);
+    executeSync(this.#step((caches, length) => appendCall(this.#form, caches, length, k, v, options)));
   }
 
   /**
@@ -87,7 +87,7 @@ export class KvCache {
     q: TensorInput,
     options?: AttendOptions<Lse, Entropy, RowMax>,
   ): Promise<AttentionResult<Lse, Entropy, RowMax, undefined>> {
-    const { call, prepared } = guarded(() => this.#attendCall(q, options));
+    const { call, prepared } = this.#attendCall(q, options);
     await execute(prepared, call.options.signal);
     return resultOf(call) as AttentionResult<Lse, Entropy, RowMax, undefined>;
   }
@@ -97,7 +97,7 @@ export class KvCache {
     q: TensorInput,
     options?: AttendOptions<Lse, Entropy, RowMax>,
   ): AttentionResult<Lse, Entropy, RowMax, undefined> {
-    const { call, prepared } = guarded(() => this.#attendCall(q, options));
+    const { call, prepared } = this.#attendCall(q, options);
     executeSync(prepared);
     return resultOf(call) as AttentionResult<Lse, Entropy, RowMax, undefined>;
   }
@@ -121,7 +121,7 @@ export class KvCache {
     q: TensorInput,
     options?: AttendGroupOptions<Lse, Entropy, RowMax>,
   ): Promise<AttentionResult<Lse, Entropy, RowMax, undefined>> {
-    const { call, prepared } = guarded(() => groupCall(KvCache.#members(caches), q, options));
+    const { call, prepared } = KvCache.#groupCall(caches, q, options);
     await execute(prepared, call.options.signal);
     return resultOf(call) as AttentionResult<Lse, Entropy, RowMax, undefined>;
   }
@@ -136,7 +136,7 @@ export class KvCache {
     q: TensorInput,
     options?: AttendGroupOptions<Lse, Entropy, RowMax>,
   ): AttentionResult<Lse, Entropy, RowMax, undefined> {
-    const { call, prepared } = guarded(() => groupCall(KvCache.#members(caches), q, options));
+    const { call, prepared } = KvCache.#groupCall(caches, q, options);
     executeSync(prepared);
     return resultOf(call) as AttentionResult<Lse, Entropy, RowMax, undefined>;
   }
@@ -149,7 +149,7 @@ export class KvCache {
    */
   fork(): KvCache {
     const handle = native(() => loadNative().forkCache(this.#handle));
-    return new KvCache(new Fork(this.#form, handle) as unknown as KvCacheOptions);
+    return new KvCache(asOptions({ form: this.#form, handle }));
   }
 
   /**
@@ -159,7 +159,7 @@ export class KvCache {
    *   is gone (never when no more than the tokens of the last call are taken back); `ERR_BUFFER_IN_USE`, `ERR_DISPOSED`.
    */
   truncate(length: number): void {
-    const count = checkInteger('length', length, 0, this.length);
+    const count = checkInteger('length', length, 0, this.#tokens());
     native(() => loadNative().truncateCache(this.#handle, count));
   }
 
@@ -175,38 +175,74 @@ export class KvCache {
   toString(): string {
     const { dtype, heads, dim } = this.#form;
     try {
-      return `KvCache(${dtype}, ${heads} heads of ${dim}, ${this.length} tokens)`;
+      return `KvCache(${dtype}, ${heads} heads of ${dim}, ${this.#tokens()} tokens)`;
     } catch {
       return 'KvCache(freed)';
     }
   }
 
   #attendCall(q: unknown, given: unknown) {
-    const options = readCacheOptions(given, attendNames, this.#form);
-    return attendCall(this.#form, { handle: this.#handle, shared: null }, this.length, q, options);
-  }
-
-  static #members(caches: unknown) {
-    return readMembers(caches, (value, argument) => {
-      if (typeof value !== 'object' || value === null || !(#form in value)) return null;
-      const length = native(() => loadNative().cacheLength(value.#handle), argument);
-      return { form: value.#form, handle: value.#handle, length };
+    return this.#step((caches, length) => {
+      const options = readCacheOptions(given, attendNames, this.#form);
+      return attendCall(this.#form, caches, length, q, options);
     });
   }
+
+  /** What `read` makes of arguments, whose getters have to leave the cache alone. */
+  #step<Made>(read: (caches: CachesOfStep, length: number) => Made): Made {
+    return guarded(() => {
+      const length = this.#tokens();
+      const made = read({ handle: this.#handle, shared: null }, length);
+      checkSteady('cache', length, this.#tokens());
+      return made;
+    });
+  }
+
+  static #groupCall(caches: unknown, q: unknown, options: unknown) {
+    return guarded(() => {
+      const members: KvCache[] = [];
+      const read = readMembers(caches, (value, argument) => {
+        if (!isCache(value)) return null;
+        members.push(value);
+        return { form: value.#form, handle: value.#handle, length: value.#tokens(argument) };
+      });
+      const made = groupCall(read, q, options);
+      read.forEach(({ length }, n) => checkSteady(`caches[${n}]`, length, members[n]!.#tokens(`caches[${n}]`)));
+      return made;
+    });
+  }
+
+  /** As `length` says: that may be another class's. */
+  #tokens(argument?: string): number {
+    return native(() => loadNative().cacheLength(this.#handle), argument);
+  }
 }
 
-/** What a fork is made of. */
-class Fork {
-  constructor(
-    readonly form: CacheForm,
-    readonly handle: NativeCache,
-  ) {}
+function checkSteady(name: string, before: number, after: number): void {
+  if (before === after) return;
+  const expected = 'a cache that is left alone while the arguments are read';
+  throw new AttentionError('ERR_BUFFER_IN_USE', name, expected, `one that had ${before} tokens and has ${after}`);
 }
 
-function fresh(options: unknown): Fork {
+/** What a cache is made of. */
+interface Parts {
+  readonly form: CacheForm;
+  readonly handle: NativeCache;
+}
+
+/** Parts of forks, by what stands for them as the options of a cache. */
+const forks = new WeakMap<object, Parts>();
+
+function asOptions(parts: Parts): KvCacheOptions {
+  const options = {};
+  forks.set(options, parts);
+  return options as KvCacheOptions;
+}
+
+function fresh(options: unknown): Parts {
   const form = guarded(() => readCacheForm(options));
   const handle = native(() => loadNative().cache(form.numbers));
-  return new Fork(form, handle);
+  return { form, handle };
 }
 
 /** Errors of the addon as users know them; `name` is what they know the cache by. */

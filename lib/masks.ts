@@ -5,7 +5,7 @@ import { readLayout } from './block-lists.js';
 import { listedProgram, withoutLists } from './block-programs.js';
 import { BoundProgram, bindProgram, joinPrograms, rebind, sourceToJSON } from './bound-program.js';
 import type { AxisProduct, ProgramSource } from './bound-program.js';
-import { face } from './class-face.js';
+import { checkMaker, face, ours } from './class-face.js';
 import { replaceInParts } from './combination.js';
 import { AttentionError, describe, invalidType, invalidValue, unsupported } from './errors.js';
 import { language } from './language.js';
@@ -93,14 +93,15 @@ export class Mask {
   static {
     isMask = (value): value is Mask => typeof value === 'object' && value !== null && #bound in value;
     boundOf = (item) => item.#bound;
-    make = (bound, origin) => new Mask({ bound, origin });
-    face(this, 'Mask');
+    make = (bound, origin) => new Mask(ours, { bound, origin });
+    face(this, 'Mask', isMask);
   }
 
   /** @hidden */
-  protected constructor({ bound, origin }: MaskParts) {
-    this.#bound = bound;
-    this.#origin = origin;
+  protected constructor(token: symbol, parts: MaskParts) {
+    checkMaker(token, 'Mask', 'mask()');
+    this.#bound = parts.bound;
+    this.#origin = parts.origin;
   }
 
   /** The program's text; of a combination how it was made. */

@@ -1,10 +1,10 @@
 // Rotary position embedding of a cache: which components turn, in which pairs, how fast.
 
-import { checkReadable, typedArrayName } from './arrays.js';
+import { checkReadable, lengthOf, typedArrayName } from './arrays.js';
 import { AttentionError, describe, invalidType, invalidValue, outOfRange, shapeMismatch } from './errors.js';
 import { choice } from './options.js';
 import { checkInteger } from './shape.js';
-import { readSnapshot } from './snapshot.js';
+import { isArray, readElement, readLength, readSnapshot } from './snapshot.js';
 
 /** How a cache turns queries and keys by their positions (RoFormer, Su et al. 2021). */
 export interface RopeOptions {
@@ -39,10 +39,10 @@ export function readRope(value: unknown, width: number): Rope | null {
   }
   const pairing = choice(`${argument}.pairing`, given['pairing'], ['halves', 'interleaved']);
   const offset = given['offset'] === undefined ? 0 : checkInteger(`${argument}.offset`, given['offset'], 0, width - 2);
-  const dim = given['dim'] ?? width - offset;
-  checkInteger(`${argument}.dim`, dim, 2, width - offset);
-  if ((dim as number) % 2 !== 0) throw outOfRange(`${argument}.dim`, 'an even number', dim);
-  const pairs = (dim as number) / 2;
+  const asked = given['dim'] === undefined ? width - offset : given['dim'];
+  const dim = checkInteger(`${argument}.dim`, asked, 2, width - offset);
+  if (dim % 2 !== 0) throw outOfRange(`${argument}.dim`, 'an even number', dim);
+  const pairs = dim / 2;
   return {
     interleaved: pairing === 'interleaved',
     offset,
@@ -58,13 +58,11 @@ function readFrequencies(base: unknown, table: unknown, pairs: number): readonly
   }
   if (base !== undefined) throw invalidValue('options.rope.base', 'none with options.rope.frequencies', describe(base));
   const name = typedArrayName(table);
-  if (name !== 'Float32Array' && name !== 'Float64Array' && !Array.isArray(table)) {
-    throw invalidType(argument, 'an array of numbers', table);
-  }
-  if (name) checkReadable(argument, table as Float32Array);
-  const values = table as ArrayLike<unknown>;
-  if (values.length !== pairs) throw shapeMismatch(argument, `[dim / 2] = [${pairs}]`, `[${values.length}]`);
-  return Array.from(values, (frequency, f) => {
+  const typed = name === 'Float32Array' || name === 'Float64Array';
+  const count = lengthOfList(argument, table, typed, 'an array of numbers');
+  if (count !== pairs) throw shapeMismatch(argument, `[dim / 2] = [${pairs}]`, `[${count}]`);
+  return Array.from({ length: pairs }, (_, f) => {
+    const frequency = readElement(argument, table as ArrayLike<unknown>, f);
     if (typeof frequency !== 'number') throw invalidType(`${argument}[${f}]`, 'a number', frequency);
     if (!Number.isFinite(frequency)) throw outOfRange(`${argument}[${f}]`, 'a finite number', frequency);
     return frequency;
@@ -88,17 +86,27 @@ export function readPositions(value: unknown, rows: number, batch: number, rope:
     throw invalidValue(argument, 'none in a cache without rope (masks go by places in the cache)', describe(value));
   }
   const typed = typedArrayName(value) === 'Int32Array';
-  if (!typed && !Array.isArray(value)) throw invalidType(argument, 'an Int32Array or an array of integers', value);
-  if (typed) checkReadable(argument, value as Int32Array);
-  const list = value as ArrayLike<unknown>;
-  if (list.length !== rows && list.length !== batch * rows) {
+  const count = lengthOfList(argument, value, typed, 'an Int32Array or an array of integers');
+  if (count !== rows && count !== batch * rows) {
     const expected = batch === 1 ? `[${rows}]` : `[${rows}] or [${batch}, ${rows}]`;
-    throw shapeMismatch(argument, `${expected}, one a token`, `${list.length} values`);
+    throw shapeMismatch(argument, `${expected}, one a token`, `${count} values`);
   }
   if (typed) return new Int32Array(value as Int32Array);
-  return Int32Array.from(list as ArrayLike<number>, (position: unknown, index) => {
-    return checkInt32(`${argument}[${index}]`, position);
-  });
+  const positions = new Int32Array(count);
+  for (let n = 0; n < count; n += 1) {
+    positions[n] = checkInt32(`${argument}[${n}]`, readElement(argument, value as ArrayLike<unknown>, n));
+  }
+  return positions;
+}
+
+/** Of an array, or of one that is `typed`. */
+function lengthOfList(argument: string, value: unknown, typed: boolean, expected: string): number {
+  if (typed) {
+    checkReadable(argument, value as Int32Array);
+    return lengthOf(value as Int32Array);
+  }
+  if (!isArray(argument, value)) throw invalidType(argument, expected, value);
+  return readLength(argument, value);
 }
 
 function checkInt32(argument: string, value: unknown): number {

@@ -2,7 +2,7 @@
 
 import { bindProgram, joinPrograms, rebind, sourceToJSON } from './bound-program.js';
 import type { BoundProgram, ProgramSource } from './bound-program.js';
-import { face } from './class-face.js';
+import { checkMaker, face, ours } from './class-face.js';
 import { replaceInParts } from './combination.js';
 import { AttentionError, describe, invalidType, invalidValue } from './errors.js';
 import { language } from './language.js';
@@ -40,11 +40,12 @@ export class Score {
   static {
     isScore = (value): value is Score => typeof value === 'object' && value !== null && #bound in value;
     boundOf = (item) => item.#bound;
-    make = (bound, origin) => new Score(bound, origin);
-    face(this, 'Score');
+    make = (bound, origin) => new Score(ours, bound, origin);
+    face(this, 'Score', isScore);
   }
 
-  private constructor(bound: BoundProgram, origin: Origin) {
+  private constructor(token: symbol, bound: BoundProgram, origin: Origin) {
+    checkMaker(token, 'Score', 'score()');
     this.#bound = bound;
     this.#origin = origin;
   }

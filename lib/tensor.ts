@@ -2,7 +2,7 @@
 // but by `to`.
 
 import type { TensorData } from './arrays.js';
-import { face } from './class-face.js';
+import { checkMaker, face, ours } from './class-face.js';
 import { denseFloat32 } from './dense.js';
 import type { Dtype } from './dtype.js';
 import { checkDeviceName, presentDevice } from './devices.js';
@@ -62,12 +62,13 @@ export class Tensor {
 
   static {
     read = (tensor, argument) => tensor.#read(argument);
-    wrap = (view) => new Tensor(view);
+    wrap = (view) => new Tensor(ours, view);
     isTensor = (value): value is Tensor => typeof value === 'object' && value !== null && #view in value;
-    face(this, 'Tensor', this.prototype.dispose);
+    face(this, 'Tensor', isTensor, 'dispose');
   }
 
-  private constructor(view: View) {
+  private constructor(token: symbol, view: View) {
+    checkMaker(token, 'Tensor', 'Tensor.from()');
     this.#view = view;
     if (isOnDevice(view)) view.memory.hold();
   }
@@ -95,7 +96,7 @@ export class Tensor {
       }
     }
     const { dtype, strides, offset } = options;
-    return new Tensor(makeView('', { data, shape, dtype, strides, offset }));
+    return new Tensor(ours, makeView('', { data, shape, dtype, strides, offset }));
   }
 
   /**
@@ -156,7 +157,7 @@ export class Tensor {
       const expected = `a shape that a view of ${memory} can have without a copy (copy with toFloat32() first)`;
       throw unsupported('shape', expected, formatShape(target));
     }
-    return new Tensor({ ...view, shape: target, strides });
+    return new Tensor(ours, { ...view, shape: target, strides });
   }
 
   /**
@@ -173,7 +174,7 @@ export class Tensor {
     const order = Array.isArray(first) ? checkOrder(first, rank) : exchange(rank, first, second);
     const shape = Object.freeze(order.map((axis) => view.shape[axis]!));
     const strides = Object.freeze(order.map((axis) => view.strides[axis]!));
-    return new Tensor({ ...view, shape, strides });
+    return new Tensor(ours, { ...view, shape, strides });
   }
 
   /** A view of the indices [start, start + length) of one axis. */
@@ -184,7 +185,7 @@ export class Tensor {
     checkInteger('length', length, 0, view.shape[axis]! - start);
     const shape = Object.freeze(view.shape.map((size, index) => (index === axis ? length : size)));
     const offset = countOf(shape) === 0 ? view.offset : view.offset + start * view.strides[axis]!;
-    return new Tensor({ ...view, shape, offset });
+    return new Tensor(ours, { ...view, shape, offset });
   }
 
   /**
@@ -207,8 +208,8 @@ export class Tensor {
     const name = checkDeviceName('device', device, placeNames);
     const target = presentDevice('device', name);
     // At once, as this one may be disposed meanwhile.
-    if (deviceOf(view) === target) return new Tensor(view);
-    return new Tensor(await transferred(view, target));
+    if (deviceOf(view) === target) return new Tensor(ours, view);
+    return new Tensor(ours, await transferred(view, target));
   }
 
   /**

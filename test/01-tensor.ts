@@ -4,9 +4,9 @@ import { inspect } from 'node:util';
 
 import test from 'ava';
 import * as fc from 'fast-check';
-import { Tensor } from '../lib/index.js';
+import { BlockMap, BlockMask, Group, Mask, Score, Tensor, alibi, blockSparse } from '../lib/index.js';
 import { element, filled, indices, resizable, rowMajor } from './helpers/tensors.js';
-import { refuses } from './helpers/errors.js';
+import { refuses, rejects } from './helpers/errors.js';
 
 const float32 = (count: number): Float32Array => Float32Array.from({ length: count }, (_, i) => i);
 const shapes = fc.array(fc.integer({ min: 0, max: 5 }), { maxLength: 4 });
@@ -323,6 +323,34 @@ test('dispose ends this tensor only', (t) => {
     (view as unknown as Record<symbol, () => void>)[dispose]!();
     refuses(t, () => view.data, { code: 'ERR_DISPOSED', argument: 'tensor' });
   }
+});
+
+test('classes whose objects are made by functions: their constructors refuse to be called', (t) => {
+  const view = { data: new Float32Array(4), dtype: 'nonsense', shape: [4], strides: [1], offset: 0 };
+  for (const made of [Tensor, Mask, BlockMask, BlockMap, Score, Group]) {
+    const refusal = { code: 'ERR_INVALID_ARG_VALUE', argument: `new ${made.name}` } as const;
+    const construct = made as unknown as new (...given: unknown[]) => object;
+    for (const given of [[], [view], [Symbol('fused-attention'), view]])
+      refuses(t, () => new construct(...given), refusal);
+    refuses(t, () => new (class extends construct {})(), refusal);
+  }
+});
+
+test('methods and getters refuse what is not of their class, and reject where they are asynchronous', async (t) => {
+  const tensor = Tensor.from(new Float32Array(4), [4]);
+  const refusal = { code: 'ERR_INVALID_ARG_TYPE', argument: 'this' } as const;
+  const { reshape, to } = tensor;
+  refuses(t, () => reshape([2, 2]), refusal);
+  await rejects(t, () => to('cpu'), refusal);
+  refuses(t, () => Object.create(tensor).shape, refusal);
+  const blocks = blockSparse([[0]], { blockSize: 4 });
+  const { list } = blocks;
+  refuses(t, () => list(0), refusal);
+  refuses(t, () => BlockMask.prototype.density, refusal);
+  refuses(t, () => Mask.prototype.source, refusal);
+  refuses(t, () => alibi(2).with.call(blocks as never, {}), refusal);
+  refuses(t, () => blocks.map().toSVG.call({} as never), refusal);
+  t.is(String(Mask.prototype.toString.call(blocks)), String(blocks)); // a BlockMask is a Mask
 });
 
 test('printing says what it is', (t) => {

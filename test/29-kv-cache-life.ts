@@ -6,7 +6,7 @@ import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { KvCache, Tensor, attentionSync, causal } from '../lib/index.js';
 import type { KvCacheOptions } from '../lib/index.js';
-import { refuses, rejects } from './helpers/errors.js';
+import { refuses, rejects, revoked, throwing } from './helpers/errors.js';
 import type { Refusal } from './helpers/errors.js';
 import { child, native, random, stages, until, untilParked, whileParking } from './helpers/in-flight.js';
 import { CacheModel, randomBlock, tensorOf, valuesOf, worstError } from './reference/cached.js';
@@ -110,6 +110,19 @@ const constructions: readonly (readonly [unknown, Refusal])[] = [
     { code: 'ERR_OUT_OF_RANGE', argument: 'options.rope.frequencies[0]' },
   ],
   [
+    { ...plain, rope: { pairing: 'halves', dim: null } },
+    { code: 'ERR_INVALID_ARG_TYPE', argument: 'options.rope.dim' },
+  ],
+  [
+    { ...plain, rope: { pairing: 'halves', dim: 2, frequencies: throwing() } },
+    { code: 'ERR_INVALID_ARG_VALUE', argument: 'options.rope.frequencies[0]' },
+  ],
+  [
+    { ...plain, rope: { pairing: 'halves', dim: 2, frequencies: new Array(1) } },
+    { code: 'ERR_INVALID_ARG_TYPE', argument: 'options.rope.frequencies[0]' },
+  ],
+  [revoked({}), { code: 'ERR_INVALID_ARG_VALUE', argument: 'options' }],
+  [
     { heads: 2 ** 20, dim: 1024, batch: 2 ** 20 },
     { code: 'ERR_OUT_OF_MEMORY', argument: 'options' },
   ],
@@ -142,6 +155,8 @@ test('refused calls leave the cache as it was', async (t) => {
     [turning, q, { k, v, positions: [1] }, { code: 'ERR_SHAPE_MISMATCH', argument: 'options.positions' }],
     [turning, q, { k, v, positions: [1, 2 ** 31] }, { code: 'ERR_OUT_OF_RANGE', argument: 'options.positions[1]' }],
     [turning, q, { k, v, positions: '12' }, { code: 'ERR_INVALID_ARG_TYPE', argument: 'options.positions' }],
+    [turning, q, { k, v, positions: throwing(2) }, { code: 'ERR_INVALID_ARG_VALUE', argument: 'options.positions[0]' }],
+    [turning, q, { k, v, positions: new Array(2) }, { code: 'ERR_INVALID_ARG_TYPE', argument: 'options.positions[0]' }],
     [turning, rows(3), { k, v, positions: [1, 2] }, { code: 'ERR_SHAPE_MISMATCH', argument: 'query' }],
     [windowed, rows(1999), {}, { code: 'ERR_OUT_OF_RANGE', argument: 'query' }],
     [windowed, q, { mask: all }, { code: 'ERR_UNSUPPORTED', argument: 'options.mask' }],
@@ -274,6 +289,58 @@ test('keys in memory that could go away are copied first', async (t) => {
   const call = started().attend(q, { k: Tensor.from(array, [1, 2, 5, 16]), v });
   memory.resize(4);
   t.deepEqual((await call).output.data, started().attendSync(q, { k, v }).output.data);
+});
+
+test('positions are read by index, whatever an iterator of theirs says', (t) => {
+  const turning = (): KvCache => started(100, { ...plain, rope: { pairing: 'halves' } });
+  const positions = Object.assign([7, 3], { *[Symbol.iterator]() {} }) as number[];
+  const [k, v, q] = [rows(2), rows(2), rows(1)];
+  const expected = turning().attendSync(q, { k, v, positions: [7, 3] }).output.data;
+  t.deepEqual(turning().attendSync(q, { k, v, positions }).output.data, expected);
+});
+
+test('a getter that changes the cache which the call is about', async (t) => {
+  const query = (change: () => void): Tensor =>
+    ({
+      dims: [1, 2, 1, 16],
+      get data() {
+        change();
+        return new Float32Array(32);
+      },
+    }) as unknown as Tensor;
+  const cache = started();
+  const appends = query(() => cache.append(rows(1), rows(1)));
+  refuses(t, () => cache.attendSync(appends), { ...inUse, received: /101/ });
+  await rejects(t, () => cache.attend(appends), inUse);
+  refuses(t, () => cache.append(appends, rows(1)), inUse);
+  t.is(cache.length, 103);
+  refuses(t, () => KvCache.attendGroupSync([cache], appends), { code: 'ERR_BUFFER_IN_USE', argument: 'caches[0]' });
+  refuses(t, () => cache.attendSync(query(() => cache.truncate(2))), inUse);
+  refuses(t, () => cache.attendSync(query(() => cache.free())), disposed);
+});
+
+test('methods that were taken off their cache, and classes that say another length', async (t) => {
+  const cache = started();
+  const { append, attend, attendSync, fork } = cache;
+  const refusal = { code: 'ERR_INVALID_ARG_TYPE', argument: 'this' } as const;
+  refuses(t, () => append(rows(1), rows(1)), refusal);
+  refuses(t, () => attendSync(rows(1)), refusal);
+  refuses(t, () => fork.call({} as KvCache), refusal);
+  refuses(t, () => Object.create(cache).length, refusal);
+  await rejects(t, () => attend(rows(1)), refusal);
+  t.is(attend.name, 'attend');
+
+  class Other extends KvCache {
+    override get length(): number {
+      return 5;
+    }
+  }
+  const other = new Other(plain);
+  other.append(rows(100, 1), rows(100, 2));
+  t.is(other.fork().length, 100);
+  t.deepEqual(other.attendSync(rows(3, 9)).output.data, started().attendSync(rows(3, 9)).output.data);
+  other.truncate(7);
+  t.is(String(other), 'KvCache(float32, 2 heads of 16, 7 tokens)');
 });
 
 test('a freed cache is disposed', async (t) => {

@@ -5,7 +5,7 @@ import test from 'ava';
 import type { ExecutionContext } from 'ava';
 import { KvCache, Tensor, alibi, mask } from '../lib/index.js';
 import type { AttendGroupOptions, KvCacheOptions } from '../lib/index.js';
-import { refuses, rejects } from './helpers/errors.js';
+import { refuses, rejects, throwing } from './helpers/errors.js';
 import type { Refusal } from './helpers/errors.js';
 import { stages, untilParked, whileParking } from './helpers/in-flight.js';
 import { randomBlock, tensorOf, valuesOf } from './reference/cached.js';
@@ -187,6 +187,7 @@ test('caches that do not go together are refused, and none has changed', async (
     [[], {}, { code: 'ERR_OUT_OF_RANGE', argument: 'caches' }],
     [[a, { length: 5 }], {}, { code: 'ERR_INVALID_ARG_TYPE', argument: 'caches[1]' }],
     [endless, {}, { code: 'ERR_INVALID_ARG_TYPE', argument: 'caches[1]' }],
+    [throwing(2), {}, { code: 'ERR_INVALID_ARG_VALUE', argument: 'caches[0]' }],
     [[a, a], {}, { code: 'ERR_INVALID_ARG_VALUE', argument: 'caches[1]', received: /caches\[0\]/ }],
     [[a, freed], {}, { code: 'ERR_DISPOSED', argument: 'caches[1]' }],
     [[a, made({ window: 4 })], {}, { code: 'ERR_UNSUPPORTED', argument: 'caches[1]' }],

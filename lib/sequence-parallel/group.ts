@@ -1,13 +1,13 @@
 // Groups: the ranks that compute one sequence together, and what they say to each other.
 
-import { face } from '../class-face.js';
+import { checkMaker, face, ours } from '../class-face.js';
 import { denseElements } from '../dense.js';
 import { sizeOf } from '../dtype.js';
 import { AttentionError, invalidType } from '../errors.js';
 import { checkInteger, contiguousStrides, countOf } from '../shape.js';
 import { abortedBy, isAborted, listen } from '../signals.js';
 import type { AbortSignalLike } from '../signals.js';
-import { readSnapshot } from '../snapshot.js';
+import { isArray, readList, readSnapshot } from '../snapshot.js';
 import { readTensor, tensorOf } from '../tensor.js';
 import type { Tensor, TensorInput } from '../tensor.js';
 import type { HostView } from '../view.js';
@@ -52,12 +52,13 @@ export class Group {
 
   static {
     open = (group) => group.#open();
-    make = (engine) => new Group(engine);
+    make = (engine) => new Group(ours, engine);
     isGroup = (value): value is Group => typeof value === 'object' && value !== null && #engine in value;
-    face(this, 'Group', this.prototype.close);
+    face(this, 'Group', isGroup, 'close');
   }
 
-  private constructor(engine: Engine) {
+  private constructor(token: symbol, engine: Engine) {
+    checkMaker(token, 'Group', 'threadGroup(), joinGroup() or mpiGroup()');
     this.#engine = engine;
   }
 
@@ -278,8 +279,8 @@ function bytesOf(tensors: readonly HostView[]): number {
 }
 
 function readAll(argument: string, tensors: unknown): HostView[] {
-  if (!Array.isArray(tensors)) throw invalidType(argument, 'an array of tensors', tensors);
-  return Array.from(tensors, (tensor: unknown, index) => readTensor(tensor, `${argument}[${index}]`));
+  if (!isArray(argument, tensors)) throw invalidType(argument, 'an array of tensors', tensors);
+  return readList(argument, tensors, readTensor);
 }
 
 /** What came, in memory of its own: where it is the sender's again, copies. */
