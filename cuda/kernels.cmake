@@ -7,7 +7,7 @@
 # Through npm (`npm run build:native`, `npm run binaries`) the environment variable of that name gives the path. A file that
 # is not there fails the build, so that one that should have kernels is never made without.
 option(FUSED_ATTENTION_CUDA "Compile the CUDA kernels where there is an nvcc" ON)
-set(FUSED_ATTENTION_PTX_FILE "" CACHE FILEPATH "The CUDA kernels as PTX, to be embedded instead of being compiled")
+set(FUSED_ATTENTION_PTX_FILE "" CACHE STRING "The CUDA kernels as PTX, to be embedded instead of being compiled")
 find_program(NVCC nvcc PATHS /usr/local/cuda/bin)
 
 set(FUSED_ATTENTION_EMBEDDED_KERNELS ${CMAKE_CURRENT_BINARY_DIR}/cuda/embedded_kernels.cc)

@@ -7,7 +7,7 @@
 //   node scripts/build.mjs modules         dist/ as bundles, index.js and those it loads later, and the ES module face
 // FUSED_ATTENTION_PTX_FILE in the environment names CUDA kernels that were compiled before (cuda/kernels.cmake).
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -25,7 +25,7 @@ function cmake(target, out = 'build', command = 'build') {
   const options = ['--out', out, '--config', 'Release', '--target', target, '--log-level', 'warn'];
   if (process.platform !== 'win32') options.push('--prefer-make');
   options.push('--parallel', String(availableParallelism()));
-  if (kernels) options.push(`--CDFUSED_ATTENTION_PTX_FILE=${resolve(kernels)}`);
+  options.push(`--CDFUSED_ATTENTION_PTX_FILE=${kernels ? resolve(kernels) : 'OFF'}`);
   const { status, error } = spawnSync(process.execPath, [program, command, ...options], {
     cwd: root,
     stdio: 'inherit',
@@ -34,9 +34,16 @@ function cmake(target, out = 'build', command = 'build') {
   if (status !== 0) process.exit(status ?? 1);
 }
 
+/** Whether a build folder was given compiled kernels when it was configured. */
+function hadKernels(folder) {
+  const cache = join(root, folder, 'CMakeCache.txt');
+  return existsSync(cache) && /^FUSED_ATTENTION_PTX_FILE:\w+=(?!OFF$)./mu.test(readFileSync(cache, 'utf8'));
+}
+
 const steps = {
   addon: () => {
-    if (kernels) cmake('fused_attention', 'build', 'configure'); // a folder configured before would not hear of it
+    // A folder configured before would not hear of kernels that are given now, or go on with those given then.
+    if (kernels || hadKernels('build')) cmake('fused_attention', 'build', 'configure');
     cmake('fused_attention');
   },
   'clean-addon': () => {
