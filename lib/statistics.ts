@@ -16,7 +16,7 @@ export interface BlockStatistics {
   readonly blockSize: number | readonly [number, number];
   /** Sums of a block's weights. Default true. */
   readonly sums?: boolean | undefined;
-  /** The largest weight of each block; rows with a NaN may be left out of it. Default false. */
+  /** The largest weight of each block, of rows without a NaN. Default false. */
   readonly max?: boolean | undefined;
 }
 

@@ -204,7 +204,7 @@ for (const [label, mask, first] of [
     const q = Tensor.from(new Float32Array(300).fill(1), [1, 1, 300, 1]);
     const statistics = {
       columnSums: true,
-      blocks: { blockSize: 4 },
+      blocks: { blockSize: 4, max: true },
       mass: [
         [0, 11],
         [11, 20],
@@ -214,7 +214,7 @@ for (const [label, mask, first] of [
     const clean = attentionSync(q, ones, ones, { mask, statistics }).statistics;
     (q.data as Float32Array)[10] = NaN; // sees the columns from `first` to 10
     const spoiled = attentionSync(q, ones, ones, { mask, statistics }).statistics;
-    const expect = (name: 'columnSums' | 'blockSums' | 'mass' | 'columns', isSpoiled: (at: number) => boolean) => {
+    const expect = (name: 'columnSums' | 'blockSums' | 'blockMax' | 'mass' | 'columns', isSpoiled: (at: number) => boolean) => {
       const [was, is] = [clean[name].data as Float32Array, spoiled[name].data as Float32Array];
       t.deepEqual(
         is,
@@ -224,6 +224,7 @@ for (const [label, mask, first] of [
     };
     expect('columnSums', (column) => column >= first && column <= 10);
     expect('blockSums', (at) => Math.floor(at / 75) === 2 && at % 75 >= first / 4 && at % 75 <= 2);
+    expect('blockMax', () => false); // other rows of the block have larger weights
     expect('mass', (at) => at === 2 * 10);
     expect('columns', (at) => at === 3 * 10);
   });

@@ -75,7 +75,7 @@ void RowStatistics::combine(const CpuPlan& plan, const std::vector<BlockShare>& 
           if (to.blockSums) to.blockSums[at + c] += share.sums[row * size_t(columns) + size_t(c)];
           if (!to.blockMaxima) continue;
           const float largest = share.maxima[row * size_t(columns) + size_t(c)];
-          if (!(largest <= to.blockMaxima[at + c])) to.blockMaxima[at + c] = largest;  // NaN stays
+          to.blockMaxima[at + c] = std::max(to.blockMaxima[at + c], largest);
         }
       }
     }
@@ -220,9 +220,8 @@ void RowStatistics::write(const BlockState& state, const Pointers& pointers, Blo
       const size_t at = size_t(place - blocks->rows.begin()) * columns;
       for (size_t c = 0; c < columns; ++c) {
         if (sums_) blocks->sums[at + c] += folded(*sums_, int64_t(c));
-        if (!maxima_) continue;
-        const float largest = folded(*maxima_, int64_t(c));
-        if (!(largest <= blocks->maxima[at + c])) blocks->maxima[at + c] = largest;
+        if (!maxima_ || share != share) continue;  // a row that is NaN has no largest weight
+        blocks->maxima[at + c] = std::max(blocks->maxima[at + c], folded(*maxima_, int64_t(c)));
       }
     }
   }
