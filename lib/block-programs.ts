@@ -34,8 +34,8 @@ function denseProgram(layout: BlockLayout): BoundProgram {
     throw new AttentionError(
       'ERR_UNSUPPORTED',
       'layout',
-      `at most ${mostWords * 32} blocks in a layout that or() or not() take (its own or() and not() take more)`,
-      `${lines * columns}`,
+      `at most ${mostWords} words of 32 blocks in a layout that or() or not() take (its own or() and not() take more)`,
+      `${lines} lines of ${words} words`,
     );
   }
   const bits = new Int32Array(lines * words);
