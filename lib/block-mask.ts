@@ -14,14 +14,14 @@ import {
 } from './block-layout.js';
 import type { BlockLayout } from './block-layout.js';
 import { readLayout } from './block-lists.js';
-import type { BlockLayoutInput } from './block-lists.js';
+import type { BlockLayoutInput, CsrBlocks } from './block-lists.js';
 import { checkMaker, face, ours } from './class-face.js';
 import { describe, formatShape, invalidType, invalidValue, shapeMismatch } from './errors.js';
 import { Mask, layoutToJSON, partsOfLayout } from './masks.js';
 import type { BlockMaskJson } from './masks.js';
 import { allocate } from './memory.js';
 import { checkBlock, checkInteger } from './shape.js';
-import { readSnapshot } from './snapshot.js';
+import { readProperty, readSnapshot } from './snapshot.js';
 import { Tensor } from './tensor.js';
 
 export interface BlockSparseOptions {
@@ -209,9 +209,12 @@ export function blockSparse(layout: BlockLayoutInput | BlockMaskJson, options?: 
 }
 
 function isJson(value: unknown): value is BlockMaskJson {
-  return typeof value === 'object' && value !== null && 'operation' in value && value.operation === 'blocks';
+  return typeof value === 'object' && value !== null && readProperty('layout', value, 'operation') === 'blocks';
 }
 
-function fromJson({ layout, blockSize, rows }: BlockMaskJson): BlockMask {
+function fromJson(json: BlockMaskJson): BlockMask {
+  const [layout, blockSize, rows] = (['layout', 'blockSize', 'rows'] as const).map((name) =>
+    readProperty('layout', json, name),
+  ) as [CsrBlocks, BlockMaskJson['blockSize'], BlockMaskJson['rows']];
   return blockSparse(layout, { blockSize, rows });
 }

@@ -4,12 +4,12 @@
 import { AttentionError, describe, invalidType, invalidValue, shapeMismatch } from './errors.js';
 import { builtInMask } from './masks.js';
 import type { Mask } from './masks.js';
-import { readParameters } from './parameters.js';
-import type { NestedNumbers, Parameter, ProgramParameter, TableArray } from './parameters.js';
+import { readParameter } from './parameters.js';
+import type { NestedNumbers, Parameter, TableArray } from './parameters.js';
 import { builtInScore } from './scores.js';
 import type { Score } from './scores.js';
 import { checkInteger } from './shape.js';
-import { readSnapshot } from './snapshot.js';
+import { reading, readSnapshot } from './snapshot.js';
 import type { TensorInput } from './tensor.js';
 
 /** A table with one axis. */
@@ -71,14 +71,15 @@ export function prefixLm(prefix: number | Row): Mask {
  *   queries and keys are different tokens: these are indexed by row and column, whatever the alignment.
  */
 export function documents(ids: Row | Grid2 | { readonly q: Row; readonly kv: Row }): Mask {
-  if (typeof ids === 'object' && ids !== null && 'q' in ids && 'kv' in ids) {
+  if (typeof ids === 'object' && ids !== null && reading('ids', () => 'q' in ids && 'kv' in ids)) {
     const { q, kv } = readSnapshot('ids', ids, ['q', 'kv']);
     const parameters = { q: integers('ids.q', q, 1), kv: integers('ids.kv', kv, 1) };
     return builtInMask('documents({ q, kv })', '(i, j, { row, col, q, kv }) => q(row) === kv(col)', parameters);
   }
-  const perBatch = readTable('ids', ids, 'mask').kind.rank === 2;
+  const table = readTable('ids', ids, 'mask');
+  const perBatch = table.kind.rank === 2;
   const program = perBatch ? '(i, j, { b, ids }) => ids(b, i) === ids(b, j)' : '(i, j, { ids }) => ids(i) === ids(j)';
-  return builtInMask('documents(ids)', program, { ids: integers('ids', ids, perBatch ? 2 : 1) });
+  return builtInMask('documents(ids)', program, { ids: integersOf('ids', table, perBatch ? 2 : 1) });
 }
 
 /**
@@ -161,9 +162,12 @@ export function segments(ids: Row, allowed: Grid2): Mask {
  */
 export function alibi(slopes: number | Row | TensorInput): Score {
   const values = typeof slopes === 'number' ? paperSlopes(checkInteger('slopes', slopes, 1, 2 ** 16)) : slopes;
-  rank('slopes', readTable('slopes', values, 'score'), 1);
+  const table = readTable('slopes', values, 'score');
+  rank('slopes', table, 1);
   const label = typeof slopes === 'number' ? `alibi(${slopes})` : 'alibi(slopes)';
-  return builtInScore(label, '(s, i, j, { h, slopes }) => s - slopes(h) * Math.abs(i - j)', { slopes: values });
+  return builtInScore(label, '(s, i, j, { h, slopes }) => s - slopes(h) * Math.abs(i - j)', {
+    slopes: valuesOf(table),
+  });
 }
 
 /** Options of {@link relativeBias} with the buckets of T5. */
@@ -205,9 +209,10 @@ export function temperature(value: number | Row): Score {
       temperature: value,
     });
   }
-  rank('temperature', readTable('temperature', value, 'score'), 1);
+  const table = readTable('temperature', value, 'score');
+  rank('temperature', table, 1);
   const program = '(s, i, j, { h, temperature }) => s / temperature(h)';
-  return builtInScore('temperature(values)', program, { temperature: value });
+  return builtInScore('temperature(values)', program, { temperature: valuesOf(table) });
 }
 
 /**
@@ -235,7 +240,7 @@ function checkReach(argument: string, value: unknown): number | null {
 }
 
 function readTable(argument: string, value: unknown, kind: 'mask' | 'score'): Parameter {
-  const parameter = readParameters('', { [argument]: value }, kind).get(argument)!;
+  const parameter = readParameter(argument, value, kind);
   if (parameter.cells === null) throw invalidType(argument, 'a table', value);
   return parameter;
 }
@@ -247,16 +252,28 @@ function rank(argument: string, parameter: Parameter, axes: number): void {
 
 /** The integers of a table with one axis. */
 export function integerCells(argument: string, value: unknown): Int32Array {
-  integers(argument, value, 1);
-  return readTable(argument, value, 'mask').cells as Int32Array;
+  return integers(argument, value, 1).data as Int32Array;
 }
 
-/** A table that has to be of integers; returned as given. */
-function integers(argument: string, value: unknown, axes: number): ProgramParameter {
-  const parameter = readTable(argument, value, 'mask');
+/** The values of a table that has to be of integers. */
+function integers(argument: string, value: unknown, axes: number): TableValues {
+  return integersOf(argument, readTable(argument, value, 'mask'), axes);
+}
+
+function integersOf(argument: string, parameter: Parameter, axes: number): TableValues {
   rank(argument, parameter, axes);
   if (parameter.kind.type !== 'integer') throw invalidValue(argument, 'int32 values', 'others');
-  return value as ProgramParameter;
+  return valuesOf(parameter);
+}
+
+/** A table as it was read: what was given may say something else when it is read again. */
+function valuesOf({ cells, shape }: Parameter): TableValues {
+  return { data: cells!, shape };
+}
+
+interface TableValues {
+  readonly data: Int32Array | Float32Array;
+  readonly shape: readonly number[];
 }
 
 function paperSlopes(heads: number): Float32Array {

@@ -1,7 +1,8 @@
 // Parameters of combined programs: which part takes a new value.
 
 import { invalidType, invalidValue } from './errors.js';
-import type { ProgramParameters } from './parameters.js';
+import type { ProgramParameter, ProgramParameters } from './parameters.js';
+import { reading, readProperty } from './snapshot.js';
 
 /**
  * The parts of a combination, with new values for the parameters named. Each name has to be that of one parameter of one
@@ -15,7 +16,7 @@ export function replaceInParts<Part>(
 ): readonly Part[] {
   if (typeof parameters !== 'object' || parameters === null) throw invalidType('parameters', 'an object', parameters);
   let changed = parts;
-  for (const name of Object.keys(parameters)) {
+  for (const name of reading('parameters', () => Object.keys(parameters))) {
     const counts = changed.map((part) => count(part, name));
     const all = counts.reduce((sum, one) => sum + one, 0);
     if (all !== 1) {
@@ -23,7 +24,8 @@ export function replaceInParts<Part>(
       throw invalidValue(`parameters.${name}`, 'the name of a parameter of one part', received);
     }
     const holder = counts.indexOf(1);
-    changed = changed.map((part, index) => (index === holder ? replace(part, { [name]: parameters[name]! }) : part));
+    const value = readProperty('parameters', parameters, name) as ProgramParameter;
+    changed = changed.map((part, index) => (index === holder ? replace(part, { [name]: value }) : part));
   }
   return changed;
 }

@@ -14,7 +14,7 @@ import type { ProgramParameters } from './parameters.js';
 import { readProgramOptions } from './program-options.js';
 import type { ProgramOptions } from './program-options.js';
 import { checkBlock } from './shape.js';
-import { readProperty } from './snapshot.js';
+import { isArray, reading, readLength, readList, readProperty } from './snapshot.js';
 import { readTensor } from './tensor.js';
 import type { TensorInput } from './tensor.js';
 
@@ -177,7 +177,8 @@ export function mask<const Parameters extends ProgramParameters = {}>(
   parameters?: Parameters,
   options?: ProgramOptions,
 ): Mask {
-  if (typeof program === 'object' && program !== null) return maskFromJSON('program', program);
+  if (typeof program === 'object' && program !== null)
+    return reading('program', () => maskFromJSON('program', program));
   const { grid } = readProgramOptions(options);
   const { bound, source } = bindProgram('mask', program, readParameters('parameters', parameters, 'mask'), grid);
   return make(bound, { made: 'program', source, label: undefined });
@@ -276,12 +277,11 @@ function maskFromJSON(argument: string, json: object): Mask {
   if (operation !== 'and' && operation !== 'or' && operation !== 'not') {
     throw invalidValue(`${argument}.operation`, "'and', 'or' or 'not'", describe(operation));
   }
-  if (!Array.isArray(items) || items.length === 0) throw invalidType(`${argument}.items`, 'an array of masks', items);
-  return combine(
-    operation,
-    items.map((item: unknown, index) => {
-      if (typeof item !== 'object' || item === null) throw invalidType(`${argument}.items[${index}]`, 'a mask', item);
-      return maskFromJSON(`${argument}.items[${index}]`, item);
-    }),
-  );
+  const list = `${argument}.items`;
+  if (!isArray(list, items) || readLength(list, items) === 0) throw invalidType(list, 'an array of masks', items);
+  const masks = readList(list, items, (item, name) => {
+    if (typeof item !== 'object' || item === null) throw invalidType(name, 'a mask', item);
+    return maskFromJSON(name, item);
+  });
+  return combine(operation, masks);
 }

@@ -1,7 +1,7 @@
 // How scores become weights: softmax, or a function of each score alone.
 
 import { describe, invalidType, invalidValue, oneOf, outOfRange } from './errors.js';
-import { readSnapshot } from './snapshot.js';
+import { isArray, readSnapshot } from './snapshot.js';
 
 export type NormalizerName = 'softmax' | 'sigmoid' | 'relu' | 'squared-relu';
 
@@ -50,7 +50,7 @@ export const kinds: readonly NormalizerName[] = ['softmax', 'sigmoid', 'relu', '
 /** null for softmax. */
 export function readNormalizer(value: unknown): NormalizerNumbers | null {
   const expected = `${oneOf(kinds)}, or an object with one as its kind`;
-  if (typeof value !== 'string' && (typeof value !== 'object' || value === null || Array.isArray(value))) {
+  if (typeof value !== 'string' && (typeof value !== 'object' || value === null || isArray(argument, value))) {
     throw invalidType(argument, expected, value);
   }
   const given: Readonly<Record<string, unknown>> =

@@ -6,7 +6,7 @@ import { AttentionError, describe, formatShape, invalidType, invalidValue, shape
 import type { ParameterKind } from './program/compile.js';
 import type { ProgramKind } from './program/graph.js';
 import { checkShape, countOf } from './shape.js';
-import { readProperty } from './snapshot.js';
+import { isArray, reading, readElement, readLength, readProperty } from './snapshot.js';
 import { readTensor } from './tensor.js';
 import type { TensorInput } from './tensor.js';
 
@@ -59,9 +59,9 @@ const maxInt = 2 ** 31 - 1;
 export function readParameters(argument: string, given: unknown, kind: ProgramKind): ReadonlyMap<string, Parameter> {
   const parameters = new Map<string, Parameter>();
   if (given === undefined) return parameters;
-  if (typeof given !== 'object' || given === null || Array.isArray(given) || typedArrayName(given) !== undefined)
+  if (typeof given !== 'object' || given === null || isArray(argument, given) || typedArrayName(given) !== undefined)
     throw invalidType(argument, 'an object of numbers and tables', given);
-  for (const name of Object.keys(given)) {
+  for (const name of reading(argument, () => Object.keys(given))) {
     const value = readProperty(argument, given, name);
     parameters.set(name, readParameter(`${argument}.${name}`, value, kind));
   }
@@ -85,11 +85,12 @@ function plain(value: number): number | string {
   return Number.isFinite(value) && !Object.is(value, -0) ? value : Object.is(value, -0) ? '-0' : String(value);
 }
 
-function readParameter(argument: string, value: unknown, kind: ProgramKind): Parameter {
+/** A copy of one parameter. */
+export function readParameter(argument: string, value: unknown, kind: ProgramKind): Parameter {
   if (typeof value === 'number') return numberParameter(argument, value, kind);
   if (typeof value === 'string' && ['NaN', 'Infinity', '-Infinity', '-0'].includes(value))
     return numberParameter(argument, Number(value), kind);
-  if (Array.isArray(value)) return nestedTable(argument, value, kind);
+  if (isArray(argument, value)) return nestedTable(argument, value, kind);
   if (typedArrayName(value) !== undefined) {
     const values = arrayValues(argument, value as TableArray);
     return table(argument, values, [values.length], isFloatArray(value), kind);
@@ -107,8 +108,8 @@ function numberParameter(argument: string, value: number, kind: ProgramKind): Pa
 
 function nestedTable(argument: string, value: readonly unknown[], kind: ProgramKind): Parameter {
   const shape: number[] = [];
-  for (let level: unknown = value; Array.isArray(level); level = level[0]) {
-    shape.push(level.length);
+  for (let level: unknown = value; isArray(argument, level); level = readElement(argument, level, 0)) {
+    shape.push(readLength(argument, level));
     if (shape.length > 3) throw shapeMismatch(argument, 'at most 3 axes', `${shape.length} or more`);
   }
   const values: number[] = [];
@@ -117,23 +118,27 @@ function nestedTable(argument: string, value: readonly unknown[], kind: ProgramK
 }
 
 function flatten(argument: string, value: readonly unknown[], shape: number[], axis: number, values: number[]): void {
-  if (value.length !== shape[axis]) {
-    throw shapeMismatch(argument, `${shape[axis]} elements, as the first array has`, `${value.length}`);
+  const length = readLength(argument, value);
+  if (length !== shape[axis]) {
+    throw shapeMismatch(argument, `${shape[axis]} elements, as the first array has`, `${length}`);
   }
-  for (let index = 0; index < value.length; index += 1) {
-    const element: unknown = value[index];
+  if (axis === shape.length - 1) return readNumbers(argument, value, length, values);
+  for (let index = 0; index < length; index += 1) {
+    const element = readElement(argument, value, index);
     const name = `${argument}[${index}]`;
-    if (axis === shape.length - 1) {
-      values.push(jsonNumber(element, name));
-    } else {
-      if (!Array.isArray(element)) throw invalidType(name, `an array of length ${shape[axis + 1]}`, element);
-      flatten(name, element, shape, axis + 1, values);
-    }
+    if (!isArray(name, element)) throw invalidType(name, `an array of length ${shape[axis + 1]}`, element);
+    flatten(name, element, shape, axis + 1, values);
+  }
+}
+
+function readNumbers(argument: string, value: readonly unknown[], length: number, values: number[]): void {
+  for (let index = 0; index < length; index += 1) {
+    const element = readElement(argument, value, index);
+    values.push(typeof element === 'number' ? element : jsonNumber(element, `${argument}[${index}]`));
   }
 }
 
 function jsonNumber(element: unknown, name: string): number {
-  if (typeof element === 'number') return element;
   if (typeof element === 'string' && ['NaN', 'Infinity', '-Infinity', '-0'].includes(element)) return Number(element);
   throw invalidType(name, 'a number', element);
 }
@@ -142,7 +147,7 @@ function jsonNumber(element: unknown, name: string): number {
 function shapedTable(argument: string, value: object, kind: ProgramKind): Parameter {
   const data = readProperty(argument, value, 'data');
   const dtype = readProperty(argument, value, 'dtype');
-  const isPlain = Array.isArray(data);
+  const isPlain = isArray(`${argument}.data`, data);
   const name = typedArrayName(data);
   const integers = name !== undefined && !isFloatArray(data) && dtype === undefined;
   if (isPlain || integers || name === 'Float64Array' || dtype === 'int32') {
@@ -150,7 +155,7 @@ function shapedTable(argument: string, value: object, kind: ProgramKind): Parame
     if (shape.length < 1 || shape.length > 3)
       throw shapeMismatch(`${argument}.shape`, '1 to 3 axes', `${shape.length}`);
     const values = isPlain
-      ? data.map((element: unknown, index) => jsonNumber(element, `${argument}.data[${index}]`))
+      ? plainValues(`${argument}.data`, data)
       : arrayValues(`${argument}.data`, data as TableArray);
     if (values.length !== countOf(shape)) {
       throw shapeMismatch(`${argument}.data`, `${countOf(shape)} values for ${formatShape(shape)}`, `${values.length}`);
@@ -162,6 +167,12 @@ function shapedTable(argument: string, value: object, kind: ProgramKind): Parame
     throw shapeMismatch(argument, 'a table of 1 to 3 axes', formatShape(view.shape));
   if (view.dtype === 'bool') throw invalidValue(argument, 'a float dtype (or a plain integer array)', "'bool'");
   return table(argument, denseFloat32(view, argument), view.shape, true, kind);
+}
+
+function plainValues(argument: string, data: readonly unknown[]): readonly number[] {
+  const values: number[] = [];
+  readNumbers(argument, data, readLength(argument, data), values);
+  return values;
 }
 
 function table(

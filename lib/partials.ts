@@ -27,7 +27,7 @@ import { contiguousStrides, countOf, isContiguous, sameShape } from './shape.js'
 import { checkSignal, throwIfAborted } from './signals.js';
 import type { AbortSignalLike } from './signals.js';
 import { readSinks } from './sinks.js';
-import { readProperty, readSnapshot } from './snapshot.js';
+import { isArray, readLength, readList, readProperty, readSnapshot } from './snapshot.js';
 import { readTensor, tensorOf, toTensor } from './tensor.js';
 import type { Tensor, TensorInput } from './tensor.js';
 import { rawView } from './view.js';
@@ -256,11 +256,12 @@ function prepareMerge(
 }
 
 function readParts(given: unknown, layout: LayoutName): readonly Part[] {
-  if (!Array.isArray(given)) throw invalidType('parts', 'an array of partials', given);
-  if (given.length < 1 || given.length > maxParts) {
-    throw new AttentionError('ERR_OUT_OF_RANGE', 'parts', `1 to ${maxParts} partials`, `${given.length}`);
+  if (!isArray('parts', given)) throw invalidType('parts', 'an array of partials', given);
+  const count = readLength('parts', given);
+  if (count < 1 || count > maxParts) {
+    throw new AttentionError('ERR_OUT_OF_RANGE', 'parts', `1 to ${maxParts} partials`, `${count}`);
   }
-  const parts = Array.from(given, (part: unknown, index) => readPart(part, `parts[${index}]`, layout));
+  const parts = readList('parts', given, (part, argument) => readPart(part, argument, layout));
   const shape = formatShape(parts[0]!.views[0]!.shape);
   const { kind: first } = parts[0]!;
   for (const { kind, argument, views } of parts) {

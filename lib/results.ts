@@ -10,7 +10,7 @@ import type { Geometry, Rows } from './geometry.js';
 import { allocate, checkMemory } from './memory.js';
 import type { CallOptions } from './options.js';
 import { contiguousStrides, countOf, isContiguous, isInjective, sameShape } from './shape.js';
-import { readSnapshot } from './snapshot.js';
+import { reading, readSnapshot } from './snapshot.js';
 import { readView, tensorOf, toTensor } from './tensor.js';
 import type { Tensor } from './tensor.js';
 import { deviceOf, isOnDevice } from './view.js';
@@ -57,7 +57,7 @@ export function readResults(geometry: Geometry, options: CallOptions, obtain: 'a
   const { batch, headsQ, queries, dimV, ragged, layout, query } = geometry;
   const out = options.given['out'];
   // A tensor stands for the first result. Tensors have data, a set of results has not.
-  const single = typeof out === 'object' && out !== null && 'data' in out;
+  const single = typeof out === 'object' && out !== null && reading('options.out', () => 'data' in out);
   const given = single || out === undefined ? nothing : readOut(out, options);
   const list: Result[] = [];
   const add = (name: ResultName, shape: readonly number[], dtype: FloatDtype | undefined, value: unknown): Result => {

@@ -11,7 +11,7 @@ import { readParameters } from './parameters.js';
 import type { ProgramParameters } from './parameters.js';
 import { readProgramOptions } from './program-options.js';
 import type { ProgramOptions } from './program-options.js';
-import { readProperty } from './snapshot.js';
+import { isArray, reading, readLength, readList, readProperty } from './snapshot.js';
 
 /** A score as a plain function, parsed and never called. */
 export type ScoreFunction<Parameters = {}> = (
@@ -107,7 +107,8 @@ export function score<const Parameters extends ProgramParameters = {}>(
   parameters?: Parameters,
   options?: ProgramOptions,
 ): Score {
-  if (typeof program === 'object' && program !== null) return scoreFromJSON('program', program);
+  if (typeof program === 'object' && program !== null)
+    return reading('program', () => scoreFromJSON('program', program));
   const { grid } = readProgramOptions(options);
   const { bound, source } = bindProgram('score', program, readParameters('parameters', parameters, 'score'), grid);
   return make(bound, { made: 'program', source, label: undefined });
@@ -154,11 +155,11 @@ function scoreFromJSON(argument: string, json: object): Score {
   }
   const items = readProperty(argument, json, 'items');
   if (operation !== 'compose') throw invalidValue(`${argument}.operation`, "'compose'", describe(operation));
-  if (!Array.isArray(items) || items.length === 0) throw invalidType(`${argument}.items`, 'an array of scores', items);
-  return composition(
-    items.map((item: unknown, index) => {
-      if (typeof item !== 'object' || item === null) throw invalidType(`${argument}.items[${index}]`, 'a score', item);
-      return scoreFromJSON(`${argument}.items[${index}]`, item);
-    }),
-  );
+  const list = `${argument}.items`;
+  if (!isArray(list, items) || readLength(list, items) === 0) throw invalidType(list, 'an array of scores', items);
+  const scores = readList(list, items, (item, name) => {
+    if (typeof item !== 'object' || item === null) throw invalidType(name, 'a score', item);
+    return scoreFromJSON(name, item);
+  });
+  return composition(scores);
 }

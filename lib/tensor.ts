@@ -13,11 +13,11 @@ import {
   formatShape,
   invalidType,
   invalidValue,
-  oneOf,
   shapeMismatch,
   unsupported,
 } from './errors.js';
 import { checkInteger, checkShape, countOf, reshapedStrides } from './shape.js';
+import { isArray, reading, readLength, readList, readSnapshot } from './snapshot.js';
 import { transferred } from './transfer.js';
 import { checkExtent, deviceOf, isOnDevice, makeView } from './view.js';
 import type { Description, HostView, View } from './view.js';
@@ -84,18 +84,7 @@ export class Tensor {
    *   strides), `ERR_SHAPE_MISMATCH` (data too short), `ERR_UNKNOWN_OPTION`.
    */
   static from(data: TensorData, shape: readonly number[], options: TensorOptions = {}): Tensor {
-    if (typeof options !== 'object' || options === null) throw invalidType('options', 'an object', options);
-    for (const name of Object.keys(options)) {
-      if (name !== 'dtype' && name !== 'strides' && name !== 'offset') {
-        throw new AttentionError(
-          'ERR_UNKNOWN_OPTION',
-          `options.${name}`,
-          oneOf(['dtype', 'strides', 'offset']),
-          `'${name}'`,
-        );
-      }
-    }
-    const { dtype, strides, offset } = options;
+    const { dtype, strides, offset } = readSnapshot('options', options, ['dtype', 'strides', 'offset']);
     return new Tensor(ours, makeView('', { data, shape, dtype, strides, offset }));
   }
 
@@ -171,7 +160,7 @@ export class Tensor {
   transpose(first: number | readonly number[], second?: number): Tensor {
     const view = this.#read('tensor');
     const rank = view.shape.length;
-    const order = Array.isArray(first) ? checkOrder(first, rank) : exchange(rank, first, second);
+    const order = isArray('order', first) ? checkOrder(first, rank) : exchange(rank, first, second);
     const shape = Object.freeze(order.map((axis) => view.shape[axis]!));
     const strides = Object.freeze(order.map((axis) => view.strides[axis]!));
     return new Tensor(ours, { ...view, shape, strides });
@@ -274,7 +263,7 @@ export function readView(value: unknown, argument: string): View {
     if (!isOnDevice(view)) checkExtent(argument, view);
     return view;
   }
-  if (typeof value !== 'object' || value === null || !('data' in value)) {
+  if (typeof value !== 'object' || value === null || !reading(argument, () => 'data' in value)) {
     const expected = 'a Tensor or an object with data, dims (or shape) and type (or dtype)';
     throw invalidType(argument, expected, value);
   }
@@ -302,12 +291,13 @@ export function toTensor(value: unknown, view: View): Tensor {
   return isTensor(value) ? value : wrap(view);
 }
 
-function checkOrder(order: readonly number[], rank: number): readonly number[] {
-  const isPermutation = order.length === rank && new Set(order).size === rank;
-  if (!isPermutation) {
-    throw invalidValue('order', `each axis of [0, ${rank}) once`, formatShape(order.slice(0, 16)));
-  }
-  return order.map((axis, index) => checkInteger(`order[${index}]`, axis, 0, rank - 1));
+function checkOrder(order: readonly unknown[], rank: number): readonly number[] {
+  const expected = `each axis of [0, ${rank}) once`;
+  const length = readLength('order', order);
+  if (length !== rank) throw invalidValue('order', expected, `${length} axes`);
+  const axes = readList('order', order, (axis, name) => checkInteger(name, axis, 0, rank - 1));
+  if (new Set(axes).size !== rank) throw invalidValue('order', expected, formatShape(axes));
+  return axes;
 }
 
 function exchange(rank: number, first: unknown, second: unknown): readonly number[] {

@@ -2,19 +2,31 @@
 
 import test from 'ava';
 import {
+  alibi,
+  and,
   AttentionError,
   attention,
   attentionSync,
+  blockSparse,
+  branches,
   causal,
+  documents,
+  draftTree,
   explain,
   KvCache,
+  mask,
   mergePartials,
+  prefixLm,
+  score,
+  segments,
   slidingWindow,
+  temperature,
   Tensor,
+  unshard,
 } from '../lib/index.js';
 import { fromNative } from '../lib/errors.js';
 import type { NativeError } from '../lib/native.cjs';
-import { isRefusal, refuses, rejects } from './helpers/errors.js';
+import { isRefusal, refuses, rejects, revoked, throwing } from './helpers/errors.js';
 import type { Refusal } from './helpers/errors.js';
 import { filled, resizable } from './helpers/tensors.js';
 
@@ -206,6 +218,117 @@ test('options whose properties throw', (t) => {
     },
   };
   refuses(t, () => call(q, kv, kv, options), { code: 'ERR_INVALID_ARG_VALUE', argument: 'options.scale' });
+});
+
+/** Of a list that is an argument, the first element; of a list inside of it, the first of its first. */
+const lists: Record<string, (list: never) => unknown> = {
+  'options.sinks[0]': (list) => call(q, kv, kv, { sinks: list }),
+  'options.mask[0]': (list) => call(q, kv, kv, { mask: list }),
+  'query.shape[0]': (list) => call({ data: new Float32Array(192), dims: list }, kv, kv),
+  'parts[0]': (list) => mergePartials(list),
+  'shape[0]': (list) => Tensor.from(new Float32Array(4), list),
+  'strides[0]': (list) => Tensor.from(new Float32Array(4), [1, 1, 1, 1], { strides: list }),
+  'order[0]': (list) => q.transpose(list),
+  'options.grid[0]': (list) => mask('(i, j) => i.x === j.x', {}, { grid: list }),
+  'parameters.ids[0]': (list) => mask('(i, j, { ids }) => ids(i) === ids(j)', { ids: list }),
+  'parameters.ids.data[0]': (list) => mask('(i, j, { ids }) => ids(i) === ids(j)', { ids: { data: list, shape: [4] } }),
+  'ids[0]': (list) => documents(list),
+  'ids.q[0]': (list) => documents({ q: list, kv: [0] }),
+  'prefix[0]': (list) => prefixLm(list),
+  'slopes[0]': (list) => alibi(list),
+  'temperature[0]': (list) => temperature(list),
+  'parents[0]': (list) => draftTree(list),
+  'lengths[0]': (list) => branches(1, list),
+  'program.items[0]': (list) => mask({ kind: 'mask', operation: 'and', items: list }),
+  'shards[0]': (list) => unshard(list),
+};
+
+test('lists with holes, or with elements that throw: the place is named', async (t) => {
+  for (const [argument, use] of Object.entries(lists)) {
+    const holes = { code: 'ERR_INVALID_ARG_TYPE', argument } as const;
+    const throws = { code: 'ERR_INVALID_ARG_VALUE', argument, received: /throws/ } as const;
+    const gone = { ...throws, argument: argument.slice(0, -3) };
+    for (const [list, refusal] of [
+      [new Array(4), holes],
+      [throwing(4), throws],
+      [revoked(), gone],
+    ] as const) {
+      // mergePartials rejects, the others throw.
+      const error = await t.throwsAsync(async () => use(list as never), undefined, argument);
+      isRefusal(t, error, refusal);
+    }
+  }
+  const nested = (list: unknown) => () => segments([0, 1], list as never);
+  refuses(t, nested([[1, 0], new Array(2)]), { code: 'ERR_INVALID_ARG_TYPE', argument: 'allowed[1][0]' });
+  refuses(t, nested([[1, 0], throwing(2)]), { code: 'ERR_INVALID_ARG_VALUE', argument: 'allowed[1][0]' });
+  const made = { kind: 'score', operation: 'compose', items: [alibi(2).toJSON(), undefined] };
+  refuses(t, () => score(made), { code: 'ERR_INVALID_ARG_TYPE', argument: 'program.items[1]' });
+  refuses(t, () => score(revoked({})), { code: 'ERR_INVALID_ARG_VALUE', argument: 'program.kind' });
+  const endless = { kind: 'mask', operation: 'not', items: [] as unknown[] };
+  endless.items.push(endless);
+  refuses(t, () => mask(endless), { code: 'ERR_INVALID_ARG_VALUE', argument: 'program' });
+});
+
+test('lists are read once, at the places that they have', (t) => {
+  let reads = 0;
+  const ids = Object.defineProperty([0, 0, 1, 1], 0, { get: () => (reads += 1) });
+  documents(ids);
+  prefixLm(ids);
+  alibi(ids);
+  branches(1, ids);
+  t.is(reads, 8); // the first element is looked at before, for how deep the list is
+  const growing: number[][] = [
+    [0, 1],
+    [0, 0],
+  ];
+  Object.defineProperty(growing[0], 0, { get: () => growing[1]!.push(0) });
+  refuses(t, () => segments([0, 1], growing), { code: 'ERR_SHAPE_MISMATCH', argument: 'allowed[1]' });
+  const silent = Object.assign([1, 2, 3, 4], { *[Symbol.iterator]() {} });
+  t.deepEqual(
+    (call(q, kv, kv, { sinks: silent }) as { output: Tensor }).output.data,
+    (call(q, kv, kv, { sinks: [1, 2, 3, 4] }) as { output: Tensor }).output.data,
+  );
+});
+
+test('objects that throw when they are looked at', (t) => {
+  const traps = (name: keyof ProxyHandler<object>): never =>
+    new Proxy(
+      {},
+      {
+        [name]: () => {
+          throw new Error('no');
+        },
+      },
+    ) as never;
+  const refusal = (argument: string) => ({ code: 'ERR_INVALID_ARG_VALUE', argument, received: /throws/ }) as const;
+  for (const name of ['ownKeys', 'getPrototypeOf'] as const) {
+    refuses(t, () => call(q, kv, kv, traps(name)), refusal('options'));
+    refuses(t, () => new KvCache(traps(name)), refusal('options'));
+    refuses(t, () => Tensor.from(new Float32Array(4), [4], traps(name)), refusal('options'));
+  }
+  refuses(t, () => call(traps('has'), kv, kv), refusal('query'));
+  refuses(t, () => call(q, kv, kv, { out: traps('has') }), refusal('options.out'));
+  refuses(t, () => documents(traps('has')), refusal('ids'));
+  refuses(t, () => causal().with(traps('ownKeys')), refusal('parameters'));
+  refuses(
+    t,
+    () => and(causal(), mask('(i, j, { n }) => i > n', { n: 1 })).with(traps('ownKeys')),
+    refusal('parameters'),
+  );
+  refuses(t, () => mask('(i, j) => i === j', traps('ownKeys')), refusal('parameters'));
+  const json = { operation: 'blocks', rows: 'row', blockSize: 1 };
+  refuses(t, () => blockSparse(traps('get')), refusal('layout.operation'));
+  refuses(
+    t,
+    () =>
+      blockSparse({
+        ...json,
+        get layout() {
+          throw new Error('no');
+        },
+      } as never),
+    refusal('layout.layout'),
+  );
 });
 
 test('windows: refused', (t) => {

@@ -3,6 +3,7 @@
 import { MessageChannel, MessagePort } from 'node:worker_threads';
 import { invalidType, invalidValue } from '../errors.js';
 import { checkInteger } from '../shape.js';
+import { reading } from '../snapshot.js';
 import type { Engine } from './engine.js';
 import { SharedSigns } from './shared-signs.js';
 import { now } from './waits.js';
@@ -42,7 +43,7 @@ const taken = new WeakSet<object>();
 export function workerEngine(value: unknown): Engine {
   const expected = 'a seat of workerSeats(), sent with its ports';
   if (typeof value !== 'object' || value === null) throw invalidType('seat', expected, value);
-  const { rank, size, timeout, ports, signs, start } = value as Partial<WorkerSeat>;
+  const { rank, size, timeout, ports, signs, start } = reading('seat', () => ({ ...(value as Partial<WorkerSeat>) }));
   const whole =
     signs instanceof SharedArrayBuffer &&
     typeof start === 'number' &&

@@ -5,7 +5,7 @@ import { readCumulative, snapshotLengths } from '../lengths.js';
 import type { LengthsInput } from '../lengths.js';
 import { choice } from '../options.js';
 import { checkInteger } from '../shape.js';
-import { readProperty, readSnapshot } from '../snapshot.js';
+import { isArray, readLength, readList, readProperty, readSnapshot } from '../snapshot.js';
 import { readTensor, tensorOf } from '../tensor.js';
 import type { Tensor, TensorInput } from '../tensor.js';
 import { cumulative, emptyLike, gathered, inRow, scatter } from './rows.js';
@@ -48,8 +48,9 @@ export function shard(tensor: TensorInput, place: RankOf, options?: ShardOptions
  * @throws AttentionError as {@link shard} does, and `ERR_SHAPE_MISMATCH`.
  */
 export function unshard(shards: readonly TensorInput[], options?: ShardOptions): Tensor {
-  if (!Array.isArray(shards) || shards.length === 0) throw invalidType('shards', 'an array of tensors', shards);
-  const views = Array.from(shards, (item: unknown, index) => readTensor(item, `shards[${index}]`));
+  const empty = !isArray('shards', shards) || readLength('shards', shards) === 0;
+  if (empty) throw invalidType('shards', 'an array of tensors', shards);
+  const views = readList('shards', shards, readTensor);
   const first = views[0]!;
   const size = views.length;
   const rank = first.shape.length;
