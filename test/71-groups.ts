@@ -1,8 +1,8 @@
 // Groups: messages between ranks, and what the others hear of a rank that fails, is lost or is late.
 
 import test from 'ava';
-import { AttentionError, causal, score, Tensor, threadGroup } from '../lib/index.js';
-import type { Group } from '../lib/index.js';
+import { AttentionError, causal, ringAttention, score, Tensor, threadGroup } from '../lib/index.js';
+import type { AbortSignalLike, Group } from '../lib/index.js';
 import type { Engine } from '../lib/sequence-parallel/engine.js';
 import { threadEngines } from '../lib/sequence-parallel/threads.js';
 import { isRefusal, refuses, rejects } from './helpers/errors.js';
@@ -189,6 +189,25 @@ test('an aborted rank: an AbortError there, a failed group for the others', asyn
   const [own, theirs] = await endsOf(operations);
   t.like(own, { name: 'AbortError', code: 'ABORT_ERR', cause: 'enough' });
   isRefusal(t, theirs, lost);
+});
+
+test('a signal that throws on one rank: its own error there, and the group stays', async (t) => {
+  const throws = (): never => {
+    throw new Error('no');
+  };
+  const silent = { aborted: false, addEventListener() {}, removeEventListener() {} };
+  const groups = threadGroup(2, { timeout: 5000 });
+  const { q, k, v } = { q: filled([1, 2, 4, 8]), k: filled([1, 2, 4, 8]), v: filled([1, 2, 4, 8]) };
+  const call = (signal: AbortSignalLike): Promise<PromiseSettledResult<unknown>[]> =>
+    Promise.allSettled(groups.map((group, rank) => ringAttention(group, q, k, v, rank === 0 ? { signal } : {})));
+  const [own, other] = await call({ ...silent, addEventListener: throws });
+  isRefusal(t, (own as PromiseRejectedResult).reason, { code: 'ERR_INVALID_ARG_VALUE', argument: 'options.signal' });
+  t.is((other as PromiseRejectedResult).reason.code, 'ERR_GROUP_FAILED');
+  const settled = await call({ ...silent, removeEventListener: throws });
+  t.deepEqual(
+    settled.map(({ status }) => status),
+    ['fulfilled', 'fulfilled'],
+  );
 });
 
 test('an abort ends waiting for a rank that does not come', async (t) => {

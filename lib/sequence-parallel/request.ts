@@ -164,8 +164,9 @@ export async function agree(
   let request: Request | undefined;
   let failure: unknown;
   try {
-    request = read();
-    channel.heed(request.options.signal);
+    const given = read();
+    channel.heed(given.options.signal);
+    request = given;
   } catch (error) {
     failure = error;
   }
