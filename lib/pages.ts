@@ -109,9 +109,13 @@ export function readPagedGeometry<Of extends View>(
   }
   const cumulativeQ = ragged ? readCumulative(given['cuSeqlensQ'], sizesQ.rows, 'options.cuSeqlensQ') : null;
   const batch = cumulativeQ ? cumulativeQ.length - 1 : sizesQ.batch;
-  const { table, columns } = readTable(asked['table'], batch);
-  const capacity = columns * pool.rows;
   const lengths = snapshotLengths(asked['lengths'], 'options.pages.lengths');
+  const { table, columns } = readTable(asked['table'], batch, (b, n, entry) => {
+    if (n * pool.rows < (lengths[b] ?? 0)) {
+      throw outOfRange(`options.pages.table[${b}, ${n}]`, `one of the pool's ${pool.batch} pages`, entry);
+    }
+  });
+  const capacity = columns * pool.rows;
   checkPadded(lengths, batch, capacity, 'options.pages.lengths');
   const pages = {
     pageSize: pool.rows,
@@ -147,10 +151,18 @@ function startsOf(lengths: Float64Array): Float64Array {
 
 const tableKinds = 'an Int32Array, number[][] or { data: Int32Array, dims }';
 
+interface Table {
+  readonly table: Int32Array;
+  readonly columns: number;
+}
+
+/** Called with a number that no page can have, which is an error where it is in use. */
+type Strange = (sequence: number, column: number, entry: number) => void;
+
 /** A copy of the table. What its entries say is checked where they are used. */
-function readTable(value: unknown, batch: number): { table: Int32Array; columns: number } {
+function readTable(value: unknown, batch: number, strange: Strange): Table {
   const argument = 'options.pages.table';
-  if (isArray(argument, value)) return fromRows(value, batch, argument);
+  if (isArray(argument, value)) return fromRows(value, batch, argument, strange);
   if (typedArrayName(value) === 'Int32Array') {
     checkReadable(argument, value as Int32Array);
     const table = new Int32Array(value as Int32Array);
@@ -181,7 +193,7 @@ function readTable(value: unknown, batch: number): { table: Int32Array; columns:
 }
 
 /** Rows that are shorter than others end in pages that there are not. */
-function fromRows(rows: readonly unknown[], batch: number, argument: string): { table: Int32Array; columns: number } {
+function fromRows(rows: readonly unknown[], batch: number, argument: string, strange: Strange): Table {
   const count = readLength(argument, rows);
   if (count !== batch) throw shapeMismatch(argument, `${batch} rows, one a sequence`, `${count}`);
   const lists = readList(argument, rows, (row, name) => ({ name, row, length: lengthOfList(row, name) }));
@@ -194,8 +206,9 @@ function fromRows(rows: readonly unknown[], batch: number, argument: string): { 
     for (let n = 0; n < length; n += 1) {
       const entry = readElement(name, row as ArrayLike<unknown>, n);
       if (typeof entry !== 'number') throw invalidType(`${name}[${n}]`, 'the number of a page', entry);
-      // What no page can be called stays what it is: none.
-      table[b * columns + n] = Number.isInteger(entry) && entry >= 0 && entry <= maxRows ? entry : -1;
+      const possible = Number.isInteger(entry) && entry >= 0 && entry <= maxRows;
+      if (!possible) strange(b, n, entry);
+      table[b * columns + n] = possible ? entry : -1;
     }
   });
   lists.forEach(({ length }, b) => table.fill(-1, b * columns + length, (b + 1) * columns));

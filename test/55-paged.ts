@@ -251,7 +251,12 @@ test('what does not fit is named', (t) => {
       [0, 1, 2],
       [wrong, 0, 0],
     ];
-    const refusal = { code: 'ERR_OUT_OF_RANGE', argument: `${argument}.table[1, 0]`, expected: /5 pages/ } as const;
+    const refusal = {
+      code: 'ERR_OUT_OF_RANGE',
+      argument: `${argument}.table[1, 0]`,
+      expected: /^one of the pool's 5 pages$/,
+      received: new RegExp(`^${wrong}$`),
+    } as const;
     refuses(t, call({ table: rows, lengths }), refusal);
     refuses(t, () => explain(q, pool, pool, { pages: { table: rows, lengths } }), refusal);
     t.notThrows(call({ table: rows, lengths: [9, 0] }));
