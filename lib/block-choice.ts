@@ -10,7 +10,7 @@ import { allocate } from './memory.js';
 import { choice } from './options.js';
 import type { LayoutName } from './options.js';
 import { checkBlock, checkInteger } from './shape.js';
-import { readSnapshot } from './snapshot.js';
+import { orElse, readSnapshot } from './snapshot.js';
 import { Tensor, readTensor } from './tensor.js';
 import type { TensorInput } from './tensor.js';
 import type { HostView } from './view.js';
@@ -55,7 +55,7 @@ export function pooledScores(q: TensorInput, k: TensorInput, options: PooledScor
   if (key.heads === 0 || query.heads % key.heads !== 0) {
     throw shapeMismatch('key', `a number of heads that divides the query's ${query.heads}`, `${key.heads}`);
   }
-  const scale = given['scale'] ?? 1 / Math.sqrt(query.dim);
+  const scale = orElse(given['scale'], 1 / Math.sqrt(query.dim));
   if (typeof scale !== 'number') throw invalidType('options.scale', 'a number', scale);
   if (!Number.isFinite(scale)) throw outOfRange('options.scale', 'a finite number', scale);
   const pooledQ = pool(query, sizeQ, choice('options.queries', given['queries'], poolings));
@@ -129,11 +129,11 @@ export function chooseBlocks(scores: TensorInput, options: ChooseBlocksOptions):
   }
   const wanted = topK === undefined ? Infinity : checkInteger('options.topK', topK, 1, most);
   const weight = threshold === undefined ? Infinity : checkThreshold(threshold);
-  const first = checkInteger('options.first', given['first'] ?? 0, 0, most);
-  const local = checkInteger('options.local', given['local'] ?? 1, 0, most);
-  const causal = given['causal'] ?? false;
+  const first = checkInteger('options.first', orElse(given['first'], 0), 0, most);
+  const local = checkInteger('options.local', orElse(given['local'], 1), 0, most);
+  const causal = orElse(given['causal'], false);
   if (typeof causal !== 'boolean') throw invalidType('options.causal', 'a boolean', causal);
-  const start = checkInteger('options.start', given['start'] ?? 0, 0, 2 ** 31 - 1);
+  const start = checkInteger('options.start', orElse(given['start'], 0), 0, 2 ** 31 - 1);
   const view = readTensor(scores, 'scores');
   if (view.dtype === 'bool') throw invalidValue('scores', 'a float dtype', describe(view.dtype));
   const [batches, heads, rows, columns] = readLayoutShape(view.shape, 'scores');

@@ -11,7 +11,7 @@ import type { Align } from './options.js';
 import type { MaskItem } from './masks.js';
 import { guarded, readCall } from './prepare.js';
 import { checkBlock, checkInteger } from './shape.js';
-import { readSnapshot } from './snapshot.js';
+import { orElse, readSnapshot } from './snapshot.js';
 import { Tensor } from './tensor.js';
 
 /** What {@link blockMap} is to look at. */
@@ -170,13 +170,13 @@ export function blockMap(mask: MaskItem | readonly MaskItem[], options: BlockMap
     const given = readSnapshot('options', options, names);
     const rows = 2 ** 31 - 1;
     const nq = checkInteger('options.nq', given['nq'], 1, rows);
-    const nkv = checkInteger('options.nkv', given['nkv'] ?? nq, 1, rows);
-    const b = checkInteger('options.b', given['b'] ?? 0, 0, 2 ** 22 - 1);
-    const h = checkInteger('options.h', given['h'] ?? 0, 0, 2 ** 20);
-    const headsQ = checkInteger('options.headsQ', given['headsQ'] ?? h + 1, h + 1, 2 ** 20 + 1);
-    const headsKv = checkInteger('options.headsKv', given['headsKv'] ?? headsQ, 1, headsQ);
+    const nkv = checkInteger('options.nkv', orElse(given['nkv'], nq), 1, rows);
+    const b = checkInteger('options.b', orElse(given['b'], 0), 0, 2 ** 22 - 1);
+    const h = checkInteger('options.h', orElse(given['h'], 0), 0, 2 ** 20);
+    const headsQ = checkInteger('options.headsQ', orElse(given['headsQ'], h + 1), h + 1, 2 ** 20 + 1);
+    const headsKv = checkInteger('options.headsKv', orElse(given['headsKv'], headsQ), 1, headsQ);
     if (headsQ % headsKv !== 0) throw shapeMismatch('options.headsKv', `a divisor of ${headsQ} heads`, `${headsKv}`);
-    const block = checkBlock('options.block', given['block'] ?? 128);
+    const block = checkBlock('options.block', orElse(given['block'], 128));
     const count = Math.ceil(nq / block[0]) * Math.ceil(nkv / block[1]);
     if (count > maxBlocks) {
       throw new AttentionError('ERR_OUT_OF_RANGE', 'options.block', `at most ${maxBlocks} blocks`, `${count} of them`);

@@ -21,7 +21,7 @@ import { Mask, layoutToJSON, partsOfLayout } from './masks.js';
 import type { BlockMaskJson } from './masks.js';
 import { allocate } from './memory.js';
 import { checkBlock, checkInteger } from './shape.js';
-import { readProperty, readSnapshot } from './snapshot.js';
+import { orElse, readProperty, readSnapshot } from './snapshot.js';
 import { Tensor } from './tensor.js';
 
 export interface BlockSparseOptions {
@@ -163,7 +163,7 @@ export class BlockMask extends Mask {
     const given = readSnapshot('place', place, ['b', 'h']);
     const { batches, heads } = this.#layout;
     const index = (name: string, count: number): number =>
-      checkInteger(`place.${name}`, given[name] ?? 0, 0, count === 1 ? Number.MAX_SAFE_INTEGER : count - 1);
+      checkInteger(`place.${name}`, orElse(given[name], 0), 0, count === 1 ? Number.MAX_SAFE_INTEGER : count - 1);
     return { b: index('b', batches), h: index('h', heads) };
   }
 

@@ -5,7 +5,7 @@ import { LineWriter, layoutOfLines, mostBlocks } from './block-layout.js';
 import { ours } from './class-face.js';
 import { invalidType, shapeMismatch } from './errors.js';
 import { checkInteger } from './shape.js';
-import { isArray, readElement, readList, readSnapshot } from './snapshot.js';
+import { isArray, orElse, readElement, readList, readSnapshot } from './snapshot.js';
 
 const farthest = 2 ** 31 - 1;
 
@@ -44,12 +44,12 @@ export function localGlobal(options: LocalGlobalOptions): BlockMask {
   const count = (name: string, value: unknown): number => checkInteger(`options.${name}`, value, 0, farthest);
   const { size, blocks } = readCover(given);
   const [before, after] = [count('before', given['before']), count('after', given['after'])];
-  const first = count('first', given['first'] ?? 0);
+  const first = count('first', orElse(given['first'], 0));
   const every = given['every'] === undefined ? 0 : checkInteger('options.every', given['every'], 1, farthest);
-  const random = count('random', given['random'] ?? 0);
-  const seed = count('seed', given['seed'] ?? 0);
-  const heads = checkInteger('options.heads', given['heads'] ?? 1, 1, mostBlocks);
-  const causal = given['causal'] ?? false;
+  const random = count('random', orElse(given['random'], 0));
+  const seed = count('seed', orElse(given['seed'], 0));
+  const heads = checkInteger('options.heads', orElse(given['heads'], 1), 1, mostBlocks);
+  const causal = orElse(given['causal'], false);
   if (typeof causal !== 'boolean') throw invalidType('options.causal', 'a boolean', causal);
   let draw: Draw | undefined;
   return blockMaskOf([size, size], [blocks, blocks], heads, random === 0, (h, r, to) => {
@@ -93,7 +93,7 @@ export function shardedStrides(options: ShardedStridesOptions): BlockMask {
   const local = checkInteger('options.local', given['local'], 0, farthest);
   const stride = checkInteger('options.stride', given['stride'], 1, farthest);
   const spread = Math.max(1, Math.floor(stride / heads));
-  const step = checkInteger('options.step', given['step'] ?? spread, 0, farthest);
+  const step = checkInteger('options.step', orElse(given['step'], spread), 0, farthest);
   return blockMaskOf([size, size], [blocks, blocks], heads, true, (h, r, to) => {
     const near = Math.max(0, r - local + 1);
     to.steps(stride - 1 - ((h * step) % stride), near, stride);

@@ -9,7 +9,7 @@ import type { NestedNumbers, Parameter, TableArray } from './parameters.js';
 import { builtInScore } from './scores.js';
 import type { Score } from './scores.js';
 import { checkInteger } from './shape.js';
-import { reading, readSnapshot } from './snapshot.js';
+import { orElse, reading, readSnapshot } from './snapshot.js';
 import type { TensorInput } from './tensor.js';
 
 /** A table with one axis. */
@@ -133,8 +133,8 @@ export function shiftedGroups(options: ShiftedGroupsOptions): Mask {
   const given = readSnapshot('options', options, ['group', 'heads', 'shift', 'sinks']);
   const group = checkInteger('options.group', given['group'], 1, 2 ** 30);
   const heads = checkInteger('options.heads', given['heads'], 1, farthest);
-  const shift = checkInteger('options.shift', given['shift'] ?? Math.floor(group / 2), 0, group);
-  const sinks = checkInteger('options.sinks', given['sinks'] ?? 0, 0, farthest);
+  const shift = checkInteger('options.shift', orElse(given['shift'], Math.floor(group / 2)), 0, group);
+  const sinks = checkInteger('options.sinks', orElse(given['sinks'], 0), 0, farthest);
   const program = `(i, j, { h, group, half, shift, sinks }) => j < sinks
     || Math.floor((i + (h < half ? 0 : shift)) / group) === Math.floor((j + (h < half ? 0 : shift)) / group)`;
   const parameters = { group, half: Math.ceil(heads / 2), shift, sinks };
@@ -286,9 +286,9 @@ function paperSlopes(heads: number): Float32Array {
 /** T5's weights [buckets, Hq] by distance: [Hq, 2R + 1], R being the first distance of the last bucket. */
 function bucketTable(weights: Parameter, options: unknown): Parameter {
   const given = readSnapshot('options', options, ['buckets', 'maxDistance', 'bidirectional']);
-  const buckets = checkInteger('options.buckets', given['buckets'] ?? 32, 2, 2 ** 16);
-  const maxDistance = checkInteger('options.maxDistance', given['maxDistance'] ?? 128, 2, 2 ** 16);
-  const bidirectional = given['bidirectional'] ?? true;
+  const buckets = checkInteger('options.buckets', orElse(given['buckets'], 32), 2, 2 ** 16);
+  const maxDistance = checkInteger('options.maxDistance', orElse(given['maxDistance'], 128), 2, 2 ** 16);
+  const bidirectional = orElse(given['bidirectional'], true);
   if (typeof bidirectional !== 'boolean') throw invalidType('options.bidirectional', 'a boolean', bidirectional);
   const [rows, heads] = weights.shape as readonly [number, number];
   if (rows !== buckets) throw shapeMismatch('bias', `[buckets, Hq] with ${buckets} buckets`, `${rows} rows`);

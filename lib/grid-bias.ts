@@ -7,7 +7,7 @@ import type { PerAxis } from './grid-axes.js';
 import { builtInScore } from './scores.js';
 import type { Score } from './scores.js';
 import { checkInteger, countOf } from './shape.js';
-import { readSnapshot } from './snapshot.js';
+import { orElse, readSnapshot } from './snapshot.js';
 import { readTensor } from './tensor.js';
 import type { TensorInput } from './tensor.js';
 import type { HostView } from './view.js';
@@ -35,8 +35,8 @@ export interface GridBiasOptions {
 export function gridBias(bias: TensorInput, options: GridBiasOptions): Score {
   const given = readSnapshot('options', options, ['grid', 'dilation', 'extra']);
   const grid = readGrid(given['grid']);
-  const origin = checkInteger('options.extra', given['extra'] ?? 0, 0, 2 ** 30);
-  const dilations = perAxis('options.dilation', given['dilation'] ?? 1, grid.length);
+  const origin = checkInteger('options.extra', orElse(given['extra'], 0), 0, 2 ** 30);
+  const dilations = perAxis('options.dilation', orElse(given['dilation'], 1), grid.length);
   return biasOnGrid('bias', readTensor(bias, 'bias'), { grid, origin, dilations });
 }
 

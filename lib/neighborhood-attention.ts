@@ -16,7 +16,7 @@ import { guarded } from './prepare.js';
 import { compose, readScore } from './scores.js';
 import type { Score } from './scores.js';
 import { contiguousStrides, countOf, reshapedStrides, sameShape } from './shape.js';
-import { readSnapshot } from './snapshot.js';
+import { orElse, readSnapshot } from './snapshot.js';
 import { readTensor, tensorOf } from './tensor.js';
 import type { Tensor, TensorInput } from './tensor.js';
 import type { HostView } from './view.js';
@@ -164,7 +164,7 @@ function scoreOf(
   const table = readTensor(options['relativeBias'], argument);
   if (table.shape[0] !== heads)
     throw shapeMismatch(argument, `[${heads}, …], a table a head`, formatShape(table.shape));
-  const dilations = perAxis('options.dilation', options['dilation'] ?? 1, grid.length);
+  const dilations = perAxis('options.dilation', orElse(options['dilation'], 1), grid.length);
   const bias = biasOnGrid(argument, table, { grid, origin, dilations });
   return readScore(score) === null ? bias : compose(score!, bias);
 }

@@ -7,7 +7,7 @@ import type { PerAxis } from './grid-axes.js';
 import { builtInMask } from './masks.js';
 import type { Mask } from './masks.js';
 import { checkInteger } from './shape.js';
-import { readSnapshot } from './snapshot.js';
+import { orElse, readSnapshot } from './snapshot.js';
 
 /** Which neighbours a query sees. */
 export interface NeighborhoodWindow {
@@ -61,7 +61,7 @@ const axisNames = ['z', 'y', 'x'] as const;
 export function neighborhood(options: NeighborhoodOptions): Mask {
   const given = readSnapshot('options', options, ['grid', 'extra', ...windowNames]);
   const lengths = readGrid(given['grid']);
-  const origin = checkInteger('options.extra', given['extra'] ?? 0, 0, 2 ** 30);
+  const origin = checkInteger('options.extra', orElse(given['extra'], 0), 0, 2 ** 30);
   return makeNeighborhood({ axes: readAxes(given, lengths), clamped: readBorder(given['border']), origin });
 }
 
@@ -129,9 +129,9 @@ function rangeInClass({ window, stride, causal }: AxisWindow, clamped: boolean, 
 export function readAxes(given: Readonly<Record<string, unknown>>, lengths: readonly number[]): AxisWindow[] {
   const rank = lengths.length;
   const windows = perAxis('options.window', given['window'], rank);
-  const strides = perAxis('options.stride', given['stride'] ?? 1, rank);
-  const dilations = perAxis('options.dilation', given['dilation'] ?? 1, rank);
-  const causals = perAxis('options.causal', given['causal'] ?? false, rank);
+  const strides = perAxis('options.stride', orElse(given['stride'], 1), rank);
+  const dilations = perAxis('options.dilation', orElse(given['dilation'], 1), rank);
+  const causals = perAxis('options.causal', orElse(given['causal'], false), rank);
   const name = (option: string, axis: number): string =>
     Array.isArray(given[option]) ? `options.${option}[${axis}]` : `options.${option}`;
   return lengths.map((length, axis) => {

@@ -4,7 +4,7 @@ import { checkReadable, lengthOf, typedArrayName } from './arrays.js';
 import { AttentionError, describe, invalidType, invalidValue, outOfRange, shapeMismatch } from './errors.js';
 import { choice } from './options.js';
 import { checkInteger } from './shape.js';
-import { isArray, readElement, readLength, readSnapshot } from './snapshot.js';
+import { isArray, orElse, readElement, readLength, readSnapshot } from './snapshot.js';
 
 /** How a cache turns queries and keys by their positions (RoFormer, Su et al. 2021). */
 export interface RopeOptions {
@@ -39,8 +39,7 @@ export function readRope(value: unknown, width: number): Rope | null {
   }
   const pairing = choice(`${argument}.pairing`, given['pairing'], ['halves', 'interleaved']);
   const offset = given['offset'] === undefined ? 0 : checkInteger(`${argument}.offset`, given['offset'], 0, width - 2);
-  const asked = given['dim'] === undefined ? width - offset : given['dim'];
-  const dim = checkInteger(`${argument}.dim`, asked, 2, width - offset);
+  const dim = checkInteger(`${argument}.dim`, orElse(given['dim'], width - offset), 2, width - offset);
   if (dim % 2 !== 0) throw outOfRange(`${argument}.dim`, 'an even number', dim);
   const pairs = dim / 2;
   return {

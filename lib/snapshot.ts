@@ -49,6 +49,11 @@ export function readProperty(argument: string, value: object, name: string): unk
   }
 }
 
+/** What was given, or `standard` where nothing was. null is something. */
+export function orElse(value: unknown, standard: unknown): unknown {
+  return value === undefined ? standard : value;
+}
+
 /** Runs what looks at a value of the user's: where that throws, the value is at fault. */
 export function reading<Result>(argument: string, read: () => Result): Result {
   try {

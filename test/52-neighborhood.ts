@@ -278,6 +278,7 @@ test('wrong options are named', (t) => {
   wrong({ grid: [8], window: 1 }, 'ERR_OUT_OF_RANGE', 'options.window');
   wrong({ grid: [8, 4], window: [3, 5] }, 'ERR_OUT_OF_RANGE', 'options.window[1]');
   wrong({ grid: [8, 4], window: [3] }, 'ERR_INVALID_ARG_VALUE', 'options.window');
+  wrong({ grid: [8], window: 3, stride: null }, 'ERR_INVALID_ARG_TYPE', 'options.stride');
   wrong({ grid: [8], window: 3, stride: 4 }, 'ERR_OUT_OF_RANGE', 'options.stride');
   wrong({ grid: [8], window: 3, dilation: 3 }, 'ERR_OUT_OF_RANGE', 'options.dilation');
   wrong({ grid: [8], window: 3, causal: 1 }, 'ERR_INVALID_ARG_TYPE', 'options.causal');

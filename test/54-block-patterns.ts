@@ -268,6 +268,7 @@ test('wrong options are named', (t) => {
   wrong(() => localGlobal({ ...good, length: 0 }), 'ERR_OUT_OF_RANGE', 'options.length');
   wrong(() => localGlobal({ ...good, blockSize: NaN }), 'ERR_OUT_OF_RANGE', 'options.blockSize');
   wrong(() => localGlobal({ ...good, length: 2 ** 31 - 1, blockSize: 1 }), 'ERR_OUT_OF_RANGE', 'options.blockSize');
+  wrong(() => localGlobal({ ...good, first: null as never }), 'ERR_INVALID_ARG_TYPE', 'options.first');
   wrong(() => localGlobal({ ...good, every: 0 }), 'ERR_OUT_OF_RANGE', 'options.every');
   wrong(() => localGlobal({ ...good, causal: 1 as never }), 'ERR_INVALID_ARG_TYPE', 'options.causal');
   wrong(() => localGlobal({ ...good, window: 1 } as never), 'ERR_UNKNOWN_OPTION', 'options.window');

@@ -7,7 +7,7 @@ import { AttentionError, invalidType } from '../errors.js';
 import { checkInteger, contiguousStrides, countOf } from '../shape.js';
 import { abortedBy, isAborted, listen } from '../signals.js';
 import type { AbortSignalLike } from '../signals.js';
-import { isArray, readList, readSnapshot } from '../snapshot.js';
+import { isArray, orElse, readList, readSnapshot } from '../snapshot.js';
 import { readTensor, tensorOf } from '../tensor.js';
 import type { Tensor, TensorInput } from '../tensor.js';
 import type { HostView } from '../view.js';
@@ -165,7 +165,7 @@ export function threadGroup(size: number, options?: GroupOptions): Group[] {
 
 export function readTimeout(options: GroupOptions | undefined): number {
   const given = readSnapshot('options', options, ['timeout']);
-  return checkInteger('options.timeout', given['timeout'] ?? 30_000, 1, 2 ** 31 - 1);
+  return checkInteger('options.timeout', orElse(given['timeout'], 30_000), 1, 2 ** 31 - 1);
 }
 
 /** A rank's end of a group over an engine. */

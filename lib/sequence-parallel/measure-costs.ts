@@ -5,7 +5,7 @@ import { floatDtypes, sizeOf } from '../dtype.js';
 import type { FloatDtype } from '../dtype.js';
 import { choice } from '../options.js';
 import { checkInteger } from '../shape.js';
-import { readSnapshot } from '../snapshot.js';
+import { orElse, readSnapshot } from '../snapshot.js';
 import { readTensor, Tensor } from '../tensor.js';
 import { readCosts } from './costs.js';
 import type { MeasuredCosts } from './costs.js';
@@ -29,7 +29,7 @@ const samples = 5;
 export async function measureCosts(group: unknown, options: unknown): Promise<MeasuredCosts> {
   const given = readSnapshot('options', options, ['dtype', 'dim', 'threads']);
   const dtype = choice<FloatDtype>('options.dtype', given['dtype'], floatDtypes);
-  const dim = checkInteger('options.dim', given['dim'] ?? 64, 1, 1024);
+  const dim = checkInteger('options.dim', orElse(given['dim'], 64), 1, 1024);
   const tensor = (rows: number): Tensor => {
     const count = heads * rows * dim;
     const data = dtype === 'float32' ? new Float32Array(count).fill(0.5) : new Uint16Array(count).fill(0x3800);

@@ -5,7 +5,7 @@ import { readCumulative, snapshotLengths } from '../lengths.js';
 import type { LengthsInput } from '../lengths.js';
 import { choice } from '../options.js';
 import { checkInteger } from '../shape.js';
-import { isArray, readLength, readList, readProperty, readSnapshot } from '../snapshot.js';
+import { isArray, orElse, readLength, readList, readProperty, readSnapshot } from '../snapshot.js';
 import { readTensor, tensorOf } from '../tensor.js';
 import type { Tensor, TensorInput } from '../tensor.js';
 import { cumulative, emptyLike, gathered, inRow, scatter } from './rows.js';
@@ -102,7 +102,7 @@ function readShardOptions(
 ): { axis: number; sharding: Sharding; starts: readonly number[]; ragged: boolean } {
   const given = readSnapshot('options', options, ['sharding', 'axis', 'cuSeqlens']);
   const ragged = given['cuSeqlens'] !== undefined;
-  const axis = checkInteger('options.axis', given['axis'] ?? (ragged ? 0 : 2), 0, shape.length - 1);
+  const axis = checkInteger('options.axis', orElse(given['axis'], ragged ? 0 : 2), 0, shape.length - 1);
   const sharding = choice('options.sharding', given['sharding'], shardings);
   const starts = ragged ? readStarts('options.cuSeqlens', given['cuSeqlens'], whole[axis]!) : [0, whole[axis]!];
   return { axis, sharding, starts, ragged };
