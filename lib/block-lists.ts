@@ -234,7 +234,7 @@ function columnsExceeded(name: string, columns: number, received: string): Atten
   return new AttentionError('ERR_OUT_OF_RANGE', name, `blocks below ${columns} (see options.columns)`, received);
 }
 
-/** Sizes of the axes that the lists have, as deep as the first items are: rows; heads and rows; or batch, heads and rows. */
+/** Sizes of the axes of lists, as deep as the first items are: rows; heads and rows; or batch, heads and rows. */
 function sizesOf(value: readonly unknown[]): readonly number[] {
   const sizes: number[] = [];
   let level: unknown = value;

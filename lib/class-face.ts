@@ -1,5 +1,5 @@
-// What the classes of this package have besides what their public types say: in JavaScript nothing keeps a constructor from
-// being called, or a method from being called on something else.
+// What the classes of this package have besides what their public types say. In JavaScript nothing else keeps a private
+// constructor from being called, or a method from being called on another object.
 
 import { AttentionError, invalidType } from './errors.js';
 

@@ -74,8 +74,9 @@ export function executeSync(call: PreparedCall): void {
 
 /**
  * Computes on the pool's threads. Never throws: rejects with the errors of {@link executeSync}, with AttentionError
- * ERR_INVALID_ARG_VALUE where a result's buffer was detached or shrunk in flight or `signal` throws, or with an AbortError (its cause is the
- * signal's reason) soon after `signal` aborts; by then nothing of the call is in use any more.
+ * ERR_INVALID_ARG_VALUE where a result's buffer was detached or shrunk in flight, or where `signal` throws before there is
+ * a job, or with an AbortError (its cause is the signal's reason) soon after `signal` aborts; by then nothing of the call
+ * is in use any more.
  *
  * Array buffers of arguments become untransferable for good, or are copied where marks do not hold (see protection.ts).
  */
@@ -91,23 +92,20 @@ export function execute(call: PreparedCall, signal?: AbortSignalLike): Promise<v
       else reject(error);
       stopListening?.();
     };
-    // The signal's own code runs before there is a job: what it throws must not leave one behind that goes on.
-    if (signal !== undefined) {
-      try {
+    let foreign: readonly number[] | undefined;
+    let copied: boolean[] | undefined;
+    try {
+      // The signal's own code runs before there is a job: what it throws must not leave one behind that goes on.
+      if (signal !== undefined) {
         stopListening = listen(signal, () => {
           aborted = true;
           if (job !== undefined) native.cancel(job);
         });
         // It may have happened since the arguments were checked.
-        aborted ||= isAborted(signal);
-      } catch (error) {
-        return settle(error as AttentionError);
+        if (aborted || isAborted(signal)) return settle(abortedBy(signal));
       }
-      if (aborted) return settle(abortedBy(signal));
-    }
-    const foreign = foreignSlots(call);
-    const copied = foreign && copiesOf(call, foreign);
-    try {
+      foreign = foreignSlots(call);
+      copied = foreign && copiesOf(call, foreign);
       job = start(native, call, copied, (error) => {
         if (error === null) settle(null);
         else settle(error.code === 'ABORT_ERR' ? abortedBy(signal) : translate(call, error));

@@ -33,7 +33,7 @@ export function isAborted(signal: AbortSignalLike): boolean {
   return Boolean(readProperty(argument, signal, 'aborted'));
 }
 
-/** The AbortError of a call that was aborted. Never throws: a reason that cannot be read gives way to the error that says so. */
+/** The AbortError of a call. Never throws: where the reason cannot be read, the cause is the error that says so. */
 export function abortedBy(signal: AbortSignalLike | undefined): Error {
   try {
     return abortError(signal && readProperty(argument, signal, 'reason'));
