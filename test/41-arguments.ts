@@ -1,4 +1,5 @@
-// Arguments that throw at any one of the moments at which they are looked at: an error that says so, of every function.
+// Arguments of every function that throw at any one of the moments at which they are looked at, or have another value in any
+// one place: an error that says so, or none.
 
 import test from 'ava';
 import * as fa from '../lib/index.js';
@@ -29,12 +30,40 @@ function trapped(value: unknown): never {
   }) as never;
 }
 
+/** Places that are let be before one has another value. */
+let places = Infinity;
+let another: unknown;
+
+/** A plain value, in which one place has another value. */
+function changed(value: unknown): never {
+  if (places-- === 0) return another as never;
+  if (Array.isArray(value)) return value.map(changed) as never;
+  if (value === null || Object.getPrototypeOf(value ?? 0) !== Object.prototype) return value as never;
+  return Object.fromEntries(Object.entries(value as object).map(([name, one]) => [name, changed(one)])) as never;
+}
+
+const gone = new Int32Array(2);
+structuredClone(gone.buffer, { transfer: [gone.buffer] });
+const untrue = Object.defineProperties(new Int32Array(2), {
+  length: { value: 7 },
+  [Symbol.iterator]: { value: function* () {} },
+});
+const circular: { items: unknown[] } = { items: [] };
+circular.items.push(circular);
+
+const others: readonly unknown[] = [
+  [undefined, null, NaN, -1, 0.5, 1e308, 2 ** 31, 2 ** 53, 10n, Symbol('x'), 'x', true, () => 1],
+  [{}, [], [[]], new Array(2), new Array(2 ** 32 - 1), [1, 2], circular, Object.create(null), new Map()],
+  [gone, untrue, new Float32Array(3), new BigInt64Array(2), new SharedArrayBuffer(8)],
+  [fa.causal(), fa.alibi(2), Tensor, Tensor.prototype, Tensor.from(new Float32Array(4), [4])],
+].flat();
+
 const size = (shape: number[]): number => shape.reduce((product, n) => product * n, 1);
 const like = (...dims: number[]): object => ({ data: new Float32Array(size(dims)), dims });
 const bool = (...dims: number[]): object => ({ data: new Uint8Array(size(dims)), dims, type: 'bool' });
 const tensor = (...dims: number[]): Tensor => Tensor.from(new Float32Array(size(dims)), dims);
-const rows = (): never => trapped(like(1, 1, 8, 4));
-const token = (batch = 1): never => trapped(like(batch, 1, 1, 4));
+const rows = (): object => like(1, 1, 8, 4);
+const token = (batch = 1): object => like(batch, 1, 1, 4);
 const signal = { aborted: false, addEventListener() {}, removeEventListener() {} };
 const statistics = { mass: [[0, 2]], columns: [1, 2], topK: 1, blocks: { blockSize: [2, 2] }, columnSums: true };
 const partial = (): object => ({ kind: 'softmax', o: like(1, 1, 8, 4), m: like(1, 1, 8), l: like(1, 1, 8) });
@@ -49,9 +78,9 @@ const other = cache.fork();
 const calls: Record<string, (t: typeof trapped) => unknown> = {
   attention: (t) =>
     fa.attention(
-      rows(),
-      rows(),
-      rows(),
+      t(rows()),
+      t(rows()),
+      t(rows()),
       t({
         mask: [fa.causal(), bool(1, 1, 8, 8)],
         bias: like(8, 8),
@@ -71,20 +100,20 @@ const calls: Record<string, (t: typeof trapped) => unknown> = {
   },
   'pages, nested': (t) => {
     const prefixes = [{ sequences: [0], tokens: 2 }];
-    return fa.attentionSync(token(2), pool, pool, t({ pages: { table: [[1], [2, 3]], lengths: [4, 5], prefixes } }));
+    return fa.attentionSync(t(token(2)), pool, pool, t({ pages: { table: [[1], [2, 3]], lengths: [4, 5], prefixes } }));
   },
   'pages, as a tensor': (t) => {
     const table = { data: new Int32Array(4), dims: [2, 2] };
-    return fa.attentionSync(token(2), pool, pool, t({ pages: { table, lengths: [4, 5], sharedPrefix: 2 } }));
+    return fa.attentionSync(t(token(2)), pool, pool, t({ pages: { table, lengths: [4, 5], sharedPrefix: 2 } }));
   },
-  explain: (t) => fa.explain(rows(), rows(), rows(), t({ mask: [fa.causal()] })),
+  explain: (t) => fa.explain(t(rows()), t(rows()), t(rows()), t({ mask: [fa.causal()] })),
   mergePartials: (t) =>
     fa.mergePartials(t([partial(), partial()]), t({ sinks: [1], out: { output: like(1, 1, 8, 4) }, signal })),
   'new KvCache': (t) => new KvCache(t({ heads: 1, dim: 4, rope: { pairing: 'halves', frequencies: [1, 2] } })),
-  attend: (t) => cache.attend(token(), t({ k: like(1, 1, 1, 4), v: like(1, 1, 1, 4), positions: [5], signal })),
-  append: (t) => cache.append(token(), token(), t({ positions: [5] })),
+  attend: (t) => cache.attend(t(token()), t({ k: like(1, 1, 1, 4), v: like(1, 1, 1, 4), positions: [5], signal })),
+  append: (t) => cache.append(t(token()), t(token()), t({ positions: [5] })),
   attendGroup: (t) =>
-    KvCache.attendGroup(t([cache, other]), token(2), t({ prefixes: [{ sequences: [0, 1], tokens: 1 }] })),
+    KvCache.attendGroup(t([cache, other]), t(token(2)), t({ prefixes: [{ sequences: [0, 1], tokens: 1 }] })),
   'Tensor.from': (t) =>
     Tensor.from(new Float32Array(8), t([2, 4]), t({ strides: [4, 1], offset: 0, dtype: 'float32' })),
   transpose: (t) => tensor(2, 3, 4).transpose(t([2, 0, 1])),
@@ -144,16 +173,16 @@ const calls: Record<string, (t: typeof trapped) => unknown> = {
   localGlobal: (t) => fa.localGlobal(t({ length: 64, blockSize: 8, before: 1, after: 0 })),
   shardedStrides: (t) => fa.shardedStrides(t({ length: 64, blockSize: 8, heads: 2, local: 1, stride: 2 })),
   verticalSlash: (t) => fa.verticalSlash(t({ length: 64, blockSize: 8, vertical: [[1], [2]], slash: [0, 1] })),
-  pooledScores: (t) => fa.pooledScores(rows(), rows(), t({ blockSize: [2, 2] })),
+  pooledScores: (t) => fa.pooledScores(t(rows()), t(rows()), t({ blockSize: [2, 2] })),
   chooseBlocks: (t) => fa.chooseBlocks(t(like(2, 2)), t({ blockSize: 4, topK: 1 })),
   blockMap: (t) => fa.blockMap(t([fa.causal()]), t({ nq: 8, block: [4, 4] })),
-  shard: (t) => fa.shard(rows(), t({ size: 2, rank: 0 }), t({ sharding: 'contiguous' })),
+  shard: (t) => fa.shard(t(rows()), t({ size: 2, rank: 0 }), t({ sharding: 'contiguous' })),
   unshard: (t) => fa.unshard(t([like(1, 1, 8, 4), like(1, 1, 8, 4)]), t({ sharding: 'contiguous' })),
   threadGroup: (t) => fa.threadGroup(2, t({ timeout: 50 })),
   allToAll: (t) => alone.allToAll(t([like(1, 1, 8, 4)])),
   ringAttention: (t) => {
     const [group] = fa.threadGroup(1) as [fa.Group];
-    return fa.ringAttention(group, rows(), rows(), rows(), t({ mask: [fa.causal()], sinks: [1], signal }));
+    return fa.ringAttention(group, t(rows()), t(rows()), t(rows()), t({ mask: [fa.causal()], sinks: [1], signal }));
   },
   explainSchedule: (t) => {
     const shape = (): never => t([1, 1, 8, 4]);
@@ -162,7 +191,7 @@ const calls: Record<string, (t: typeof trapped) => unknown> = {
 };
 
 for (const [name, call] of Object.entries(calls)) {
-  test.serial(name, async (t) => {
+  test.serial(`${name}: traps`, async (t) => {
     left = Infinity;
     await t.notThrowsAsync(async () => call(trapped));
     const tokens = cache.length;
@@ -182,5 +211,22 @@ for (const [name, call] of Object.entries(calls)) {
     }
     t.true(passed > 2);
     t.is(cache.length, name === 'append' || name === 'attend' ? tokens + 1 : tokens);
+  });
+
+  test.serial(`${name}: other values`, async (t) => {
+    for (another of others) {
+      for (let before = 0; ; before += 1) {
+        places = before;
+        const [settled] = await Promise.allSettled([(async () => call(changed))()]);
+        if (places >= 0) break;
+        if (settled.status === 'fulfilled') continue;
+        const { code, message } = settled.reason as fa.AttentionError;
+        // A signal may be one that has aborted.
+        if (code === ('ABORT_ERR' as never)) continue;
+        t.true(settled.reason instanceof fa.AttentionError, String(settled.reason));
+        t.not(code, 'ERR_INTERNAL', message);
+      }
+    }
+    t.pass();
   });
 }
