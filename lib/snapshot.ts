@@ -60,13 +60,21 @@ export function reading<Result>(argument: string, read: () => Result): Result {
     return read();
   } catch (error) {
     if (error instanceof AttentionError) throw error;
-    throw invalidValue(argument, 'a value that can be read', 'one that throws', error);
+    throw unreadable(argument, error);
   }
+}
+
+function unreadable(argument: string, cause: unknown): AttentionError {
+  return invalidValue(argument, 'a value that can be read', 'one that throws', cause);
 }
 
 /** `Array.isArray`, which throws of a proxy that was revoked. */
 export function isArray(argument: string, value: unknown): value is readonly unknown[] {
-  return reading(argument, () => Array.isArray(value));
+  try {
+    return Array.isArray(value);
+  } catch (cause) {
+    throw unreadable(argument, cause);
+  }
 }
 
 /** How many elements an array says that it has. It may say any number, whatever it holds. */
