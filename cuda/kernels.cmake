@@ -2,7 +2,7 @@
 # FUSED_ATTENTION_EMBEDDED_KERNELS. Without one the file says so, and the addon has no CUDA kernels.
 #
 # The text is the same for every system, so one machine with nvcc can make it for others without:
-#   cmake -S . -B build-kernels && cmake --build build-kernels --target fused_attention_ptx   # build-kernels/cuda/forward.ptx
+#   cmake -S . -B build-kernels && cmake --build build-kernels --target fused_attention_kernels   # build-kernels/cuda/forward.ptx
 #   cmake -S . -B build -DFUSED_ATTENTION_PTX_FILE=/path/of/forward.ptx
 # Through npm (`npm run build:native`, `npm run binaries`) the environment variable of that name gives the path. A file that
 # is not there fails the build, so that one that should have kernels is never made without.
@@ -46,4 +46,4 @@ else()
     COMMAND_ERROR_IS_FATAL ANY)
 endif()
 # What other machines are to embed. Everything else goes by the file above, in one place only, or it were made twice.
-add_custom_target(fused_attention_ptx DEPENDS ${FUSED_ATTENTION_EMBEDDED_KERNELS})
+add_custom_target(fused_attention_kernels DEPENDS ${FUSED_ATTENTION_EMBEDDED_KERNELS})

@@ -12,7 +12,7 @@ command -v cmake > /dev/null || {
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
 cmake -S . -B "$build" -G 'Unix Makefiles' > /dev/null
-cmake --build "$build" --target fused_attention_ptx
+cmake --build "$build" --target fused_attention_kernels
 ptxas -arch=sm_80 -o /dev/null "$build/cuda/forward.ptx"
 mkdir -p "$folder"
 cp "$build/cuda/forward.ptx" "$folder/forward.ptx"
