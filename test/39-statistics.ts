@@ -214,7 +214,10 @@ for (const [label, mask, first] of [
     const clean = attentionSync(q, ones, ones, { mask, statistics }).statistics;
     (q.data as Float32Array)[10] = NaN; // sees the columns from `first` to 10
     const spoiled = attentionSync(q, ones, ones, { mask, statistics }).statistics;
-    const expect = (name: 'columnSums' | 'blockSums' | 'blockMax' | 'mass' | 'columns', isSpoiled: (at: number) => boolean) => {
+    const expect = (
+      name: 'columnSums' | 'blockSums' | 'blockMax' | 'mass' | 'columns',
+      isSpoiled: (at: number) => boolean,
+    ) => {
       const [was, is] = [clean[name].data as Float32Array, spoiled[name].data as Float32Array];
       t.deepEqual(
         is,

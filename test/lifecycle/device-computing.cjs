@@ -25,6 +25,7 @@ async function main() {
     process.exit(5);
   }
   const alive = new Worker(__filename, { workerData: 'alive' });
+  await new Promise((resolve) => alive.once('message', resolve)); // or its transfer would stand parked, too
   for (let round = 0; round < 3; round += 1) {
     const worker = new Worker(__filename, { workerData: 'ended' });
     await until(() => native.parked() === 2);
@@ -47,11 +48,12 @@ async function live() {
     setInterval(() => parentPort.postMessage('alive'), 1000);
     return;
   }
-  const there = tensor(64).to('cuda');
+  const there = await tensor(64).to('cuda');
   parentPort.once('message', async () => {
-    const { output } = await attention(await there, await there, await there);
+    const { output } = await attention(there, there, there);
     parentPort.postMessage((await output.to('cpu')).toFloat32()[7]);
   });
+  parentPort.postMessage('ready');
 }
 
 (isMainThread ? main : live)();
