@@ -43,6 +43,7 @@ export function checkMemory(dtype: Dtype, count: number, argument: string): void
 
 /** Bytes that there are for this process. */
 export function memoryLimit(): number {
-  // 0 or absurdly large where the process is not constrained.
-  return (limit ??= Math.min(process.constrainedMemory?.() || Infinity, totalmem()));
+  // 0 or absurdly large where the process is not constrained, and 0 where a sandbox does not tell.
+  const constrained = process.constrainedMemory?.() || Infinity;
+  return (limit ??= Math.min(constrained, totalmem() || Infinity, Number.MAX_SAFE_INTEGER));
 }

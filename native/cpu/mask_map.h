@@ -25,8 +25,7 @@ class MaskMap {
   /// away (listed_keys.h). `budget` is how many
   /// bytes of bits may still be kept; what is kept is taken off it. Throws Cancelled.
   MaskMap(const Problem& problem, const SequencePlan& plan, const Kernels& kernels,
-          std::shared_ptr<const TileProgram> program, std::atomic<int64_t>& budget,
-          const CancelFlag& cancel = CancelFlag::never());
+          std::shared_ptr<const TileProgram> program, std::atomic<int64_t>& budget, const CancelFlag& cancel);
 
   /// Runs of the keys of the whole sequence. A unit's groups are counted over all its blocks. `moved` is memory for
   /// those that are kept for another group, somewhere else on a grid.
