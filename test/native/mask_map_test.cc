@@ -161,7 +161,7 @@ TEST(mask_map_of_distances_is_kept_once) {
   const SequencePlan& cut = plan.sequences()[0];
   CHECK(cut.programs->map->bytes() < size_t(cut.groups * 64 + 65536));
   std::atomic<int64_t> nothing{0};
-  const MaskMap open(p, cut, plan.kernels(), cut.programs->mask, nothing);
+  const MaskMap open(p, cut, plan.kernels(), cut.programs->mask, nothing, CancelFlag::never());
   std::vector<KeyRun> moved;
   for (const KeyRun& run : open.runs(0, cut.groups / 2, moved)) CHECK_EQ(run.words, KeyRun::kNotKept);
 }
@@ -278,7 +278,7 @@ TEST(mask_map_beyond_its_budget_keeps_no_bits) {
   const CpuPlan whole(p, nullptr, nullptr);
   std::atomic<int64_t> budget{2000};
   const SequencePlan& cut = whole.sequences()[0];
-  const MaskMap map(p, cut, whole.kernels(), cut.programs->mask, budget);
+  const MaskMap map(p, cut, whole.kernels(), cut.programs->mask, budget, CancelFlag::never());
   CHECK(budget.load() >= 0 && budget.load() < 2000);
   int64_t kept = 0, open = 0;
   std::vector<KeyRun> moved;
