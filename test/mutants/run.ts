@@ -1,6 +1,7 @@
 // Builds every mutant of the kernels in a copy of the sources and runs a fast cut of the grid against it. A mutant that
 // survives, does not compile, or is no longer found in the sources is a failure; so is a grid that fails unmutated kernels.
-// A copy for each processor, whose mutants are built and run one after the other.
+// A copy for each processor, whose mutants are built and run one after the other; a single one where time is short, as
+// each costs a build before its first mutant.
 //   npm run test:mutants [-- pattern of names]
 //   npm run test:mutants -- --minutes 10    as many as there is time for, from one on that the commit decides
 
@@ -140,7 +141,8 @@ async function main(): Promise<void> {
   const only = new RegExp(positionals[0] ?? '');
   const all = values.minutes === undefined ? mutants : fromCommit(mutants);
   const chosen = all.filter(({ name }) => only.test(name));
-  const copies = Array.from({ length: Math.min(availableParallelism(), Math.max(1, chosen.length)) }, () => new Copy());
+  const most = values.minutes === undefined ? availableParallelism() : 1;
+  const copies = Array.from({ length: Math.min(most, Math.max(1, chosen.length)) }, () => new Copy());
   try {
     const built = await Promise.all(copies.map(async (copy) => copy.build()));
     const { passed, line } = built.every(Boolean)
