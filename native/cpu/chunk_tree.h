@@ -31,9 +31,10 @@ class BlockState {
  private:
   int64_t floats() const { return (dimV_ + 4) * maxLanes_; }
 
-  float* memory_ = nullptr;
-  int64_t dimV_ = 0;
-  int maxLanes_ = 0;
+  // Not set before there is memory: a task has room for the states of a deep tree, and most tasks use two.
+  float* memory_;
+  int64_t dimV_;
+  int maxLanes_;
 };
 
 class ChunkTree {
@@ -62,7 +63,7 @@ class ChunkTree {
   const int* lanes_;
   int64_t groups_, dimV_;
   int count_ = 0;
-  int64_t indices_[kMaxDepth] = {};
+  int64_t indices_[kMaxDepth];
 };
 
 }  // namespace fused_attention

@@ -28,13 +28,20 @@ void GroupLanes::fill(const Problem& problem, const SequencePlan& plan, const Ke
   const int64_t queries = plan.sequence.queries, first = range.begin;
   const int64_t firstHead = plan.packed ? unit * problem.groupSize() : unit;
   const int count = int(range.end - range.begin);
-  rows = {queries, 0};
   int64_t nextRow = first % queries, nextHead = firstHead + first / queries;
-  for (int t = 0; t < count; ++t) {
-    row[t] = plan.order ? plan.order->rows[size_t(first + t)] : nextRow;
-    head[t] = nextHead;
-    rows = {std::min(rows.begin, row[t]), std::max(rows.end, row[t] + 1)};
-    if (++nextRow == queries) nextRow = 0, ++nextHead;
+  stretch = !plan.order && nextRow + count <= queries;
+  if (stretch) {
+    for (int t = 0; t < count; ++t) row[t] = nextRow + t;
+    std::fill_n(head, count, nextHead);
+    rows = {nextRow, nextRow + count};
+  } else {
+    rows = {queries, 0};
+    for (int t = 0; t < count; ++t) {
+      row[t] = plan.order ? plan.order->rows[size_t(first + t)] : nextRow;
+      head[t] = nextHead;
+      rows = {std::min(rows.begin, row[t]), std::max(rows.end, row[t] + 1)};
+      if (++nextRow == queries) nextRow = 0, ++nextHead;
+    }
   }
   lanes = {count, row, head};
   padded = (count + kernels.width - 1) / kernels.width * kernels.width;
@@ -59,10 +66,16 @@ QueryBlock::QueryBlock(const CpuPlan& plan, const Task& task)
 void QueryBlock::rowsOf(const Layout& layout, const void* data, int64_t group, const void** rows) const {
   const GroupLanes& own = group_[group];
   const int64_t size = sizeOf(layout.dtype);
-  const char* const first = static_cast<const char*>(data) + layout.offset * size;
-  for (int t = 0; t < own.lanes.count; ++t) {
+  const auto rowOf = [&](int t) {
     const QueryRow at = place(group, t);
-    rows[t] = first + (at.batch * layout.batch + own.head[t] * layout.head + at.row * layout.row) * size;
+    const int64_t element = layout.offset + at.batch * layout.batch + own.head[t] * layout.head + at.row * layout.row;
+    return static_cast<const char*>(data) + element * size;
+  };
+  if (own.stretch && !gathered_) {
+    const char* const first = rowOf(0);
+    for (int t = 0; t < own.lanes.count; ++t) rows[t] = first + t * (layout.row * size);
+  } else {
+    for (int t = 0; t < own.lanes.count; ++t) rows[t] = rowOf(t);
   }
 }
 

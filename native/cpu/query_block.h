@@ -21,9 +21,10 @@ struct GroupLanes {
 
   void fill(const Problem& problem, const SequencePlan& plan, const Kernels& kernels, int64_t unit, int64_t group);
 
-  Lanes lanes;     // the real ones
-  int padded = 0;  // to whole vectors
-  Range rows;      // of the sequence, that the group spans
+  Lanes lanes;           // the real ones
+  int padded = 0;        // to whole vectors
+  Range rows;            // of the sequence, that the group spans
+  bool stretch = false;  // rows of one head, one after the other
   int64_t row[kMostLanes], head[kMostLanes];
 };
 

@@ -175,6 +175,7 @@ void TileWalk::walk(uint64_t groups) {
     return;
   }
   if (!task_.plan->programs->map->gathered()) return walkTogether(groups);
+  if (!gathered_) gathered_.emplace();
   for (int64_t g = 0, end = 0; g < queries_.groups(); g = end) {
     end = g + 1;
     if (!(groups >> g & 1)) continue;
@@ -195,7 +196,7 @@ bool TileWalk::seeSame(int64_t g, int64_t other) const {
 /// Groups that see the same, or a single one, go over tiles of their own, made of the keys that they see.
 void TileWalk::walkGathered(int64_t g, int64_t end) {
   GatheredTiles tiles(runs_[g], chunk_);
-  GatheredTile *tile = &gathered_[0], *following = &gathered_[1];
+  GatheredTile *tile = &(*gathered_)[0], *following = &(*gathered_)[1];
   std::span<const KeyRun> before = g > 0 ? runs_[g - 1] : std::span<const KeyRun>();
   for (bool more = tiles.next(*tile); more; std::swap(tile, following)) {
     if (cancel_.raised()) throw Cancelled();

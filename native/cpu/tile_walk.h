@@ -2,6 +2,8 @@
 // makes weights of them - the forward (forward.cc), or a second look at what it left (column_sums.cc).
 #pragma once
 
+#include <array>
+#include <optional>
 #include <span>
 
 #include "../backend.h"
@@ -111,7 +113,7 @@ class TileWalk {
   float* bias_ = nullptr;
   float* keyScratch_ = nullptr;
   float* valueScratch_ = nullptr;
-  GatheredTile gathered_[2];  // under way, and what follows
+  std::optional<std::array<GatheredTile, 2>> gathered_;  // under way, and what follows
   Range chunk_;
   // What of each group reaches into the chunk under way: runs, or blocks of lines.
   std::span<const KeyRun> runs_[QueryBlock::kMaxGroups];

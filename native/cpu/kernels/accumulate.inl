@@ -27,12 +27,19 @@ SIMD void accumulateRows(float* output, const float* rescale, const float* weigh
       }
     }
   }
-  for (int v = 0; v < Vectors; ++v) {
+  float* const out = output + first * lanes;
+  if (!rescale) {
     // What is summed up from 0 is never -0: the bits are those of an output of 0 before.
-    const Float factor = rescale ? load(rescale + v * kWidth) : Float{};
     for (int r = 0; r < Rows; ++r) {
-      float* out = output + (first + r) * lanes + v * kWidth;
-      store(out, rescale ? fma(load(out), factor, sum[r][v]) : sum[r][v]);
+      for (int v = 0; v < Vectors; ++v) store(out + r * lanes + v * kWidth, sum[r][v]);
+    }
+    return;
+  }
+  for (int v = 0; v < Vectors; ++v) {
+    const Float factor = load(rescale + v * kWidth);
+    for (int r = 0; r < Rows; ++r) {
+      float* const at = out + r * lanes + v * kWidth;
+      store(at, fma(load(at), factor, sum[r][v]));
     }
   }
 }
@@ -82,12 +89,19 @@ void accumulate(float* output, int lanes, int64_t dim, const float* rescale, con
 }
 
 bool hasNaN(const float* panel, int64_t count) {
-  Int found = {};
-  for (int64_t i = 0; i < count; i += kWidth) {
-    const Float v = load(panel + i);
-    found |= v != v;
+  Int found[2] = {};
+#pragma GCC unroll 4
+  for (int64_t i = 0; i + 2 * kWidth <= count; i += 2 * kWidth) {
+    for (int c = 0; c < 2; ++c) {
+      const Float v = load(panel + i + c * kWidth);
+      found[c] |= v != v;
+    }
   }
-  return any(found);
+  if (count % (2 * kWidth) != 0) {
+    const Float v = load(panel + count - kWidth);
+    found[0] |= v != v;
+  }
+  return any(found[0] | found[1]);
 }
 
 }  // namespace

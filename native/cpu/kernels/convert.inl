@@ -32,13 +32,12 @@ SIMD void storeAs(void* row, Dtype dtype, int64_t index, Float value) {
 }
 
 /// A square of the panel: components d to d + kWidth of `live` queries.
-template <Dtype Type>
+template <Dtype Type, bool Exact>
 SIMD void packSquare(float* panel, int lanes, const void* const* queries, int live, int64_t d, Float high, Float low) {
   Float square[kWidth];
   const auto scaled = [&](int t) __attribute__((always_inline)) {
     const Float q = loadAs(queries[t], Type, d);
-    const Float rest = q * low;
-    return fma(q, high, zeroWhere(rest != rest, rest));  // an infinite q stays infinite
+    return Exact ? q * high : fma(q, high, q * low);
   };
   if (live == kWidth) {
     for (int t = 0; t < kWidth; ++t) square[t] = scaled(t);
@@ -49,20 +48,46 @@ SIMD void packSquare(float* panel, int lanes, const void* const* queries, int li
   for (int i = 0; i < kWidth; ++i) store(panel + (d + i) * lanes, square[i]);
 }
 
-template <Dtype Type>
-void packQueriesOf(float* panel, int lanes, const void* const* queries, int count, int64_t dim, double scale) {
-  // The scale in two floats, so that a scaled query is rounded as if it had been multiplied in double.
-  const Float high = broadcast(float(scale)), low = broadcast(float(scale - double(float(scale))));
+/// `scale` in two floats, so that a scaled query is rounded as if it had been multiplied in double. Neither is beyond
+/// the other's sign, so that an infinite query stays infinite.
+struct Scale {
+  explicit Scale(double scale) : high(float(scale)) {
+    if (__builtin_fabs(double(high)) > __builtin_fabs(scale)) high = __builtin_nextafterf(high, 0.0f);
+    low = float(scale - double(high));
+  }
+  float high, low;
+};
+
+template <Dtype Type, bool Exact>
+void packScaled(float* panel, int lanes, const void* const* queries, int count, int64_t dim, double scale) {
+  const Scale parts(scale);
+  const Float high = broadcast(parts.high), low = broadcast(parts.low);
   for (int lane = 0; lane < lanes; lane += kWidth) {
     const int live = count - lane < kWidth ? count - lane : kWidth;
+    const auto square = [&](int64_t d, int own) __attribute__((always_inline)) {
+      packSquare<Type, Exact>(panel + lane, lanes, queries + lane, own, d, high, low);
+    };
     int64_t d = 0;
-    for (; d + kWidth <= dim; d += kWidth) packSquare<Type>(panel + lane, lanes, queries + lane, live, d, high, low);
+    if (live == kWidth) {
+      for (; d + kWidth <= dim; d += kWidth) square(d, kWidth);
+    } else {
+      for (; d + kWidth <= dim; d += kWidth) square(d, live);
+    }
     for (; d < dim; ++d) {
       for (int t = 0; t < kWidth; ++t) {
         const double q = t < live ? double(toFloat(queries[lane + t], Type, d)) : 0;
         panel[d * lanes + lane + t] = float(q * scale);
       }
     }
+  }
+}
+
+template <Dtype Type>
+void packQueriesOf(float* panel, int lanes, const void* const* queries, int count, int64_t dim, double scale) {
+  if (Scale(scale).low == 0) {
+    packScaled<Type, true>(panel, lanes, queries, count, dim, scale);
+  } else {
+    packScaled<Type, false>(panel, lanes, queries, count, dim, scale);
   }
 }
 
@@ -112,37 +137,70 @@ class Quotient {
     const Float value = numerator * factor_;
     if (!kFused) return zeroWhere(empty_, value / denominator_);
     const Float quotient = value * reciprocal_;
-    const Float corrected = fma(fma(-quotient, denominator_, value), reciprocal_, quotient);
+    const Float corrected = correct(value, quotient);
     // Infinite ones stay infinite, and 0 keeps its sign.
-    const Int usable = (corrected == corrected) & (quotient != broadcast(0.0f));
-    return zeroWhere(empty_, select(usable, corrected, quotient));
+    return zeroWhere(empty_, select(isUsual(corrected), corrected, quotient));
+  }
+
+  /// The same of numerators that lie `stride` floats apart, with fewer looks at each; false unless all are usual in the
+  /// lanes that count.
+  SIMD bool ofUsual(const float* numerators, int64_t stride, Int counted, Float (&square)[kWidth]) const {
+    if (!kFused) return false;
+    Int usual = ~empty_;
+    for (int i = 0; i < kWidth; ++i) {
+      const Float value = load(numerators + i * stride) * factor_;
+      square[i] = correct(value, value * reciprocal_);
+      usual &= isUsual(square[i]);
+    }
+    return !any(counted & ~usual);
   }
 
  private:
+  SIMD Float correct(Float value, Float quotient) const {
+    return fma(fma(-quotient, denominator_, value), reciprocal_, quotient);
+  }
+  /// Neither 0, where the sign may be another's, nor NaN, as which infinity comes out.
+  static SIMD Int isUsual(Float corrected) { return (corrected < broadcast(0.0f)) | (corrected > broadcast(0.0f)); }
+
   Float factor_, denominator_, reciprocal_;
   Int empty_;
 };
+
+/// Quotients of numerators that lie `stride` floats apart. A call, so that nothing is kept in registers for it.
+[[gnu::noinline]] void quotientsOf(const float* numerators, int64_t stride, const float* factor,
+                                   const float* denominator, float* quotients) {
+  const Quotient quotient(load(factor), load(denominator));
+  for (int i = 0; i < kWidth; ++i) store(quotients + i * kWidth, quotient.of(load(numerators + i * stride)));
+}
 
 template <Dtype Type>
 void finishOf(const float* output, int lanes, int64_t dim, const float* factor, const float* denominator,
               void* const* rows, int count) {
   for (int lane = 0; lane < count; lane += kWidth) {
     const Quotient quotient(load(factor + lane), load(denominator + lane));
-    const auto finished = [&](int64_t d) __attribute__((always_inline)) {
-      return quotient.of(load(output + d * lanes + lane));
-    };
     const int live = count - lane < kWidth ? count - lane : kWidth;
-    int64_t d = 0;
-    for (; d + kWidth <= dim; d += kWidth) {
+    const Int counted = lanesOf((uint32_t{1} << live) - 1);
+    const auto finishSquare = [&](int64_t d, int own) __attribute__((always_inline)) {
       Float square[kWidth];
-      for (int i = 0; i < kWidth; ++i) square[i] = finished(d + i);
+      const float* const numerators = output + d * lanes + lane;
+      if (!quotient.ofUsual(numerators, lanes, counted, square)) {
+        float quotients[kWidth * kWidth];
+        quotientsOf(numerators, lanes, factor + lane, denominator + lane, quotients);
+        for (int i = 0; i < kWidth; ++i) square[i] = load(quotients + i * kWidth);
+      }
       transpose(square);
       for (int t = 0; t < kWidth; ++t) {
-        if (t < live) storeAs(rows[lane + t], Type, d, square[t]);
+        if (t < own) storeAs(rows[lane + t], Type, d, square[t]);
       }
+    };
+    int64_t d = 0;
+    if (live == kWidth) {
+      for (; d + kWidth <= dim; d += kWidth) finishSquare(d, kWidth);
+    } else {
+      for (; d + kWidth <= dim; d += kWidth) finishSquare(d, live);
     }
     for (; d < dim; ++d) {
-      const Float value = finished(d);
+      const Float value = quotient.of(load(output + d * lanes + lane));
       for (int t = 0; t < live; ++t) storeOne(rows[lane + t], Type, d, value[t]);
     }
   }
