@@ -177,7 +177,7 @@ function flat(input: unknown, argument: string, grid: readonly number[]): HostVi
   if (view.shape.length !== rank + 3 || own.some((length, axis) => length !== grid[axis])) {
     throw shapeMismatch(argument, `[B, ${grid.join(', ')}, H, D]`, formatShape(view.shape));
   }
-  const shape = Object.freeze([view.shape[0]!, countOf(grid), view.shape[rank + 1]!, view.shape[rank + 2]!]);
+  const shape = [view.shape[0]!, countOf(grid), view.shape[rank + 1]!, view.shape[rank + 2]!];
   const strides = reshapedStrides(view.shape, view.strides, shape);
   if (strides === null) {
     throw unsupported(argument, 'axes of the grid that are one behind the other in memory', formatShape(view.strides));
@@ -192,7 +192,7 @@ function joined(extra: HostView, cells: HostView, argument: string, tokens?: num
   const fits = extra.shape.length === 4 && sameShape(extra.shape, [batch, tokens ?? rows, heads, dim]);
   if (!fits) throw shapeMismatch(argument, formatShape([batch, tokens ?? 'n', heads, dim]), formatShape(extra.shape));
   if (extra.dtype !== cells.dtype) throw invalidValue(argument, `dtype '${cells.dtype}'`, `'${extra.dtype}'`);
-  const shape = Object.freeze([batch, rows + count, heads, dim]);
+  const shape = [batch, rows + count, heads, dim];
   const data = allocate(cells.dtype, countOf(shape), argument);
   const parts = [
     [denseElements(extra, argument), rows * heads * dim],

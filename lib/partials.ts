@@ -325,8 +325,8 @@ function headFirst(view: HostView, layout: LayoutName): HostView {
   const rank = view.shape.length;
   if (rank === 4 && layout === 'bhsd') return view;
   const order = rank === 3 ? [1, 0, 2] : [0, 2, 1, 3];
-  const shape = Object.freeze(order.map((axis) => view.shape[axis]!));
-  return { ...view, shape, strides: Object.freeze(order.map((axis) => view.strides[axis]!)) };
+  const shape = order.map((axis) => view.shape[axis]!);
+  return { ...view, shape, strides: order.map((axis) => view.strides[axis]!) };
 }
 
 function densePart({ kind, argument, views }: Part, own: boolean): MergePart {

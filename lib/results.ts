@@ -152,7 +152,7 @@ function fromMemory(
   obtain: 'allocate' | 'reserve',
 ): Result {
   const dtype: Dtype = given ?? query.dtype;
-  const shape = Object.freeze([...sizes]);
+  const shape = [...sizes];
   const count = countOf(shape);
   if (isOnDevice(query)) {
     const memory = new DeviceMemory(query.memory.device, obtain === 'allocate' ? count * sizeOf[dtype] : 0, name);

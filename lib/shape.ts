@@ -65,7 +65,7 @@ export function contiguousStrides(shape: readonly number[]): readonly number[] {
     strides[axis] = step;
     step *= Math.max(shape[axis]!, 1);
   }
-  return Object.freeze(strides);
+  return strides;
 }
 
 /** Elements from the first to the last that the shape reaches, both included; 0 when it is empty. */
@@ -136,7 +136,7 @@ export function reshapedStrides(
     step *= size;
     available /= size;
   }
-  return Object.freeze(result);
+  return result;
 }
 
 function checkIntegers(argument: string, value: unknown, expected: string): readonly number[] {
@@ -153,7 +153,7 @@ function checkIntegers(argument: string, value: unknown, expected: string): read
       throw outOfRange(`${argument}[${axis}]`, 'a non-negative integer', size);
     sizes.push(size + 0);
   }
-  return Object.freeze(sizes);
+  return sizes;
 }
 
 /** Checks an index or count given by a user: an integer in [low, high]. */

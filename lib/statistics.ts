@@ -117,7 +117,7 @@ export function readStatistics(
     return data;
   };
   const tensor = (shape: readonly number[]): Tensor => {
-    const view = { data: memory(shape), dtype: 'float32', shape: Object.freeze(shape), offset: 0 } as const;
+    const view = { data: memory(shape), dtype: 'float32', shape, offset: 0 } as const;
     return tensorOf({ ...view, strides: contiguousStrides(shape) });
   };
   // In the order of the addon's slots.

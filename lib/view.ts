@@ -11,7 +11,7 @@ import { describe, formatShape, invalidType, invalidValue, oneOf, shapeMismatch 
 import type { NativeBuffer } from './native.cjs';
 import { checkInteger, checkShape, checkStrides, contiguousStrides, extentOf } from './shape.js';
 
-/** Free of getters that users could have made; shape and strides are frozen. */
+/** Free of getters that users could have made; users never see its arrays, only copies. */
 interface Arrangement {
   readonly dtype: Dtype;
   readonly shape: readonly number[];

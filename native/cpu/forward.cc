@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <numbers>
 #include <optional>
+#include <type_traits>
 
 #include "arena.h"
 #include "chunk_tree.h"
@@ -147,18 +149,26 @@ class Forward : private TileWalk {
   bool careful_ = false;
 };
 
+/// Room for a task, which is large: what no task has been put in is not cleared.
+union Room {
+  Room() {}
+  BoundTask task;
+};
+static_assert(std::is_trivially_destructible_v<BoundTask>);
+
 }  // namespace
 
 void forwardTasks(const CpuPlan& plan, Range tasks, const Pointers& pointers, const PartialStore& partials,
                   const CancelFlag& cancel) {
-  std::optional<BoundTask> bound[2];  // the one under way, and the one that follows
-  bound[0].emplace(plan, tasks.begin);
-  for (int64_t index = tasks.begin; index < tasks.end; ++index) {
-    BoundTask& now = *bound[(index - tasks.begin) % 2];
-    std::optional<BoundTask>& following = bound[(index - tasks.begin + 1) % 2];
-    following.reset();
-    if (index + 1 < tasks.end) following.emplace(plan, index + 1);
-    Forward(plan, now, following ? &*following : nullptr, pointers, cancel).run(partials);
+  Room rooms[2];  // of the one under way, and of the one that follows
+  const auto bind = [&](int64_t index) {
+    return index < tasks.end ? std::construct_at(&rooms[index & 1].task, plan, index) : nullptr;
+  };
+  const BoundTask* now = bind(tasks.begin);
+  for (int64_t index = tasks.begin; now; ++index) {
+    const BoundTask* const following = bind(index + 1);
+    Forward(plan, *now, following, pointers, cancel).run(partials);
+    now = following;
   }
 }
 
