@@ -14,6 +14,8 @@
 //   copy                   any shape
 //   unary                  panel
 //   binary                 two panels, or a panel or key with lanes or keys: shapesOf
+//   ...Scaled              as without                     value: what the result is multiplied by
+//   product...             a panel, panel or lanes, panel
 //   select                 boolean, a, b of any shape
 //   indexTwo               panel or other two             size[0], stride, size[1]: clamped a * stride + clamped b
 //   readOne                panel index                    table, size[0]
@@ -57,6 +59,7 @@ enum class TileOp : uint8_t {
   neInteger,
   toReal,
   differenceToReal,  // a - b, then to real
+  distanceToReal,    // |a - b|, then to real
   // Reals.
   addReal,
   subReal,
@@ -83,6 +86,16 @@ enum class TileOp : uint8_t {
   cosReal,
   powReal,
   softcap,
+  // Several roundings, one after the other, in one sweep.
+  productPlus,   // a * b + c
+  productMinus,  // a * b - c
+  minusProduct,  // c - a * b
+  addScaled,
+  subScaled,
+  mulScaled,
+  productPlusScaled,
+  productMinusScaled,
+  minusProductScaled,
   // Booleans.
   notBoolean,
   andBoolean,
@@ -106,6 +119,7 @@ enum class Shapes : uint8_t {
   commutative,  // (panel, panel), (panel, lane), (panel, key), (lane, key): operands may be exchanged
   ordered,      // two of any shape, but not lane with lane (a tile of one key does it) or key with key
   divisor,      // (panel, panel), (panel, lane)
+  product,      // the same, and a panel as the third
   select,       // three of any shape
 };
 
@@ -122,8 +136,11 @@ constexpr Shapes shapesOf(TileOp op) {
     case TileOp::bitXor:
     case TileOp::eqInteger:
     case TileOp::neInteger:
+    case TileOp::distanceToReal:
     case TileOp::addReal:
     case TileOp::mulReal:
+    case TileOp::addScaled:
+    case TileOp::mulScaled:
     case TileOp::minReal:
     case TileOp::maxReal:
     case TileOp::eqReal:
@@ -137,6 +154,7 @@ constexpr Shapes shapesOf(TileOp op) {
     case TileOp::leInteger:
     case TileOp::differenceToReal:
     case TileOp::subReal:
+    case TileOp::subScaled:
     case TileOp::divReal:
     case TileOp::ltReal:
     case TileOp::leReal:
@@ -146,6 +164,12 @@ constexpr Shapes shapesOf(TileOp op) {
     case TileOp::floorDivInteger:
     case TileOp::ceilDivInteger:
     case TileOp::truncDivInteger: return Shapes::divisor;
+    case TileOp::productPlus:
+    case TileOp::productMinus:
+    case TileOp::minusProduct:
+    case TileOp::productPlusScaled:
+    case TileOp::productMinusScaled:
+    case TileOp::minusProductScaled: return Shapes::product;
     case TileOp::select: return Shapes::select;
     default: return Shapes::panels;
   }

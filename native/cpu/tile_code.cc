@@ -104,9 +104,7 @@ class Encoder {
   TileCode score(double softcap) {
     takeScores(softcap);
     encodeNodes();
-    Operand log2e = lane({LaneSource::From::immediate, -1, false, float(std::numbers::log2e)});
-    const Operand result = emit(TileOp::mulReal, false, {panelOf(use(program_.result())), log2e});
-    return finish(result.index);
+    return finish(scaled(panelOf(use(program_.result())), float(std::numbers::log2e)).index);
   }
 
   TileCode poison(double softcap) {
@@ -157,10 +155,18 @@ class Encoder {
       case Op::grid: return input(int(node.value));
       case Op::table: return read(node);
       case Op::toReal:
-        if (const Node& difference = program_.node(node.args[0]);
-            difference.op == Op::sub && !unary(node.args[0]) && uses_[size_t(node.args[0])] == 1) {
-          return emit(TileOp::differenceToReal, false, {use(difference.args[0]), use(difference.args[1])});
+        if (const Node* difference = onlyHere(node.args[0], Op::sub)) {
+          return emit(TileOp::differenceToReal, false, {use(difference->args[0]), use(difference->args[1])});
         }
+        if (const Node* distance = onlyHere(node.args[0], Op::abs)) {
+          if (const Node* difference = onlyHere(distance->args[0], Op::sub)) {
+            return emit(TileOp::distanceToReal, false, {use(difference->args[0]), use(difference->args[1])});
+          }
+        }
+        break;
+      case Op::add:
+      case Op::sub:
+        if (const Operand sum = encodeProduct(node); !sum.none()) return sum;
         break;
       default: break;
     }
@@ -169,6 +175,51 @@ class Encoder {
     if (node.arity > 2) operands.c = use(node.args[2]);
     const TileOp op = typedOp(node.op, program_.node(node.args[0]).type);
     return emit(op, node.type == Type::boolean, operands);
+  }
+
+  /// A node that depends on query and key and does `op`, if nothing else uses it: what takes it may do its work too.
+  const Node* onlyHere(int n, Op op) const {
+    const Node& node = program_.node(n);
+    return node.op == op && !unary(n) && uses_[size_t(n)] == 1 ? &node : nullptr;
+  }
+
+  /// A sum or difference of reals, one of them a product, in one sweep; none where there is no handler for it.
+  Operand encodeProduct(const Node& node) {
+    if (node.type != Type::real) return {};
+    for (const int which : {1, 0}) {
+      const Node* const factors = onlyHere(node.args[which], Op::mul);
+      if (!factors || unary(node.args[1 - which])) continue;
+      Operands o{use(factors->args[0]), use(factors->args[1]), use(node.args[1 - which])};
+      if (o.a.shape != Shape::panel) std::swap(o.a, o.b);
+      if (o.a.shape != Shape::panel || o.b.shape == Shape::key || o.c.shape != Shape::panel) continue;
+      const TileOp difference = which == 1 ? TileOp::minusProduct : TileOp::productMinus;
+      return emit(node.op == Op::add ? TileOp::productPlus : difference, false, o);
+    }
+    return {};
+  }
+
+  /// A panel times a number: by the instruction that made it, if that is the last one and can.
+  Operand scaled(Operand a, float factor) {
+    const auto byItself = [](TileOp op) {
+      switch (op) {
+        case TileOp::addReal: return TileOp::addScaled;
+        case TileOp::subReal: return TileOp::subScaled;
+        case TileOp::mulReal: return TileOp::mulScaled;
+        case TileOp::productPlus: return TileOp::productPlusScaled;
+        case TileOp::productMinus: return TileOp::productMinusScaled;
+        case TileOp::minusProduct: return TileOp::minusProductScaled;
+        default: return TileOp::count;
+      }
+    };
+    if (!panels_.empty() && panels_.back().out == a.index) {
+      Instruction& last = panels_.back().instruction;
+      if (const TileOp op = byItself(last.op()); op != TileOp::count) {
+        last.handler = uint16_t(last.handler % 27 + handlerOf(op, Shape::panel));
+        last.value = factor;
+        return a;
+      }
+    }
+    return emit(TileOp::mulReal, false, {a, lane({LaneSource::From::immediate, -1, false, factor})});
   }
 
   /// The operand that holds a node's value.
@@ -340,6 +391,7 @@ class Encoder {
         o.a = panelOf(o.a);
         if (!o.b.none()) o.b = panelOf(o.b);
         break;
+      case Shapes::product:
       case Shapes::divisor:
         o.a = panelOf(o.a);
         if (o.b.shape == Shape::key) o.b = panelOf(o.b);

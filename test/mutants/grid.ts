@@ -51,6 +51,7 @@ function* checks(): Generator<[string, () => string[]]> {
       yield ['poison', () => wrongRows(tame(topic, 82_000 + n), n, false).wrong];
     }
   }
+  for (let n = 0; n < 4; n++) yield ['distances', () => distances(n)];
   for (let n = 0; n < 30; n++) yield ['neighborhood', () => [wrongNeighborhood(291_000 + n) ?? []].flat()];
   for (const topic of ['masks', 'long'] as Topic[]) for (let n = 0; n < 8; n++) yield ['parts', () => parts(topic, n)];
   for (const one of deep) {
@@ -124,6 +125,11 @@ function scoreProgram(topic: Topic, n: number): string[] {
   if (Math.max(one.keys, ...(one.lengthsKv ?? [])) > 1200) return [];
   const program = n % 2 === 0 ? (fitted: Case) => scoreFor(fitted, 272_000 + n, 2) : () => smoothProgram(n >> 1);
   return wrongScores(one, program, 273_000 + n, n % 3 === 0) ?? [];
+}
+
+/** Of a program that has several operations in one sweep, and is of distances to both sides. */
+function distances(n: number): string[] {
+  return wrongScores(caseOf('masks', 274_000 + n, false), () => smoothProgram(1), 275_000 + n, false) ?? [];
 }
 
 /** Nothing is wrong where the analysis cannot exclude that an integer leaves int32. */

@@ -213,6 +213,24 @@ export const mutants: Mutant[] = [
     replacement: 'if constexpr (Boolean) return asFloat(asInt(broadcastCell(at + key)));',
   },
   {
+    name: 'programs: a product is taken from the wrong side',
+    file: program,
+    search: 'REAL_BINARY(SubFromReal, b - a)',
+    replacement: 'REAL_BINARY(SubFromReal, a - b)',
+  },
+  {
+    name: 'programs: a distance keeps its sign',
+    file: program,
+    search: 'toFloat(asInt(AbsInteger::of(',
+    replacement: 'toFloat(asInt((',
+  },
+  {
+    name: 'programs: a last sum stays in natural units',
+    file: 'native/cpu/tile_code.cc',
+    search: 'last.value = factor;',
+    replacement: 'last.value = 1;',
+  },
+  {
     name: 'programs: a register is given away while it is read',
     file: 'native/cpu/tile_code.cc',
     search: 'lastUse[size_t(o.index)] = std::max(lastUse[size_t(o.index)], i);',
@@ -223,8 +241,8 @@ export const mutants: Mutant[] = [
   {
     name: 'rescale: outputs are not rescaled',
     file: accumulate,
-    search: 'fma(load(out), factor, sum[r][v])',
-    replacement: 'load(out) + sum[r][v] + factor * broadcast(0.0f)',
+    search: 'fma(load(at), factor, sum[r][v])',
+    replacement: 'load(at) + sum[r][v] + factor * broadcast(0.0f)',
   },
   {
     name: 'rescale: the first tile is added to what was there',
@@ -294,6 +312,13 @@ export const mutants: Mutant[] = [
     file: convert,
     search: 'for (; d < dim; ++d) out[d] = toFloat(row, dtype, d);',
     replacement: 'for (; d + 1 < dim; ++d) out[d] = toFloat(row, dtype, d);',
+  },
+
+  {
+    name: 'results: what needs a second look gets none',
+    file: convert,
+    search: 'return !any(counted & ~usual);',
+    replacement: 'return true;',
   },
 
   // Chunks and their tree.

@@ -216,6 +216,47 @@ TEST(bytecode_every_operation_in_every_shape) {
   }
 }
 
+TEST(bytecode_several_operations_in_a_sweep) {
+  const auto check = [](const std::shared_ptr<const Program>& program, size_t sweeps) {
+    if (sweeps > 0) CHECK_EQ(encodeScore(*program, 0).code.size(), sweeps);
+    forEachTarget([&](const Kernels& kernels) {
+      const Bench bench(kernels);
+      compare(kernels, TileProgram(std::make_shared<const UnaryValues>(program, bench.place)), bench);
+    });
+  };
+  const auto distance = [](GraphBuilder& g, int a, int b) {
+    return g.node(Op::toReal, Type::real, {g.apply(Op::abs, {g.apply(Op::sub, {a, b})})});
+  };
+  for (int shapes = 0; shapes < 25; ++shapes) {
+    const int first = shapes % 5, second = shapes / 5;
+    GraphBuilder d;
+    const int between = distance(d, operandOf(d, Type::integer, first), operandOf(d, Type::integer, second));
+    check(d.score(d.apply(Op::add, {d.s(), between})), 0);
+    for (const bool exchanged : {false, true}) {
+      for (const Op op : {Op::add, Op::sub}) {
+        for (const bool last : {false, true}) {
+          GraphBuilder g;
+          const int x = operandOf(g, Type::real, first), y = operandOf(g, Type::real, second);
+          const int product = g.apply(Op::mul, {x, y});
+          int sum = exchanged ? g.apply(op, {product, g.s()}) : g.apply(op, {g.s(), product});
+          if (!last) sum = g.node(Op::abs, Type::real, {sum});
+          check(g.score(sum), 0);
+        }
+      }
+    }
+  }
+  {
+    GraphBuilder g;  // ALiBi
+    const int far = g.apply(Op::mul, {g.parameter(Type::real, 0.25), distance(g, g.i(), g.j())});
+    check(g.score(g.apply(Op::sub, {g.s(), far})), 2);
+  }
+  {
+    GraphBuilder g;  // a product that is used again
+    const int square = g.apply(Op::mul, {g.s(), g.s()});
+    check(g.score(g.apply(Op::sub, {g.apply(Op::add, {g.s(), square}), square})), 3);
+  }
+}
+
 TEST(bytecode_softcap_comes_before_the_program) {
   GraphBuilder g;
   const auto program = g.score(g.apply(Op::add, {g.s(), g.real(1)}));

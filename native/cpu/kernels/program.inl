@@ -114,6 +114,7 @@ INTEGER_BINARY(LeInteger, a <= b)
 INTEGER_BINARY(EqInteger, a == b)
 INTEGER_BINARY(NeInteger, a != b)
 REAL_BINARY(DifferenceToReal, toFloat((Int)((Unsigned)asInt(a) - (Unsigned)asInt(b))))
+REAL_BINARY(DistanceToReal, toFloat(asInt(AbsInteger::of(asFloat((Int)((Unsigned)asInt(a) - (Unsigned)asInt(b)))))))
 REAL_UNARY(ToReal, toFloat(asInt(a)))
 
 // As Math has them: NaN if either is, and -0 below 0. Values that compare equal differ at most in their sign.
@@ -132,6 +133,7 @@ SIMD Float signOf(Float a) {
 }
 REAL_BINARY(AddReal, a + b)
 REAL_BINARY(SubReal, a - b)
+REAL_BINARY(SubFromReal, b - a)
 REAL_BINARY(MulReal, a* b)
 REAL_BINARY(DivReal, a / b)
 REAL_BINARY(MinReal, lesser(a, b))
@@ -217,15 +219,36 @@ void unary(Strip& strip, const Instruction& in) {
   for (int64_t i = 0; i < count; i += kWidth) store(out + i, Op::of(load(a + i)));
 }
 
-template <class Op, Shape A, Shape B>
+template <class Op, Shape A, Shape B, bool Scaled = false>
 void binary(Strip& strip, const Instruction& in) {
   float* out = strip.panel(in.out);
   const int lanes = strip.lanes();
+  const Float factor = broadcast(in.value);
   for (int lane = 0; lane < lanes; lane += kWidth) {
     const Column<A, Op::boolean> a(strip, in.a, lane);
     const Column<B, Op::boolean> b(strip, in.b, lane);
 #pragma GCC unroll 4
-    for (int64_t key = 0; key < strip.keys; ++key) store(out + key * lanes + lane, Op::of(a[key], b[key]));
+    for (int64_t key = 0; key < strip.keys; ++key) {
+      const Float value = Op::of(a[key], b[key]);
+      store(out + key * lanes + lane, Scaled ? value * factor : value);
+    }
+  }
+}
+
+/// Op of a product and a third operand.
+template <class Op, Shape B, bool Scaled>
+void product(Strip& strip, const Instruction& in) {
+  float* out = strip.panel(in.out);
+  const int lanes = strip.lanes();
+  const Float factor = broadcast(in.value);
+  for (int lane = 0; lane < lanes; lane += kWidth) {
+    const Column<Shape::panel, false> a(strip, in.a, lane), c(strip, in.c, lane);
+    const Column<B, false> b(strip, in.b, lane);
+#pragma GCC unroll 4
+    for (int64_t key = 0; key < strip.keys; ++key) {
+      const Float value = Op::of(a[key] * b[key], c[key]);
+      store(out + key * lanes + lane, Scaled ? value * factor : value);
+    }
   }
 }
 
@@ -351,19 +374,26 @@ struct Handlers {
                      Shape c = Shape::panel) {
     of[handlerOf(op, a, b, c)] = handler;
   }
-  template <class Op>
+  template <class Op, bool Scaled = false>
   constexpr void commutative(TileOp op) {
-    put(op, binary<Op, Shape::panel, Shape::panel>);
-    put(op, binary<Op, Shape::panel, Shape::lane>, Shape::panel, Shape::lane);
-    put(op, binary<Op, Shape::panel, Shape::key>, Shape::panel, Shape::key);
-    put(op, binary<Op, Shape::lane, Shape::key>, Shape::lane, Shape::key);
+    put(op, binary<Op, Shape::panel, Shape::panel, Scaled>);
+    put(op, binary<Op, Shape::panel, Shape::lane, Scaled>, Shape::panel, Shape::lane);
+    put(op, binary<Op, Shape::panel, Shape::key, Scaled>, Shape::panel, Shape::key);
+    put(op, binary<Op, Shape::lane, Shape::key, Scaled>, Shape::lane, Shape::key);
+  }
+  template <class Op, bool Scaled = false>
+  constexpr void ordered(TileOp op) {
+    commutative<Op, Scaled>(op);
+    put(op, binary<Op, Shape::lane, Shape::panel, Scaled>, Shape::lane, Shape::panel);
+    put(op, binary<Op, Shape::key, Shape::panel, Scaled>, Shape::key, Shape::panel);
+    put(op, binary<Op, Shape::key, Shape::lane, Scaled>, Shape::key, Shape::lane);
   }
   template <class Op>
-  constexpr void ordered(TileOp op) {
-    commutative<Op>(op);
-    put(op, binary<Op, Shape::lane, Shape::panel>, Shape::lane, Shape::panel);
-    put(op, binary<Op, Shape::key, Shape::panel>, Shape::key, Shape::panel);
-    put(op, binary<Op, Shape::key, Shape::lane>, Shape::key, Shape::lane);
+  constexpr void products(TileOp op, TileOp scaled) {
+    put(op, product<Op, Shape::panel, false>);
+    put(op, product<Op, Shape::lane, false>, Shape::panel, Shape::lane);
+    put(scaled, product<Op, Shape::panel, true>);
+    put(scaled, product<Op, Shape::lane, true>, Shape::panel, Shape::lane);
   }
   template <class Op>
   constexpr void division(TileOp op) {
@@ -425,6 +455,7 @@ constexpr Handlers makeHandlers() {
   h.commutative<NeInteger>(TileOp::neInteger);
   h.put(TileOp::toReal, unary<ToReal>);
   h.ordered<DifferenceToReal>(TileOp::differenceToReal);
+  h.commutative<DistanceToReal>(TileOp::distanceToReal);
   h.commutative<AddReal>(TileOp::addReal);
   h.ordered<SubReal>(TileOp::subReal);
   h.commutative<MulReal>(TileOp::mulReal);
@@ -450,6 +481,12 @@ constexpr Handlers makeHandlers() {
   h.put(TileOp::cosReal, unary<CosReal>);
   h.put(TileOp::powReal, binary<PowReal, Shape::panel, Shape::panel>);
   h.put(TileOp::softcap, capScores);
+  h.commutative<AddReal, true>(TileOp::addScaled);
+  h.ordered<SubReal, true>(TileOp::subScaled);
+  h.commutative<MulReal, true>(TileOp::mulScaled);
+  h.products<AddReal>(TileOp::productPlus, TileOp::productPlusScaled);
+  h.products<SubReal>(TileOp::productMinus, TileOp::productMinusScaled);
+  h.products<SubFromReal>(TileOp::minusProduct, TileOp::minusProductScaled);
   h.put(TileOp::notBoolean, unary<NotBoolean>);
   h.commutative<AndBoolean>(TileOp::andBoolean);
   h.commutative<OrBoolean>(TileOp::orBoolean);
