@@ -164,6 +164,28 @@ onDevice('cuda: what the kernels do not take is refused by name, whoever chose t
   );
 });
 
+onDevice('cuda: entropies where keys, or all of them, lie immeasurably far below', (t) => {
+  const { result } = interpreted(`
+    const { Random } = require('./test/reference/random.ts');
+    const random = new Random(4);
+    const drawn = (...shape) => Tensor.from(Float32Array.from({ length: shape.reduce((a, b) => a * b) }, () => random.normal()), shape);
+    const [q, k, v] = [drawn(1, 2, 70, 16), drawn(1, 2, 200, 16), drawn(1, 2, 200, 16)];
+    const below = (keys) => Tensor.from(Float32Array.from({ length: 200 }, (_, key) => (key < keys ? -1e38 : 0)), [1, 1, 1, 200]);
+    return [100, 150, 200].flatMap((keys) => [undefined, [0, 3]].map((sinks) => {
+      const options = { bias: below(keys), sinks, entropy: true, lse: true };
+      const [here, there] = ['cpu', 'cuda'].map((device) => attentionSync(q, k, v, { ...options, device }));
+      return ['output', 'lse', 'entropy'].map((name) => {
+        const expected = here[name].toFloat32();
+        return there[name].toFloat32().every((value, n) => Math.abs(value - expected[n]) <= 1e-4 * Math.max(1, Math.abs(expected[n])));
+      });
+    }));
+  `);
+  t.deepEqual(
+    result,
+    Array.from({ length: 6 }, () => [true, true, true]),
+  );
+});
+
 onDevice('cuda: masks of every kind show the pairs that they show on the CPU', (t) => {
   const { result, report } = interpreted(`
     const { Random } = require('./test/reference/random.ts');

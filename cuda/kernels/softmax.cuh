@@ -67,15 +67,16 @@ struct RowMoments {
     constexpr float least = -200;  // where weights are 0, and so must be what they add
     moment = fmaf(weight, fmaxf(exponent, least), moment);
   }
-  /// As exponents grow by `distance` and sums by `factor`; `sum` is the one before.
+  /// As exponents grow by `distance` and sums by `factor`; `sum` is the one before. What nothing is left of may have lain
+  /// so far below that its distance is infinite.
   __device__ __forceinline__ void rescale(float sum, float distance, float factor) {
-    if (sum != 0) moment = factor * fmaf(distance, sum, moment);
+    if (sum != 0) moment = factor == 0 ? 0 : factor * fmaf(distance, sum, moment);
   }
 
   /// -sum p ln p, of keys.
   __device__ __forceinline__ float entropy(const RowSoftmax& row, const RowTotal& total) {
     const float all = overQuad(moment, [](float a, float b) { return a + b; });
-    if (row.sum == 0) return 0;
+    if (row.sum == 0 || total.kept == 0) return 0;
     const float inverse = total.kept * total.inverse, mean = fmaf(total.distance, row.sum, all) * inverse;
     return fmaf(row.sum * inverse, total.logarithm, -mean) * RowTotal::kLn2;
   }

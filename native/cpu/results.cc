@@ -16,7 +16,10 @@ Denominator denominatorOf(float reference, float sum, const float* sink, bool ls
   Denominator result;
   if (!sink || *sink == -kInfinity) {
     result.value = sum;
-    if (lse) result.lse = sum == 0 ? -kInfinity : (double(reference) + std::log2(double(sum))) * std::numbers::ln2;
+    if (!lse) return result;
+    const double above = std::log2(double(sum));
+    result.lse = sum == 0 ? -kInfinity : (double(reference) + above) * std::numbers::ln2;
+    result.above = above * std::numbers::ln2;
     return result;
   }
   const double logit = double(*sink) * std::numbers::log2e;
@@ -25,8 +28,9 @@ Denominator denominatorOf(float reference, float sum, const float* sink, bool ls
   const double common = std::max(double(reference), std::ceil(logit));
   result.factor = float(std::exp2(double(reference) - common));
   result.value = float(double(sum) * std::exp2(double(reference) - common) + std::exp2(logit - common));
-  result.lse = (common + std::log2(double(sum) * std::exp2(double(reference) - common) + std::exp2(logit - common))) *
-               std::numbers::ln2;
+  const double above = std::log2(double(sum) * std::exp2(double(reference) - common) + std::exp2(logit - common));
+  result.lse = (common + above) * std::numbers::ln2;
+  result.above = (common - double(reference) + above) * std::numbers::ln2;
   return result;
 }
 
@@ -64,8 +68,8 @@ void writeLanes(const CpuPlan& plan, const QueryBlock& queries, int64_t g, const
       // -sum p ln p with p = 2^(s - reference) / sum; a sink takes its own share of the weight but is no key.
       if (problem.entropy) {
         const double share = double(sum) * d.factor / d.value;
-        const double entropy =
-            sum == 0 ? 0 : share * d.lse - (double(softmax.moment[t]) / sum + reference) * std::numbers::ln2 * share;
+        const double mean = double(softmax.moment[t]) / sum * std::numbers::ln2;
+        const double entropy = sum == 0 ? 0 : share * (d.above - mean);
         pointers.entropy[index] = float(entropy);
       }
     }

@@ -16,6 +16,7 @@ struct Denominator {
   float factor = 1;  // a power of two, or 0
   float value = 0;   // 0: no key seen and no sink
   double lse = 0;    // natural; where it was asked for
+  double above = 0;  // the same less the reference, which may be so large that nothing of this is left in their sum
 };
 Denominator denominatorOf(float reference, float sum, const float* sink, bool lse);
 

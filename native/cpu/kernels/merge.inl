@@ -1,10 +1,8 @@
 // The one combine of partials.
 #pragma once
 
-#include <cfloat>
-
 #include "../kernels.h"
-#include "../simd.h"
+#include "softmax.inl"
 
 namespace fused_attention {
 namespace {
@@ -17,9 +15,8 @@ SIMD void mergeStates(const SoftmaxState& left, const SoftmaxState& right, int l
   const Float leftFactor = powerOfTwo(leftReference - reference);
   const Float rightFactor = powerOfTwo(rightReference - reference);
   const Float leftSum = load(left.sum + lane), rightSum = load(right.sum + lane);
-  const Float lowest = broadcast(-FLT_MAX);
-  const Float leftMoment = fma(max(lowest, leftReference - reference), leftSum, load(left.moment + lane));
-  const Float rightMoment = fma(max(lowest, rightReference - reference), rightSum, load(right.moment + lane));
+  const Float leftMoment = fma(distanceMoved(leftReference, reference), leftSum, load(left.moment + lane));
+  const Float rightMoment = fma(distanceMoved(rightReference, reference), rightSum, load(right.moment + lane));
   store(left.moment + lane, fma(leftMoment, leftFactor, rightMoment * rightFactor));
   store(left.sum + lane, fma(leftSum, leftFactor, rightSum * rightFactor));
   store(left.maximum + lane, max(load(left.maximum + lane), load(right.maximum + lane)));

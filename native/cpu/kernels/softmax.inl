@@ -12,6 +12,10 @@ namespace {
 /// References above this leave powerBelow too few bits.
 constexpr float kLargeReference = 0x1p21f;
 
+/// What a moment grows by, to each weight, as its reference is moved. Where that is so far that no weight is left, a
+/// bound keeps what is multiplied by 0 finite.
+SIMD Float distanceMoved(Float before, Float reference) { return max(broadcast(-1000.0f), before - reference); }
+
 /// Adds up four chains in the order of the columns modulo 4 that they hold.
 SIMD Float inColumnOrder(const Float (&chains)[4], int phase) {
   float memory[4 * kWidth];
@@ -109,7 +113,7 @@ void softmax(const ScoreTile& tile, int lanes, const SoftmaxState& state, float*
     const Float sum = load(state.sum + lane);
     if (tile.moment) {
       // Moving the reference by D adds D * sum to the moment of what came before.
-      const Float shifted = fma(max(broadcast(-FLT_MAX), before - reference), sum, load(state.moment + lane));
+      const Float shifted = fma(distanceMoved(before, reference), sum, load(state.moment + lane));
       store(state.moment + lane, fma(factor, shifted, tileMoment));
     }
     store(state.sum + lane, fma(sum, factor, tileSum));
