@@ -67,8 +67,8 @@ struct RowMoments {
     constexpr float least = -200;  // where weights are 0, and so must be what they add
     moment = fmaf(weight, fmaxf(exponent, least), moment);
   }
-  /// As exponents grow by `distance` and sums by `factor`; `sum` is the one before. What nothing is left of may have lain
-  /// so far below that its distance is infinite.
+  /// As exponents grow by `distance` and sums by `factor`; `sum` is the one before. What nothing is left of may have
+  /// lain so far below that its distance is infinite.
   __device__ __forceinline__ void rescale(float sum, float distance, float factor) {
     if (sum != 0) moment = factor == 0 ? 0 : factor * fmaf(distance, sum, moment);
   }
