@@ -3,7 +3,8 @@
 // A copy for each processor, whose mutants are built and run one after the other; a single one where time is short, as
 // each costs a build before its first mutant.
 //   npm run test:mutants [-- pattern of names]
-//   npm run test:mutants -- --minutes 10    as many as there is time for, from one on that the commit decides
+//   npm run test:mutants -- --minutes 10    as many as there is time for once the kernels as they are have passed, from one
+//                                           on that the commit decides
 
 import { execFileSync, spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -137,7 +138,6 @@ async function testAll(copy: Copy, left: Mutant[], end: number): Promise<number>
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({ options: { minutes: { type: 'string' } }, allowPositionals: true });
-  const end = values.minutes === undefined ? Infinity : Date.now() + 60_000 * Number(values.minutes);
   const only = new RegExp(positionals[0] ?? '');
   const all = values.minutes === undefined ? mutants : fromCommit(mutants);
   const chosen = all.filter(({ name }) => only.test(name));
@@ -150,6 +150,7 @@ async function main(): Promise<void> {
       : { passed: false, line: 'do not compile' };
     if (!passed) console.log(`FAILED: the kernels as they are: ${line}`);
     const left = passed ? [...chosen] : [];
+    const end = values.minutes === undefined ? Infinity : Date.now() + 60_000 * Number(values.minutes);
     const failures = await Promise.all(copies.map(async (copy) => testAll(copy, left, end)));
     const failed = failures.reduce((sum, count) => sum + count, passed ? 0 : 1);
     if (left.length > 0) console.log(`no time for ${left.length} of ${chosen.length}`);
