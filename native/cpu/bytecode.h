@@ -175,6 +175,12 @@ constexpr Shapes shapesOf(TileOp op) {
   }
 }
 
+constexpr uint16_t handlerOf(TileOp op, Shape a, Shape b = Shape::panel, Shape c = Shape::panel) {
+  return uint16_t(int(op) * 27 + int(a) * 9 + int(b) * 3 + int(c));
+}
+
+inline constexpr int kHandlers = int(TileOp::count) * 27;
+
 struct Instruction {
   uint16_t handler = 0;
   uint16_t out = 0, a = 0, b = 0, c = 0;  // registers of panels, indices of lane vectors or key vectors
@@ -184,13 +190,9 @@ struct Instruction {
   float value = 0;
 
   TileOp op() const { return static_cast<TileOp>(handler / 27); }
+  /// Another operation on operands of the same shapes.
+  void become(TileOp other) { handler = uint16_t(handlerOf(other, Shape::panel) + handler % 27); }
 };
-
-constexpr uint16_t handlerOf(TileOp op, Shape a, Shape b = Shape::panel, Shape c = Shape::panel) {
-  return uint16_t(int(op) * 27 + int(a) * 9 + int(b) * 3 + int(c));
-}
-
-inline constexpr int kHandlers = int(TileOp::count) * 27;
 
 /// One tile's run of a code. Pointers are to cells of 32 bits.
 struct TileRun {

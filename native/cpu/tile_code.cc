@@ -188,7 +188,7 @@ class Encoder {
     if (node.type != Type::real) return {};
     for (const int which : {1, 0}) {
       const Node* const factors = onlyHere(node.args[which], Op::mul);
-      if (!factors || unary(node.args[1 - which])) continue;
+      if (!factors) continue;
       Operands o{use(factors->args[0]), use(factors->args[1]), use(node.args[1 - which])};
       if (o.a.shape != Shape::panel) std::swap(o.a, o.b);
       if (o.a.shape != Shape::panel || o.b.shape == Shape::key || o.c.shape != Shape::panel) continue;
@@ -214,7 +214,7 @@ class Encoder {
     if (!panels_.empty() && panels_.back().out == a.index) {
       Instruction& last = panels_.back().instruction;
       if (const TileOp op = byItself(last.op()); op != TileOp::count) {
-        last.handler = uint16_t(last.handler % 27 + handlerOf(op, Shape::panel));
+        last.become(op);
         last.value = factor;
         return a;
       }
@@ -391,7 +391,7 @@ class Encoder {
         o.a = panelOf(o.a);
         if (!o.b.none()) o.b = panelOf(o.b);
         break;
-      case Shapes::product:
+      case Shapes::product: o.c = panelOf(o.c); [[fallthrough]];
       case Shapes::divisor:
         o.a = panelOf(o.a);
         if (o.b.shape == Shape::key) o.b = panelOf(o.b);

@@ -1,6 +1,7 @@
 // Runs tile bytecode (bytecode.h). Compiled with kernels.inl, under the same rules.
 //
-// Every operation works on each value by itself and rounds once, so a value does not depend on the tile that it is in.
+// Every operation works on each value by itself and rounds after each step, so a value does not depend on the tile that
+// it is in, nor on the steps being one sweep or several.
 
 #pragma once
 
