@@ -40,11 +40,11 @@ float insideFloat(double x) { return float(std::clamp<double>(std::fabs(x), FLT_
 class CudaBackend : public Backend {
  public:
   std::variant<std::shared_ptr<const Plan>, Refusal> plan(const Problem& problem, const double* lengthsQ,
-                                                          const double* lengthsKv, const PageLists&,
+                                                          const double* lengthsKv, const PageLists& pages,
                                                           const CancelFlag&) const override {
     const auto& list = devices().list;
     if (size_t(problem.ordinal) < list.size()) {
-      return CudaPlan::make(*list[size_t(problem.ordinal)], problem, lengthsQ, lengthsKv);
+      return CudaPlan::make(*list[size_t(problem.ordinal)], problem, lengthsQ, lengthsKv, pages);
     }
     return Refusal{list.empty() ? devices().reason : "there are " + std::to_string(list.size()) + " CUDA devices",
                    "options.device", "ERR_NO_DEVICE"};
@@ -52,11 +52,14 @@ class CudaBackend : public Backend {
 
   void run(const Plan& base, const Pointers& pointers, const CancelFlag& cancel) const override {
     const CudaPlan& plan = static_cast<const CudaPlan&>(base);
-    if (plan.blocks() == 0) return;
+    if (plan.blocks() == 0 && plan.mergeBlocks() == 0) return;
     const Problem& p = plan.problem();
     const CurrentContext current(plan.device());
     Stream stream(plan.device());
     const auto ofKeys = [&](const Layout& layout, int64_t dim) {
+      if (p.paging.numbered()) {
+        return CallTensor{layout, p.paging.pool, p.headsKv, p.paging.rows, dim, pointers.onDevice};
+      }
       return CallTensor{layout, batchOf(p), p.headsKv, p.keys, dim, pointers.onDevice};
     };
     const auto ofQueries = [&](const Layout& layout, int64_t dim) {
@@ -68,6 +71,8 @@ class CudaBackend : public Backend {
     const DeviceList<SequenceRows> sequences(stream, plan.sequences());
     const DeviceList<QueryBlock> blocks(stream, plan.queryBlockList());
     const DeviceList<KeyRange> rowKeys(stream, plan.rowKeys());
+    const DeviceList<int32_t> pages(stream, pointers.pages.table,
+                                    p.paging.numbered() ? size_t(p.batch * p.paging.table) : 0);
     CudaPlan::Bits bits;
     if (plan.hasBits()) bits = plan.bits(pointers.masks, cancel);
     const DeviceList<uint32_t> rowBits(stream, bits.rows), blockBits(stream, bits.blocks);
@@ -90,6 +95,8 @@ class CudaBackend : public Backend {
     parameters.sequences = sequences.address();
     parameters.blocks = blocks.address();
     parameters.rowKeys = rowKeys.address();
+    parameters.pages = {pages.address(), int32_t(p.paging.table),
+                        PageRows::of(int32_t(std::clamp<int64_t>(p.paging.rows, 1, 1 << 30)))};
     parameters.bits = {rowBits.address(), blockBits.address()};
     parameters.bias = bias.grid();
     parameters.every = plan.every();
@@ -105,11 +112,14 @@ class CudaBackend : public Backend {
     parameters.dimQk = int32_t(p.dimQk);
     parameters.dimV = int32_t(p.dimV);
     const double log2e = 1.4426950408889634;
-    parameters.scale = insideFloat((p.softcap != 0 ? p.softcap : p.scale) * log2e);
+    const double scale = (p.softcap != 0 ? p.softcap : p.scale) * log2e;
+    parameters.scale = insideFloat(scale);
+    parameters.naturalScale = 1 / log2e * (p.hasBias ? 1 : std::clamp(std::fabs(scale) / parameters.scale, 0.5, 2.0));
     parameters.softcapScale = p.softcap != 0 ? insideFloat(p.scale / p.softcap) : 0;
     parameters.queryFlip = p.scale >= 0 ? 0 : p.query.dtype == Dtype::float32 ? 0x80000000u : 0x80008000u;
     if (cancel.raised()) throw Cancelled();
-    launch(plan, stream, parameters);
+    if (plan.blocks() > 0) launchForward(plan, stream, parameters);
+    if (plan.mergeBlocks() > 0) launchDecode(plan, stream, parameters);
 
     output.copyOut();
     lse.copyOut(stream);
@@ -120,14 +130,47 @@ class CudaBackend : public Backend {
   }
 
  private:
-  static void launch(const CudaPlan& plan, Stream& stream, ForwardParameters& parameters) {
+  static void launchForward(const CudaPlan& plan, Stream& stream, const ForwardParameters& parameters) {
     const Instance& instance = plan.instance();
-    const unsigned sharedBytes = instance.shape().sharedBytes();
-    const CUfunction kernel = plan.device().kernel(instance.name(), sharedBytes);
+    const ForwardShape shape = instance.shape();
+    launch(stream, instance.name(), plan.blocks(), 1, shape.threads(), shape.sharedBytes(), parameters);
+  }
+
+  static void launchDecode(const CudaPlan& plan, Stream& stream, const ForwardParameters& call) {
+    const DecodeWork& work = plan.decode();
+    const Problem& p = plan.problem();
+    const DeviceList<DecodeItem> items(stream, work.items);
+    const DeviceList<DecodeSequence> sequences(stream, work.sequences);
+    const size_t lines = work.items.size() * size_t(p.headsKv * work.rows), fours = size_t((p.dimV + 3) / 4);
+    const DeviceMemory sums(stream, lines * fours * 4 * sizeof(float)), totals(stream, lines * sizeof(ChunkTotal));
+    DecodeParameters parameters{};
+    parameters.call = call;
+    parameters.items = items.address();
+    parameters.sequences = sequences.address();
+    parameters.sums = reinterpret_cast<float*>(sums.address());
+    parameters.totals = reinterpret_cast<ChunkTotal*>(totals.address());
+    parameters.headsKv = int32_t(p.headsKv);
+    parameters.rows = work.rows;
+    parameters.written = work.written;
+    const Instance& instance = plan.instance();
+    const DecodeShape shape = instance.decodeShape();
+    if (plan.decodeBlocks() > 0) {
+      const unsigned tiles = unsigned((work.rows + shape.rows - 1) / shape.rows);
+      launch(stream, instance.decodeName(), plan.decodeBlocks(), tiles, shape.threads(), shape.sharedBytes(),
+             parameters);
+    }
+    launch(stream, instance.mergeName(), plan.mergeBlocks(), 1, kMergeThreads, 0, parameters);
+  }
+
+  /// Lists that parameters point to must last until the stream is waited for.
+  template <class Parameters>
+  static void launch(Stream& stream, const std::string& name, int64_t blocks, unsigned tiles, int threads,
+                     unsigned sharedBytes, Parameters parameters) {
+    const CUfunction kernel = stream.device().kernel(name, sharedBytes);
     void* arguments[] = {&parameters};
     const Driver& driver = stream.driver();
-    driver.check(driver.cuLaunchKernel(kernel, unsigned(plan.blocks()), 1, 1, unsigned(instance.shape().threads()), 1,
-                                       1, sharedBytes, stream.handle(), arguments, nullptr),
+    driver.check(driver.cuLaunchKernel(kernel, unsigned(blocks), tiles, 1, unsigned(threads), 1, 1, sharedBytes,
+                                       stream.handle(), arguments, nullptr),
                  "launching a kernel");
   }
 };

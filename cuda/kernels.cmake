@@ -33,6 +33,7 @@ elseif(FUSED_ATTENTION_CUDA AND NVCC)
     COMMAND ${CMAKE_COMMAND} -DFROM=${FORWARD_PTX}.new -DPTX=${FORWARD_PTX}
             -DSOURCE=${FUSED_ATTENTION_EMBEDDED_KERNELS} -P ${EMBED}
     DEPENDS ${EMBED}
+            cuda/kernels/decode.cuh
             cuda/kernels/forward.cu
             cuda/kernels/forward_parameters.h
             cuda/kernels/instructions.cuh
@@ -40,6 +41,7 @@ elseif(FUSED_ATTENTION_CUDA AND NVCC)
             cuda/kernels/seen.cuh
             cuda/kernels/softmax.cuh
             cuda/kernels/tiles.cuh
+            cuda/kernels/warp_queries.cuh
     VERBATIM)
 else()
   execute_process(COMMAND ${CMAKE_COMMAND} -DSOURCE=${FUSED_ATTENTION_EMBEDDED_KERNELS} -P ${EMBED}

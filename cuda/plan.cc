@@ -10,6 +10,7 @@
 #include "../native/program/program.h"
 #include "../native/sequences.h"
 #include "mask_bits.h"
+#include "tile_counts.h"
 
 namespace fused_attention::cuda {
 
@@ -32,7 +33,7 @@ std::optional<Refusal> refusalOf(const Problem& p) {
       {p.output.dtype != p.query.dtype, "options.outputDtype", "another type than the query's"},
       {p.dimQk > mostDim(p.query.dtype), "query", "more components than 256, or 128 of float32"},
       {p.dimV > mostDim(p.query.dtype), "value", "more components than 256, or 128 of float32"},
-      {p.paging.rows != 0, "options.pages", "keys in pages"},
+      {p.paging.rows != 0 && !p.paging.numbered(), "options.pages", "the pages of a cache"},
       {p.score != nullptr, "options.score", "a score program"},
       {!p.normalizer.softmax(), "options.normalizer", "another one than softmax"},
       {p.statistics.any(), "options.statistics", "statistics"},
@@ -52,74 +53,34 @@ Instance instanceOf(const Problem& p, bool bits) {
   const int64_t most = std::max(p.dimQk, p.dimV);
   const int dim = most <= 64 ? 64 : most <= 128 ? 128 : 256;
   const bool special = p.query.dtype != Dtype::float32 && dim <= 128;
-  return {p.query.dtype, dim, !special || bits || p.softcap != 0 || p.hasBias || p.entropy || p.rowMax};
+  const bool more = p.softcap != 0 || p.hasBias || p.entropy || p.rowMax || p.paging.numbered();
+  return {p.query.dtype, dim, !special || bits || more};
 }
 
-struct Counts {
-  int64_t full = 0, partial = 0, skipped = 0;
-  double pairs = 0;
-};
-
-/// Tiles of the rows of a warp by a tile of keys, as the kernel takes them.
-Counts countTiles(const Sequence& sequence, const SequenceKeys& keys, const ForwardShape& shape) {
-  Counts counts;
-  for (int64_t first = 0; first < sequence.queries; first += shape.warpQueries) {
-    KeyRange any{int32_t(sequence.keys), 0}, all{0, int32_t(sequence.keys)};
-    for (int64_t row = first; row < std::min(first + shape.warpQueries, sequence.queries); ++row) {
-      const KeyRange seen = keys.of(row, sequence.keys);
-      any = {std::min(any.begin, seen.begin), std::max(any.end, seen.end)};
-      all = {std::max(all.begin, seen.begin), std::min(all.end, seen.end)};
-      counts.pairs += std::max(0, seen.end - seen.begin);
-    }
-    for (int64_t key = 0; key < sequence.keys; key += shape.tileKeys) {
-      const int64_t end = std::min<int64_t>(key + shape.tileKeys, sequence.keys);
-      if (key >= any.end || end <= any.begin) {
-        ++counts.skipped;
-      } else {
-        ++(key >= all.begin && end <= all.end ? counts.full : counts.partial);
-      }
-    }
-  }
-  return counts;
-}
-
-/// The same where pairs have bits, over all heads.
-Counts countTiles(const Sequence& sequence, const SequenceBits& bits, int64_t headsQ, const ForwardShape& shape) {
-  Counts counts;
-  const int64_t words = SequenceBits::wordsOf(sequence.keys), times = headsQ / bits.heads;
-  for (int64_t first = 0; first < bits.heads * sequence.queries;) {
-    const int64_t row = first % sequence.queries, rows = std::min<int64_t>(shape.warpQueries, sequence.queries - row);
-    for (int64_t key = 0; key < sequence.keys; key += shape.tileKeys) {
-      const int64_t count = std::min<int64_t>(shape.tileKeys, sequence.keys - key);
-      int64_t seen = 0;
-      for (int64_t n = 0; n < rows; ++n) {
-        const uint32_t* const line = bits.rows.data() + (first + n) * words;
-        for (int64_t k = key; k < key + count; ++k) seen += line[k / 32] >> (k % 32) & 1;
-      }
-      (seen == 0 ? counts.skipped : seen == rows * count ? counts.full : counts.partial) += times;
-      counts.pairs += double(times * seen);
-    }
-    first += rows;
-  }
-  return counts;
-}
+std::string typeOf(Dtype dtype) { return dtype == Dtype::float32 ? "f32" : dtype == Dtype::float16 ? "f16" : "bf16"; }
 
 }  // namespace
 
 std::string Instance::name() const {
-  const char* const type = dtype == Dtype::float32 ? "f32" : dtype == Dtype::float16 ? "f16" : "bf16";
-  return std::string("forward_") + type + "_" + std::to_string(dim) + (general ? "_general" : "");
+  return "forward_" + typeOf(dtype) + "_" + std::to_string(dim) + (general ? "_general" : "");
 }
 
+std::string Instance::decodeName() const { return "decode_" + typeOf(dtype) + "_" + std::to_string(dim); }
+
+std::string Instance::mergeName() const { return "merge_" + typeOf(dtype); }
+
 std::variant<std::shared_ptr<const Plan>, Refusal> CudaPlan::make(const Device& device, const Problem& problem,
-                                                                  const double* lengthsQ, const double* lengthsKv) {
+                                                                  const double* lengthsQ, const double* lengthsKv,
+                                                                  const PageLists& pages) {
   if (std::string reason = device.unfit(); !reason.empty()) return Refusal{std::move(reason), "options.device"};
   if (std::optional<Refusal> refusal = refusalOf(problem)) return *refusal;
-  const std::shared_ptr<CudaPlan> plan(new CudaPlan(device, problem));
-  if (!plan->cut(sequencesOf(problem, lengthsQ, lengthsKv))) {
-    return Refusal{"a mask that takes a bit for each of so many pairs", "options.mask"};
+  const std::vector<Sequence> sequences = sequencesOf(problem, lengthsQ, lengthsKv);
+  if (problem.paging.numbered()) {
+    for (const Sequence& s : sequences) requirePages(problem, s, pages);
   }
-  if (plan->blocks() > std::numeric_limits<int32_t>::max()) {
+  const std::shared_ptr<CudaPlan> plan(new CudaPlan(device, problem));
+  if (!plan->cut(sequences)) return Refusal{"a mask that takes a bit for each of so many pairs", "options.mask"};
+  if (std::max({plan->blocks(), plan->decodeBlocks(), plan->mergeBlocks()}) > std::numeric_limits<int32_t>::max()) {
     return Refusal{"more blocks of queries than a launch has", "query"};
   }
   return plan;
@@ -156,6 +117,11 @@ bool CudaPlan::cut(const std::vector<Sequence>& sequences) {
     if (!placeBits()) return false;
   }
   every_ = rowsOf(sequences[0], groups_[0]);
+  for (size_t n = 0; n < sequences.size(); ++n) {
+    if (!isFew(sequences[n])) continue;
+    const Group& group = groups_[groupOf[n]];
+    decode_.add(int32_t(n), rowsOf(sequences[n], group), group.keys, problem_.groupSize());
+  }
   if (!listed) return true;
   for (Group& group : groups_) {
     if (group.keys.moving) continue;
@@ -198,6 +164,7 @@ void CudaPlan::list(const std::vector<size_t>& groupOf) {
   const int64_t step = instance_.shape().blockQueries;
   for (size_t n = 0; n < sequences_.size(); ++n) {
     const SequenceRows& rows = sequences_[n];
+    if (isFew(groups_[groupOf[n]].sequence)) continue;
     for (int64_t first = 0; first < rows.written; first += step) {
       const int64_t end = std::min<int64_t>(first + step, rows.queries);
       queryBlocks_.push_back({int32_t(n), int32_t(first), groups_[groupOf[n]].keys.of(first, end, rows.keys)});
@@ -218,6 +185,7 @@ SequenceRows CudaPlan::rowsOf(const Sequence& s, const Group& group) const {
   rows.firstKey = int32_t(s.rowKv);
   rows.keys = int32_t(s.keys);
   rows.written = int32_t(padded ? problem_.queries : s.queries);
+  rows.table = int32_t(s.table);
   rows.firstRange = group.firstRange;
   if (group.keys.moving) {
     rows.begin = group.keys.moving->begin;
@@ -236,36 +204,60 @@ SequenceRows CudaPlan::rowsOf(const Sequence& s, const Group& group) const {
 int64_t CudaPlan::queryBlocks() const { return ceilDiv(problem_.queries, instance_.shape().blockQueries); }
 
 int64_t CudaPlan::blocks() const {
-  const int64_t blocks = sequences_.empty() ? queryBlocks() * problem_.batch : int64_t(queryBlocks_.size());
-  return blocks * problem_.headsQ;
+  if (!sequences_.empty()) return int64_t(queryBlocks_.size()) * problem_.headsQ;
+  return decode_.sequences.empty() ? queryBlocks() * problem_.batch * problem_.headsQ : 0;
+}
+
+int64_t CudaPlan::decodeBlocks() const { return int64_t(decode_.items.size()) * problem_.headsKv; }
+
+int64_t CudaPlan::mergeBlocks() const { return int64_t(decode_.sequences.size()) * problem_.headsQ * decode_.written; }
+
+bool CudaPlan::isFew(const Sequence& s) const { return s.queries * problem_.groupSize() <= DecodeShape::mostRows; }
+
+void DecodeWork::add(int32_t number, const SequenceRows& sequence, const SequenceKeys& keys, int64_t groupSize) {
+  const KeyRange seen = keys.of(0, sequence.queries, sequence.keys);
+  const int32_t first = int32_t(items.size());
+  constexpr int32_t step = DecodeShape::chunkKeys;
+  for (int32_t begin = seen.begin; begin < seen.end; begin = (begin / step + 1) * step) {
+    items.push_back({number, {begin, std::min(seen.end, (begin / step + 1) * step)}});
+  }
+  sequences.push_back({number, first, int32_t(items.size()) - first});
+  rows = std::max(rows, int32_t(sequence.queries * groupSize));
+  written = std::max(written, sequence.written);
 }
 
 Explanation CudaPlan::explain() const {
   const Problem& p = problem_;
-  const ForwardShape shape = instance_.shape();
+  const ForwardShape forward = instance_.shape();
+  const DecodeShape decode = instance_.decodeShape();
+  const bool many = blocks() > 0 || decode_.sequences.empty();
   Explanation result;
   result.device = device_.name();
-  result.kernel = instance_.name();
-  result.tileQueries = shape.warpQueries;
-  result.tileKeys = shape.tileKeys;
-  result.tasks = blocks();
-  result.threads = shape.threads();
-  result.workspaceBytes = shape.sharedBytes();
+  result.kernel = many ? instance_.name() : instance_.decodeName();
+  if (many && !decode_.sequences.empty()) result.kernel += ", " + instance_.decodeName();
+  result.tileQueries = many ? forward.warpQueries : decode.rows;
+  result.tileKeys = many ? forward.tileKeys : decode.tileKeys;
+  result.tasks = blocks() + decodeBlocks();
+  result.threads = many ? forward.threads() : decode.threads();
+  result.workspaceBytes = many ? forward.sharedBytes() : decode.sharedBytes();
   double pairs = 0, queries = 0, keys = 0;
   for (const Group& group : groups_) {
     const Sequence& s = group.sequence;
+    const bool few = isFew(s);
+    const TileRows rows =
+        few ? TileRows{decode.rows, decode.tileKeys, p.groupSize()} : TileRows{forward.warpQueries, forward.tileKeys};
     // Mask tensors are not read: what there is beside them is partial.
     const bool readsTensors = p.mask && p.mask->graph().grids > 0;
-    Counts counts;
+    TileCounts counts;
     int64_t times = group.members;
     if (hasBits_ && !readsTensors) {
-      counts = countTiles(s, SequenceBits(p, s, nullptr, shape.blockQueries, CancelFlag()), p.headsQ, shape);
+      counts = countTiles(s, SequenceBits(p, s, nullptr, forward.blockQueries, CancelFlag()), p.headsQ, rows);
     } else {
-      counts = countTiles(s, group.keys, shape);
-      times *= p.headsQ;
+      counts = countTiles(s, group.keys, rows);
+      times *= p.headsQ / rows.together;
     }
     if (!p.masks.empty()) counts.partial += std::exchange(counts.full, 0);
-    result.chunk = std::max(result.chunk, s.keys);
+    result.chunk = std::max<int64_t>(result.chunk, few ? decode.chunkKeys : s.keys);
     result.tilesFull += times * counts.full;
     result.tilesPartial += times * counts.partial;
     result.tilesSkipped += times * counts.skipped;

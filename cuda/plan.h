@@ -20,22 +20,40 @@ struct Instance {
   bool general;  // it takes softcaps, biases, entropies, maxima and bits of pairs
 
   std::string name() const;
+  std::string decodeName() const;
+  std::string mergeName() const;
   ForwardShape shape() const { return forwardShape(int(sizeOf(dtype)), dim, general); }
+  DecodeShape decodeShape() const { return cuda::decodeShape(int(sizeOf(dtype)), dim); }
+};
+
+/// The chunks of keys of sequences with few queries.
+struct DecodeWork {
+  std::vector<DecodeItem> items;
+  std::vector<DecodeSequence> sequences;
+  int32_t rows = 0;     // the most that a block's heads have together
+  int32_t written = 0;  // the most rows of an output
+
+  /// Of the sequence that has this number in the batch.
+  void add(int32_t number, const SequenceRows& sequence, const SequenceKeys& keys, int64_t groupSize);
 };
 
 class CudaPlan : public Plan {
  public:
   /// Or why the kernels cannot compute the problem on this device. Throws CodedError.
   static std::variant<std::shared_ptr<const Plan>, Refusal> make(const Device& device, const Problem& problem,
-                                                                 const double* lengthsQ, const double* lengthsKv);
+                                                                 const double* lengthsQ, const double* lengthsKv,
+                                                                 const PageLists& pages);
 
   Explanation explain() const override;
 
   const Device& device() const { return device_; }
   const Problem& problem() const { return problem_; }
   const Instance& instance() const { return instance_; }
-  /// Of threads.
+  /// Of threads, of the kernel that has many queries of a head; and of those that have few, and put chunks together.
   int64_t blocks() const;
+  int64_t decodeBlocks() const;
+  int64_t mergeBlocks() const;
+  const DecodeWork& decode() const { return decode_; }
 
   /// Where one rule holds for all sequences and the batch is dense: the first one's. The lists are empty then.
   const SequenceRows& every() const { return every_; }
@@ -66,6 +84,8 @@ class CudaPlan : public Plan {
   /// False where pairs are too many to have bits.
   bool cut(const std::vector<Sequence>& sequences);
   bool placeBits();
+  /// Goes by the sequence alone, as its results shall be the same in every batch.
+  bool isFew(const Sequence& sequence) const;
   void list(const std::vector<size_t>& groupOf);
   SequenceRows rowsOf(const Sequence& sequence, const Group& group) const;
 
@@ -78,6 +98,7 @@ class CudaPlan : public Plan {
   std::vector<SequenceRows> sequences_;
   std::vector<QueryBlock> queryBlocks_;
   std::vector<KeyRange> rowKeys_;
+  DecodeWork decode_;
 };
 
 }  // namespace fused_attention::cuda

@@ -65,4 +65,20 @@ std::vector<Sequence> sequencesOf(const Problem& p, const double* lengthsQ, cons
   return sequences;
 }
 
+void requirePages(const Problem& p, const Sequence& s, const PageLists& pages) {
+  const int64_t used = (s.keys + p.paging.rows - 1) / p.paging.rows;
+  if (used > p.paging.table) {
+    throw CodedError("ERR_OUT_OF_RANGE", "options.pages.lengths",
+                     "at most " + std::to_string(p.paging.table * p.paging.rows) + " tokens, as the table has pages",
+                     std::to_string(s.keys));
+  }
+  const int32_t* const table = pages.table + s.table * p.paging.table;
+  for (int64_t n = 0; n < used; ++n) {
+    if (table[n] >= 0 && table[n] < p.paging.pool) continue;
+    throw CodedError("ERR_OUT_OF_RANGE",
+                     "options.pages.table[" + std::to_string(s.table) + ", " + std::to_string(n) + "]",
+                     "one of the pool's " + std::to_string(p.paging.pool) + " pages", std::to_string(table[n]));
+  }
+}
+
 }  // namespace fused_attention

@@ -108,13 +108,15 @@ needing(noInterpreter, 'CUDA_REQUIRED')('gpu bench: what the kernels do is what 
 });
 
 test('gpu bench: what is kept is within the bars', (t) => {
-  for (const { dtype, dim, causal, kernel, mmaMinimum, counters } of kept.cases) {
+  for (const { dtype, dim, kind, kernel, mmaMinimum, counters } of kept.cases) {
     const { byClass, sharedLoads, sharedStores, globalLoads, globalStores } = counters;
-    if (!causal) t.is(byClass['mma'], mmaMinimum);
+    if (kind !== 'causal') t.is(byClass['mma'], mmaMinimum);
     for (const { sectors, minimum } of [globalLoads, globalStores]) t.is(sectors, minimum);
     for (const { registers, spilledBytes, residentWarps: warps } of Object.values(kept.kernels[kernel]!.targets)) {
       t.is(spilledBytes, 0);
-      t.true(registers <= 255 && warps >= (dim === 64 ? 8 : 4), `${kernel}: ${registers} registers, ${warps} warps`);
+      // Few queries wait for memory, and have much of it on its way: of the longest rows fewer warps do.
+      const least = (dim === 64 ? 8 : 4) / (kind === 'decode' && (dtype === 'float32' || dim === 256) ? 2 : 1);
+      t.true(registers <= 255 && warps >= least, `${kernel}: ${registers} registers, ${warps} warps`);
     }
     if (dtype === 'float32') continue;
     for (const { wavefronts, minimum } of [sharedLoads, sharedStores]) t.is(wavefronts, minimum);

@@ -1,5 +1,5 @@
-// What the kernels do for calls of one head, counted by the interpreter of test/ptx, and what ptxas makes of them.
-// Exact and repeatable for one version of the compiler: counts.json is compared with it by test/73-gpu-counts.ts.
+// What the kernels do, counted by the interpreter of test/ptx, and what ptxas makes of them. Exact and repeatable for one
+// version of the compiler: counts.json is compared with it by test/79-gpu-bench.ts.
 
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
@@ -7,18 +7,24 @@ import { interpreted } from '../../test/helpers/interpreter.js';
 import type { Counters } from '../../test/helpers/interpreter.js';
 import { chips, residentWarps } from './chips.js';
 
-/** Queries and keys: of the tables, and of what tests count anew, which takes seconds. */
+/** Keys: of the tables, and of what tests count anew, which takes seconds. */
 export const LENGTH = 2048;
 export const SHORT = 256;
 const ROOT = join(__dirname, '..', '..');
 
 type Dtype = 'float16' | 'bfloat16' | 'float32';
 
+/**
+ * As many queries as keys of one head, all or half of them seen, or the keys in pages of 16; or a query of each of eight
+ * heads over the keys of two.
+ */
+const kinds = ['dense', 'causal', 'paged', 'decode'] as const;
+
 export interface Case {
   length: number;
   dtype: Dtype;
   dim: number;
-  causal: boolean;
+  kind: (typeof kinds)[number];
 }
 
 export interface Counted extends Case {
@@ -64,9 +70,9 @@ const shapes: readonly [Dtype, number][] = [
 /** Operations of an instruction: m16n8k16 of halves, m16n8k8 of float32's parts. */
 export const flopsOfMma = ({ dtype }: Case): number => (dtype === 'float32' ? 2048 : 4096);
 
-function mmaMinimum({ length, dtype, dim, causal }: Case): number {
+function mmaMinimum({ length, dtype, dim, kind }: Case): number {
   const tiles = length / 16;
-  const seen = causal ? (tiles * (tiles + 1)) / 2 : tiles * tiles;
+  const seen = kind === 'decode' ? 2 * tiles : kind === 'causal' ? (tiles * (tiles + 1)) / 2 : tiles * tiles;
   // Three products of halves stand for one in float32; scores of short rows take the fourth, too. Each is half as deep.
   const products = dtype === 'float32' ? 2 * ((dim <= 64 ? 4 : 3) + 3) : 2;
   return (seen * products * dim) / 8;
@@ -79,21 +85,30 @@ interface Explained {
   workspaceBytes: number;
 }
 
-/** All shapes in one process: each has a kernel of its own, which its counts stand under. */
-function count(length: number, causal: boolean): { explained: Explained[]; counters: Record<string, Counters> } {
+/** All shapes in one process: each has a kernel of its own, which its counts stand under. */ function count(
+  length: number,
+  kind: Case['kind'],
+): { explained: Explained[]; counters: Record<string, Counters> } {
+  const query = kind === 'decode' ? '[1, 8, 1]' : `[1, 1, ${length}]`;
+  const pages = length / 16;
+  const keys = { paged: `[${pages}, 1, 16]`, decode: `[1, 2, ${length}]` }[kind as string] ?? query;
+  const options: Partial<Record<Case['kind'], string>> = {
+    causal: 'mask: fused.causal()',
+    paged: `pages: { table: [[...Array(${pages}).keys()].reverse()], lengths: [${length}] }`,
+  };
   const { result, report } = interpreted(
     `
     const { Random } = require('./test/reference/random.ts');
     const { encode16 } = require('./test/reference/half.ts');
     return ${JSON.stringify(shapes)}.map(([dtype, dim]) => {
       const random = new Random(5);
-      const drawn = () => {
-        const values = Float32Array.from({ length: ${length} * dim }, () => random.normal());
+      const drawn = (...shape) => {
+        const values = Float32Array.from({ length: shape.reduce((a, b) => a * b) }, () => random.normal());
         const data = dtype === 'float32' ? values : Uint16Array.from(values, (x) => encode16(dtype, x));
-        return Tensor.from(data, [1, 1, ${length}, dim], { dtype });
+        return Tensor.from(data, shape, { dtype });
       };
-      const [q, k, v] = [drawn(), drawn(), drawn()];
-      const options = { device: 'cuda', lse: true${causal ? ', mask: fused.causal()' : ''} };
+      const [q, k, v] = [${query}, ${keys}, ${keys}].map((shape) => drawn(...shape, dim));
+      const options = { device: 'cuda', lse: true, ${options[kind] ?? ''} };
       attentionSync(q, k, v, options);
       const { kernel, threads, flops, workspaceBytes } = fused.explain(q, k, v, options);
       return { kernel, threads, flops, workspaceBytes };
@@ -127,11 +142,11 @@ export function compiler(): string {
 /** Counts calls of so many queries and keys: needs the addon and the interpreter. */
 function countCases(length: number): { cases: Counted[]; kernels: Record<string, Kernel> } {
   const kernels: Record<string, Kernel> = {};
-  const cases = [false, true].flatMap((causal) => {
-    const { explained, counters } = count(length, causal);
+  const cases = kinds.flatMap((kind) => {
+    const { explained, counters } = count(length, kind);
     return explained.map(({ kernel, threads, flops, workspaceBytes }, n): Counted => {
       const [dtype, dim] = shapes[n]!;
-      const what = { length, dtype, dim, causal };
+      const what = { length, dtype, dim, kind };
       kernels[kernel] = { threads, sharedBytes: workspaceBytes, targets: {} };
       return Object.assign(what, { kernel, mmaMinimum: mmaMinimum(what), flops, counters: counters[kernel]! });
     });
@@ -154,4 +169,4 @@ export function countAll(lengths: readonly number[]): Counts {
   return { compiler: compiler(), kernels, cases: counted.flatMap(({ cases }) => cases) };
 }
 
-export const label = ({ dtype, dim, causal }: Case): string => `${dtype}, D ${dim}${causal ? ', causal' : ''}`;
+export const label = ({ dtype, dim, kind }: Case): string => `${dtype}, D ${dim}${kind === 'dense' ? '' : `, ${kind}`}`;

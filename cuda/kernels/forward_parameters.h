@@ -44,6 +44,7 @@ struct SequenceRows {
   int32_t firstQuery, queries;  // rows of the tensors
   int32_t firstKey, keys;
   int32_t written;     // rows of its output: those beyond `queries` are empty
+  int32_t table;       // its place in a table of pages
   int32_t firstRange;  // its first row's in rowKeys; negative: row r sees the keys from r + begin on, before r + end
   int32_t begin, end;
   // In words of MaskBits: from one row of pairs to the next; the first row of the first head, and of a block of
@@ -56,6 +57,35 @@ struct SequenceRows {
 struct MaskBits {
   const uint32_t* rows;
   const uint32_t* blocks;  // the same of blocks of queries: whether any of them sees a key
+};
+
+/// How the keys of a sequence are cut into pages of so many rows. Key n lies in page (n * factor) >> shift: a division
+/// (Granlund and Montgomery 1994) that holds for n below 2^31.
+struct PageRows {
+  int32_t rows;
+  uint32_t factor;
+  int32_t shift;
+
+  static constexpr PageRows of(int32_t rows) {
+    int bits = 0;
+    while ((int64_t{1} << bits) < rows) ++bits;
+    const int shift = 31 + bits;
+    return {rows, static_cast<uint32_t>((uint64_t{1} << shift) / static_cast<uint64_t>(rows) + 1), shift};
+  }
+#ifdef __CUDACC__
+  __device__ __forceinline__
+#endif
+      constexpr int32_t
+      pageOf(int32_t n) const {
+    return static_cast<int32_t>(static_cast<uint64_t>(n) * factor >> shift);
+  }
+};
+
+/// Which pages of a pool sequences have their keys and values in. Page n begins n * RowStrides::batch further on.
+struct PageTable {
+  const int32_t* table;  // null: keys lie in tensors
+  int32_t slots;         // from a sequence's part of it to the next one's
+  PageRows rows;
 };
 
 /// What scores get added: element (b, h, row, column), 0 apart where all have the same. Null: nothing.
@@ -81,6 +111,7 @@ struct ForwardParameters {
   const SequenceRows* sequences;
   const QueryBlock* blocks;  // heads are innermost
   const KeyRange* rowKeys;
+  PageTable pages;  // of keys and values
   MaskBits bits;
   BiasGrid bias;
   RowStrides queryRows, keyRows, valueRows, outputRows;
@@ -90,7 +121,60 @@ struct ForwardParameters {
   int32_t dimQk, dimV;
   float scale;         // of scores in base 2; positive
   float softcapScale;  // 0, or of scores before the hyperbolic tangent, which `scale` multiplies then
+  // From base 2 to nats: ln 2, times what `scale` lost by rounding where scores are multiplied by it last.
+  double naturalScale;
   uint32_t queryFlip;  // the signs of four bytes of queries where they change, as the scale is negative; else 0
+};
+
+/// How few queries are cut up: those of all heads that share keys are rows of one block, 16 of them, whose warps take
+/// tiles of a chunk of keys in turns.
+struct DecodeShape {
+  int rowBytes, warps;
+
+  static constexpr int rows = 16, tileKeys = 16;
+  static constexpr int chunkKeys = 256;  // part of what results are, bit for bit
+  static constexpr int mostRows = 64;    // that are few
+
+  constexpr int threads() const { return 32 * warps; }
+  constexpr int tileBytes() const { return tileKeys * rowBytes; }
+  /// Of a warp: two tiles of keys and of values.
+  constexpr int stagesBytes() const { return 4 * tileBytes(); }
+  /// The stages, then the queries.
+  constexpr unsigned sharedBytes() const { return warps * stagesBytes() + rows * rowBytes; }
+};
+
+constexpr DecodeShape decodeShape(int elementBytes, int dim) {
+  const int rowBytes = elementBytes * dim;
+  return {rowBytes, rowBytes <= 256 ? 4 : 2};
+}
+
+/// Of the kernel that puts chunks together.
+constexpr int kMergeThreads = 128;
+
+/// What a block takes of a sequence: the keys of a chunk, from the first that any row sees to the last.
+struct DecodeItem {
+  int32_t sequence;
+  KeyRange keys;
+};
+
+/// A sequence's items, which follow one another.
+struct DecodeSequence {
+  int32_t sequence, firstItem, items;
+};
+
+/// What a row comes to in a chunk: its sum of weighted values is apart. Read and written at once.
+struct alignas(16) ChunkTotal {
+  float negated, sum, moment, largest;
+};
+
+struct DecodeParameters {
+  ForwardParameters call;
+  const DecodeItem* items;          // heads of keys are innermost
+  const DecodeSequence* sequences;  // of those with items: not the place in call.sequences
+  float* sums;                      // [items][headsKv][rows][dimV in fours]
+  ChunkTotal* totals;               // [items][headsKv][rows]
+  int32_t headsKv, rows;            // rows: of the sequence that has most
+  int32_t written;                  // the most that a sequence has
 };
 
 }  // namespace fused_attention::cuda

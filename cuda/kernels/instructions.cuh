@@ -166,6 +166,35 @@ __device__ __forceinline__ void multiplyExactly(float (&d)[4], const Left<Float3
   FUSED_ATTENTION_MMA("m16n8k8", "tf32", d, a.small, b.small, c);
   multiply(d, a, b, d);
 }
+
+/// All bits of some float32, in parts that tensor cores take whole.
+template <int count>
+struct WholeFloats {
+  uint32_t parts[3][count];
+
+  __device__ __forceinline__ explicit WholeFloats(const uint32_t (&x)[count]) {
+    for (int n = 0; n < count; ++n) {
+      const SplitFloat first(x[n]), second(first.small);
+      parts[0][n] = first.big;
+      parts[1][n] = second.big;
+      parts[2][n] = second.small;
+    }
+  }
+};
+
+/// d = a b, as good as products and a sum of float32: smallest parts first, which meet the largest rounded to nearest,
+/// as tensor cores cut off.
+__device__ __forceinline__ void multiplyWhole(float (&d)[4], const WholeFloats<4>& a, const WholeFloats<2>& b) {
+  const float zero[4] = {};
+  float rest[4];
+  FUSED_ATTENTION_MMA("m16n8k8", "tf32", rest, a.parts[1], b.parts[1], zero);
+  FUSED_ATTENTION_MMA("m16n8k8", "tf32", rest, a.parts[2], b.parts[0], rest);
+  FUSED_ATTENTION_MMA("m16n8k8", "tf32", rest, a.parts[0], b.parts[2], rest);
+  FUSED_ATTENTION_MMA("m16n8k8", "tf32", rest, a.parts[1], b.parts[0], rest);
+  FUSED_ATTENTION_MMA("m16n8k8", "tf32", rest, a.parts[0], b.parts[1], rest);
+  FUSED_ATTENTION_MMA("m16n8k8", "tf32", d, a.parts[0], b.parts[0], zero);
+  for (int n = 0; n < 4; ++n) d[n] += rest[n];
+}
 #undef FUSED_ATTENTION_MMA
 
 /// Two numbers rounded to a type, the first one in the low half.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "instructions.cuh"
 #include "tiles.cuh"
@@ -51,15 +52,37 @@ class Products {
   static constexpr int outputTiles = dim / 8;
   using Rows = Tile<dim * Type::bytes>;
 
-  /// Reads the warp's rows of the queries at `queries`.
+  /// The warp's queries lie at `queries`.
   __device__ __forceinline__ void load(uint32_t queries, uint32_t flip) {
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const int lane = threadIdx.x % 32;
     keyAt_ = Rows::offset(lane % 8 + lane / 16 * 8, lane / 8 % 2);
     const uint32_t queryAt = Rows::offset(lane % 16, lane / 16);
     valueAt_ = halves ? queryAt : Rows::offset(lane % 4 * 2, lane / 16) + lane / 4 % 4 * 4;
     // Else they are worked out anew for every tile.
     asm volatile("" : "+r"(keyAt_), "+r"(valueAt_));
-    queries_.load(queries + warp * Rows::bytesOf(16 * parts) + queryAt, flip);
+    queries_.load(queries + queryAt, flip);
+  }
+
+  /// Whether queries of so many components are a single step, which has a way of its own.
+  static __device__ __forceinline__ bool isStep(int components) {
+    return std::is_same_v<Type, Float32> && dim <= 64 && components <= 8;
+  }
+  /// The scores of such queries: a row of few products is only as good as their sum is.
+  __device__ __forceinline__ void scoresOfStep(float (&to)[parts][scoreTiles][4], uint32_t keyTile) const {
+    if constexpr (std::is_same_v<Type, Float32>) {
+      unrolled<scoreTiles / 2>([&](auto pair) {
+        uint32_t key[4];
+        loadMatrices<Rows::bytesOf(16 * pair)>(key, keyTile + keyAt_);
+        unrolled<parts>([&](auto part) {
+          uint32_t fragment[4];
+          queries_.template get<part, 0>(fragment);
+          const WholeFloats<4> query(fragment);
+          for (int n = 0; n < 2; ++n) {
+            multiplyWhole(to[part][2 * pair + n], query, WholeFloats<2>({key[2 * n], key[2 * n + 1]}));
+          }
+        });
+      });
+    }
   }
 
   __device__ __forceinline__ void scores(float (&to)[parts][scoreTiles][4], uint32_t keyTile) const {

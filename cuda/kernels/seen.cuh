@@ -30,18 +30,30 @@ __device__ __forceinline__ QueryBlock queriesOf(const ForwardParameters& p, int 
   return {n % p.batch, first, keysOf(p.every, first, min(first + blockQueries, p.every.queries) - 1)};
 }
 
-/// The keys that the rows of a lane see, and what that means for its warp.
+/// A query: its row in its sequence, and its head.
+struct Query {
+  int row, head;
+};
+
+/// The queries of a lane where a block has rows of one head.
+struct QueriesOfHead {
+  int firstRow, head;
+  __device__ __forceinline__ Query operator()(int n) const { return {firstRow + 8 * n, head}; }
+};
+
+/// The keys that the queries of a lane see, of which queryOf(n) is the n-th, and what that means for its warp.
 template <int rowsOfLane>
 struct WarpKeys {
   KeyRange rows[rowsOfLane];
   int first, end;        // of the keys that any row sees
   int allFirst, allEnd;  // of those that every row sees
 
-  __device__ __forceinline__ WarpKeys(const ForwardParameters& p, const SequenceRows& s, int firstRow) {
+  template <class QueryOf>
+  __device__ __forceinline__ WarpKeys(const ForwardParameters& p, const SequenceRows& s, const QueryOf& queryOf) {
     first = allEnd = s.keys;
     end = allFirst = 0;
     for (int n = 0; n < rowsOfLane; ++n) {
-      const int row = firstRow + 8 * n;
+      const int row = queryOf(n).row;
       if (row >= s.queries) {
         // It is not written, and may see anything; or it is empty.
         rows[n] = {0, row < s.written ? 0 : s.keys};
@@ -79,6 +91,15 @@ __device__ __forceinline__ TileBits<tileKeys> bitsOf(const uint32_t* words, int 
   }
 }
 
+/// The bits of a tile that begins with key number `first` where keys in a range are there.
+template <int tileKeys>
+__device__ __forceinline__ TileBits<tileKeys> bitsOf(const KeyRange& keys, int first) {
+  using Bits = TileBits<tileKeys>;
+  constexpr int most = 8 * sizeof(Bits);
+  const int begin = max(keys.begin - first, 0), end = min(keys.end - first, tileKeys);
+  return begin < end ? ~Bits{0} >> (most - (end - begin)) << begin : Bits{0};
+}
+
 /// The words of a block of queries: which keys any of them sees.
 __device__ __forceinline__ uint32_t blockWords(const SequenceRows& s, int head, int block) {
   return static_cast<uint32_t>(s.firstBlockBits + head * s.headBlockBits) + block * s.words;
@@ -91,11 +112,12 @@ struct WarpBits {
   static constexpr Bits every = ~Bits{0} >> (8 * sizeof(Bits) - tileKeys);
   Bits rows[rowsOfLane];  // of the tile that was looked up last
 
-  __device__ __forceinline__ WarpBits(const SequenceRows& s, int head, int firstRow) {
-    const uint32_t first = static_cast<uint32_t>(s.firstBits + head * s.headBits);
+  template <class QueryOf>
+  __device__ __forceinline__ WarpBits(const SequenceRows& s, const QueryOf& queryOf) {
     for (int n = 0; n < rowsOfLane; ++n) {
-      const int row = firstRow + 8 * n;
-      words_[n] = row < s.queries ? first + row * s.words : nowhere;
+      const Query query = queryOf(n);
+      const uint32_t first = static_cast<uint32_t>(s.firstBits + query.head * s.headBits);
+      words_[n] = query.row < s.queries ? first + query.row * s.words : nowhere;
     }
   }
 
@@ -108,6 +130,13 @@ struct WarpBits {
     Bits some = 0;
     for (const Bits row : rows) some |= row;
     return __any_sync(0xffffffffu, some != 0);
+  }
+  /// The keys that any row of the warp sees.
+  __device__ __forceinline__ Bits some() const {
+    Bits some = 0;
+    for (const Bits row : rows) some |= row;
+    for (int lanes = 4; lanes < 32; lanes *= 2) some |= __shfl_xor_sync(0xffffffffu, some, lanes);
+    return some;
   }
   __device__ __forceinline__ bool seesAll() const {
     Bits all = every;

@@ -13,7 +13,7 @@ namespace fused_attention::cuda {
 
 struct RowSoftmax {
   float negated = FLT_MAX;  // the reference: no score is below what a row without keys has
-  float sum = 0;            // of this lane's weights
+  float sum = 0;            // of this lane's weights, or, joined, of all
 
   /// Whether a score lies so far above the reference that it has to be raised.
   __device__ __forceinline__ bool exceededBy(float best, float scale) const { return fmaf(best, scale, negated) > 8; }
@@ -28,6 +28,10 @@ struct RowSoftmax {
     return factor;
   }
 
+  __device__ __forceinline__ RowSoftmax joined() const {
+    return {negated, overQuad(sum, [](float a, float b) { return a + b; })};
+  }
+
   __device__ __forceinline__ float exponent(float score, float scale) const { return fmaf(score, scale, negated); }
 
   __device__ __forceinline__ float weigh(float exponent) {
@@ -37,28 +41,30 @@ struct RowSoftmax {
   }
 };
 
-/// What a row comes to, in each of its lanes. A sink (-inf: none) is one more weight, in the denominator alone.
+/// What a row comes to, from what is joined of it. A sink (-inf: none) is one more weight, in the denominator alone.
 struct RowTotal {
   float distance, kept;  // by which exponents grow, and what weights are multiplied by: the sink may lead
   float inverse;         // of all weights; 0 where there is no key
   float logarithm;       // of all weights, to base 2
   float lse;
 
-  __device__ __forceinline__ RowTotal(RowSoftmax& row, float sink) {
-    row.sum = overQuad(row.sum, [](float a, float b) { return a + b; });
+  /// `natural`: what a step of the reference is, in nats. In double, as rounding may not cost a large score more than
+  /// it has cost already.
+  __device__ __forceinline__ RowTotal(const RowSoftmax& row, float sink, double natural) {
     const float logit = sink * kLog2e, negated = fminf(row.negated, -logit);
     distance = negated - row.negated;
     kept = exp2Fast(distance);
     const float all = fmaf(row.sum, kept, exp2Fast(logit + negated));
     inverse = row.sum == 0 ? 0.f : reciprocalFast(all);
     logarithm = log2Fast(all);
-    lse = negated == row.negated ? (logarithm - negated) * kLn2 : fmaf(logarithm, kLn2, sink);
+    lse = negated == row.negated ? static_cast<float>(fma(double(logarithm), double(kLn2), -negated * natural))
+                                 : fmaf(logarithm, kLn2, sink);
   }
 
   static constexpr float kLog2e = 1.44269502f, kLn2 = 0.693147182f;
 };
 
-/// What the entropy and the maximum of a row take, besides: of this lane's keys.
+/// What the entropy and the maximum of a row take, besides: of this lane's keys, or, joined, of all.
 struct RowMoments {
   float moment = 0;  // weights times their exponents
   float largest = -INFINITY;
@@ -73,16 +79,19 @@ struct RowMoments {
     if (sum != 0) moment = factor == 0 ? 0 : factor * fmaf(distance, sum, moment);
   }
 
+  __device__ __forceinline__ RowMoments joined() const {
+    return {overQuad(moment, [](float a, float b) { return a + b; }),
+            overQuad(largest, [](float a, float b) { return fmaxf(a, b); })};
+  }
+
   /// -sum p ln p, of keys.
-  __device__ __forceinline__ float entropy(const RowSoftmax& row, const RowTotal& total) {
-    const float all = overQuad(moment, [](float a, float b) { return a + b; });
+  __device__ __forceinline__ float entropy(const RowSoftmax& row, const RowTotal& total) const {
     if (row.sum == 0 || total.kept == 0) return 0;
-    const float inverse = total.kept * total.inverse, mean = fmaf(total.distance, row.sum, all) * inverse;
+    const float inverse = total.kept * total.inverse, mean = fmaf(total.distance, row.sum, moment) * inverse;
     return fmaf(row.sum * inverse, total.logarithm, -mean) * RowTotal::kLn2;
   }
-  __device__ __forceinline__ float maximum(const RowSoftmax& row, float scale) {
-    const float score = overQuad(largest, [](float a, float b) { return fmaxf(a, b); });
-    return row.sum == row.sum ? score * scale * RowTotal::kLn2 : row.sum;
+  __device__ __forceinline__ float maximum(const RowSoftmax& row, float scale) const {
+    return row.sum == row.sum ? largest * scale * RowTotal::kLn2 : row.sum;
   }
 };
 

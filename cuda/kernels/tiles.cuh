@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "forward_parameters.h"
 #include "instructions.cuh"
 
 namespace fused_attention::cuda {
@@ -23,13 +24,14 @@ struct Tile {
   static __device__ __forceinline__ uint32_t along(uint32_t address, int pieces) { return address ^ (pieces << 4); }
 };
 
-/// One thread's part in copying tiles of `rows` rows, one after the other: the same piece of every `step`-th row.
+/// One thread's part in copying tiles of `rows` rows, one after the other: the same piece of every `step`-th row. What
+/// copies a tile is a block of so many threads, or so many of a block, a power of two, each for itself.
 template <int rowBytes, int rows, int threads>
 class TileCopy {
  public:
   /// Of each row `bytes` are there. The first tile begins with row `first`.
   __device__ __forceinline__ TileCopy(const unsigned char* base, int64_t strideBytes, int bytes, int first)
-      : row_(threadIdx.x / pieces), bytes_(min(max(bytes - 16 * piece(), 0), 16)), apart_(step * strideBytes) {
+      : row_(thread() / pieces), bytes_(min(max(bytes - 16 * piece(), 0), 16)), apart_(step * strideBytes) {
     from_ = base + (first + row_) * strideBytes + 16 * piece();
     to_ = Tile<rowBytes>::offset(row_, piece());
   }
@@ -49,6 +51,18 @@ class TileCopy {
   __device__ __forceinline__ void copySome(uint32_t to, uint64_t there) {
     unrolled<passes>([&](auto n) { copyNext<n>(to + to_, there >> (row_ + n * step) & 1 ? bytes_ : 0); });
   }
+  /// The same where row `n` of the tile lies at rowAt(n), and tiles before it say nothing. So many rows are looked up
+  /// at a time, as each takes registers.
+  template <int atATime, class RowAt>
+  __device__ __forceinline__ void copyFrom(uint32_t to, uint64_t there, const RowAt& rowAt) const {
+#pragma unroll atATime
+    for (int n = 0; n < passes; ++n) {
+      const int row = row_ + n * step;
+      const bool some = there >> row & 1;
+      copyAsync<0>(((to + to_) ^ (n * step & 7) << 4) + n * step * rowBytes,
+                   some ? rowAt(row) + 16 * piece() : rowAt.base, some ? bytes_ : 0);
+    }
+  }
   /// Leaves out rows, whole tiles of them.
   __device__ __forceinline__ void skip(int count) { from_ += count / step * apart_; }
 
@@ -57,6 +71,7 @@ class TileCopy {
   static constexpr int step = threads / pieces, passes = rows / step;
   static_assert(step % 8 == 0 || 8 % step == 0);
 
+  static __device__ __forceinline__ int thread() { return threadIdx.x % threads; }
   static __device__ __forceinline__ int piece() { return threadIdx.x % pieces; }
 
   template <int n>
@@ -70,6 +85,42 @@ class TileCopy {
   uint32_t to_;
   int row_, bytes_;
   int64_t apart_;  // bytes between the rows of a thread
+};
+
+/// Where the keys or values of a head of a sequence lie: row after row, or in the pages that the sequence's part of a
+/// table names.
+struct KeyPlaces {
+  const unsigned char* base;  // of row 0, of the first sequence's in pages of page 0
+  int64_t rowBytes, pageBytes;
+  const int32_t* pages;  // null: there are none
+  PageRows cut;
+
+  __device__ __forceinline__ KeyPlaces(const ForwardParameters& p, const SequenceRows& s, const void* data,
+                                       const RowStrides& rows, int head, int elementBytes)
+      : rowBytes(rows.row * elementBytes),
+        pageBytes(rows.batch * elementBytes),
+        pages(p.pages.table == nullptr ? nullptr : p.pages.table + static_cast<int64_t>(s.table) * p.pages.slots),
+        cut(p.pages.rows) {
+    const int64_t first = pages == nullptr ? s.batch * rows.batch + s.firstKey * rows.row : 0;
+    base = static_cast<const unsigned char*>(data) + (first + head * rows.head) * elementBytes;
+  }
+
+  __device__ __forceinline__ const unsigned char* row(int n) const {
+    if (pages == nullptr) return base + n * rowBytes;
+    const int page = cut.pageOf(n);
+    return base + pages[page] * pageBytes + (n - page * cut.rows) * rowBytes;
+  }
+};
+
+/// The rows of a tile that begins with key number `first`, as TileCopy asks for them.
+struct TilePlaces {
+  KeyPlaces keys;
+  int first;
+  const unsigned char* base;
+
+  __device__ __forceinline__ TilePlaces(const KeyPlaces& from, int firstKey)
+      : keys(from), first(firstKey), base(from.base) {}
+  __device__ __forceinline__ const unsigned char* operator()(int n) const { return keys.row(first + n); }
 };
 
 }  // namespace fused_attention::cuda

@@ -55,22 +55,6 @@ void requireSamePages(const Problem& p, const PageLists& pages, int64_t owner, i
 
 }  // namespace
 
-void requirePages(const Problem& p, const Sequence& s, const PageLists& pages) {
-  const int64_t used = ceilDiv(s.keys, p.paging.rows);
-  if (used > p.paging.table) {
-    throw CodedError("ERR_OUT_OF_RANGE", "options.pages.lengths",
-                     "at most " + std::to_string(p.paging.table * p.paging.rows) + " tokens, as the table has pages",
-                     std::to_string(s.keys));
-  }
-  const int32_t* const table = pages.table + s.table * p.paging.table;
-  for (int64_t n = 0; n < used; ++n) {
-    if (table[n] >= 0 && table[n] < p.paging.pool) continue;
-    throw CodedError("ERR_OUT_OF_RANGE",
-                     "options.pages.table[" + std::to_string(s.table) + ", " + std::to_string(n) + "]",
-                     "one of the pool's " + std::to_string(p.paging.pool) + " pages", std::to_string(table[n]));
-  }
-}
-
 std::vector<CommonGroup> shareableKeys(const Problem& p, const PageLists& pages, std::vector<SequencePlan>& sequences,
                                        std::string& apart) {
   std::vector<CommonGroup> groups;

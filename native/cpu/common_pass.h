@@ -12,9 +12,6 @@
 
 namespace fused_attention {
 
-/// Throws CodedError unless the tables have pages for the sequence's keys, all of them in the pool.
-void requirePages(const Problem& problem, const Sequence& sequence, const PageLists& pages);
-
 /// The groups of sequences whose common keys are read once; the firstKey of their sequences is set to the end of them.
 /// Where declared ones are not, `apart` says why. Throws CodedError where owners have other pages for them.
 std::vector<CommonGroup> shareableKeys(const Problem& problem, const PageLists& pages,

@@ -21,7 +21,9 @@ function draw(seed: number): Case {
   const lengths = random.pick(['dense', 'dense', 'padded', 'ragged'] as const);
   const batch = lengths === 'dense' ? random.pick([1, 1, 2]) : random.integer(1, 4);
   const queries = random.pick([0, 1, 15, 16, 17, 64, 127, 128, 129, random.integer(1, 200)]);
-  const keys = random.pick([0, 1, 2, 63, 64, 65, 127, 128, 130, random.integer(1, 260)]);
+  // Few queries go over chunks of 256 keys.
+  const long = queries < 20 ? [random.integer(240, 900)] : [];
+  const keys = random.pick([0, 1, 2, 63, 64, 65, 127, 128, 130, random.integer(1, 260), ...long]);
   const lengthsUpTo = (most: number): number[] =>
     Array.from({ length: batch }, () => random.pick([0, Math.min(1, most), most, random.integer(0, most)]));
   const given = (most: number): number[] | null =>
@@ -41,7 +43,7 @@ function draw(seed: number): Case {
   return {
     seed,
     batch,
-    headsQ: headsKv * random.pick([1, 1, 2, 3]),
+    headsQ: headsKv * random.pick([1, 1, 2, 3, queries < 20 ? 8 : 1]),
     headsKv,
     dimQk,
     dimV: random.chance(0.7) ? dimQk : dim(),
@@ -79,10 +81,56 @@ function wrongIn(test: Case): string[] {
   return differences(test, expectedOf(test, values), actual, { roundedWeights: true, times: emulated, fewest: 32 });
 }
 
-/** Of `count` cases from seed `first` on, what is wrong. */
-export function failuresOf(first: number, count: number): string[] {
-  return Array.from({ length: count }, (_, n) => draw(first + n)).flatMap((one) => {
+function failuresAmong(cases: readonly Case[]): string[] {
+  return cases.flatMap((one) => {
     const wrong = wrongIn(one);
     return wrong.length === 0 ? [] : [`${wrong.slice(0, 3).join('\n')}\n  in ${describe(one)}`];
   });
+}
+
+/** Of `count` cases from seed `first` on, what is wrong. */
+export function failuresOf(first: number, count: number): string[] {
+  return failuresAmong(Array.from({ length: count }, (_, n) => draw(first + n)));
+}
+
+/** The same of cases that are given, in every dtype; what they do not say is plain. */
+export function failuresIn(given: readonly Partial<Case>[]): string[] {
+  const dtypes = ['float16', 'bfloat16', 'float32'] as const;
+  const cases = given.flatMap((parts, seed) =>
+    dtypes.map((dtype, n): Case => {
+      const dim = [64, 100, 128][(seed + n) % 3]!;
+      return {
+        seed,
+        batch: 1,
+        headsQ: 1,
+        headsKv: 1,
+        dimQk: dim,
+        dimV: dim,
+        lengths: 'dense',
+        queries: 1,
+        keys: 1,
+        lengthsQ: null,
+        lengthsKv: null,
+        layout: 'bhsd',
+        storage: { query: 'plain', key: 'plain', value: 'plain' },
+        dtypes: { query: dtype, key: dtype, value: dtype },
+        outputDtype: null,
+        align: 'bottom-right',
+        causal: false,
+        window: null,
+        masks: [],
+        bias: null,
+        softcap: null,
+        sinks: false,
+        scale: null,
+        scores: 'normal',
+        lse: true,
+        entropy: false,
+        rowMax: false,
+        threads: null,
+        ...parts,
+      };
+    }),
+  );
+  return failuresAmong(cases);
 }
