@@ -21,7 +21,7 @@ for (const [seed, quantum] of [
   [2, 1000],
 ] as const) {
   onDevice(`cuda: drawn calls against the reference, schedule ${seed}`, (t) => {
-    const script = `return require('./test/cuda/cases.ts').failuresOf(${1000 * (seed + 1)}, 100)`;
+    const script = `return require('./test/cuda/cases.ts').failuresOf(${1000 * (seed + 1)}, 150)`;
     const { result, report } = interpreted(script, { PTX_SEED: `${seed}`, PTX_QUANTUM: `${quantum}` });
     t.deepEqual(result, []);
     t.deepEqual(report.findings, []);

@@ -59,7 +59,11 @@ std::vector<Case> timedCases(bool small) {
       }
       cases.push_back({Dtype::float16, 256, 1, 1, 1, 256, 256, causal});
     }
-    cases.push_back({Dtype::bfloat16, 128, 2, 4, 1, 1, 256, false});
+    for (const Dtype dtype : {Dtype::float16, Dtype::bfloat16, Dtype::float32}) {
+      for (const int64_t dim : {int64_t(64), int64_t(128), int64_t(256)}) {
+        if (dtype != Dtype::float32 || dim <= 128) cases.push_back({dtype, dim, 2, 4, 1, 1, 300, false});
+      }
+    }
     return cases;
   }
   for (const int64_t dim : {int64_t(64), int64_t(128), int64_t(256)}) {
@@ -75,7 +79,10 @@ std::vector<Case> timedCases(bool small) {
   for (const Dtype dtype : kHalves) {
     cases.push_back({dtype, 128, 4, 32, 8, 4096, 4096, true});
     cases.push_back({dtype, 128, 1, 32, 8, 1024, 16384, false});
+    cases.push_back({dtype, 64, 8, 32, 8, 1, 16384, false});
     cases.push_back({dtype, 128, 8, 32, 8, 1, 16384, false});
+    cases.push_back({dtype, 128, 1, 32, 8, 1, 131072, false});
+    cases.push_back({dtype, 128, 8, 32, 8, 2, 16384, true});
   }
   return cases;
 }

@@ -164,8 +164,7 @@ __device__ __forceinline__ void decode(const DecodeParameters& decode) {
     other = used;
     first = next;
   }
-  awaitCopies<0>();
-  __syncthreads();
+  __syncthreads();  // every warp is done with its stages
 
   Sums& all = *reinterpret_cast<Sums*>(shared);
   queries.handOver([&](int row, int n,

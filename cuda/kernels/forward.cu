@@ -91,7 +91,8 @@ __device__ __forceinline__ void forward(const ForwardParameters& p) {
     commitCopies();  // none, so that queries are waited for below as ever
   }
   const QueriesOfHead queryOf{at.firstRow + warpRow + static_cast<int>(threadIdx.x) % 32 / 4, head};
-  const typename Queries::Keys seen(p, sequence, queryOf);
+  typename Queries::Keys seen(p, sequence, queryOf);
+  seen.joinSome();
   WarpBits<2 * Queries::parts, tileKeys> bits(sequence, queryOf);
   awaitCopies<1>();
   __syncthreads();

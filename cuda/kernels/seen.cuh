@@ -67,10 +67,16 @@ struct WarpKeys {
       allEnd = min(allEnd, rows[n].end);
     }
     for (int lanes = 4; lanes < 32; lanes *= 2) {
-      first = min(first, __shfl_xor_sync(0xffffffffu, first, lanes));
-      end = max(end, __shfl_xor_sync(0xffffffffu, end, lanes));
       allFirst = max(allFirst, __shfl_xor_sync(0xffffffffu, allFirst, lanes));
       allEnd = min(allEnd, __shfl_xor_sync(0xffffffffu, allEnd, lanes));
+    }
+  }
+
+  /// From the lane's rows to those of the warp, which seesSome goes by.
+  __device__ __forceinline__ void joinSome() {
+    for (int lanes = 4; lanes < 32; lanes *= 2) {
+      first = min(first, __shfl_xor_sync(0xffffffffu, first, lanes));
+      end = max(end, __shfl_xor_sync(0xffffffffu, end, lanes));
     }
   }
 

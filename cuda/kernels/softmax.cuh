@@ -48,17 +48,19 @@ struct RowTotal {
   float logarithm;       // of all weights, to base 2
   float lse;
 
-  /// `natural`: what a step of the reference is, in nats. In double, as rounding may not cost a large score more than
-  /// it has cost already.
+  /// `natural`: what a step of the reference is, in nats. In double, as rounding may not cost a large score or sink
+  /// more than it has cost already.
   __device__ __forceinline__ RowTotal(const RowSoftmax& row, float sink, double natural) {
-    const float logit = sink * kLog2e, negated = fminf(row.negated, -logit);
-    distance = negated - row.negated;
-    kept = exp2Fast(distance);
-    const float all = fmaf(row.sum, kept, exp2Fast(logit + negated));
+    const double logit = sink * 1.4426950408889634, reference = row.negated, negated = fmin(reference, -logit);
+    const double apart = negated - reference;
+    distance = static_cast<float>(apart);
+    const float whole = rintf(distance), part = static_cast<float>(apart - whole);
+    kept = exp2Fast(whole) * exp2Fast(fmaxf(part, -1));  // not a number where the distance is infinite
+    const float all = fmaf(row.sum, kept, exp2Fast(static_cast<float>(logit + negated)));
     inverse = row.sum == 0 ? 0.f : reciprocalFast(all);
     logarithm = log2Fast(all);
-    lse = negated == row.negated ? static_cast<float>(fma(double(logarithm), double(kLn2), -negated * natural))
-                                 : fmaf(logarithm, kLn2, sink);
+    lse = negated == reference ? static_cast<float>(fma(double(logarithm), double(kLn2), -negated * natural))
+                               : fmaf(logarithm, kLn2, sink);
   }
 
   static constexpr float kLog2e = 1.44269502f, kLn2 = 0.693147182f;

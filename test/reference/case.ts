@@ -57,6 +57,41 @@ export interface Case {
   threads: number | null;
 }
 
+/** One query and one key, plain tensors and options, but for `parts`. */
+export function plainCase(seed: number, dtype: Dtype, dim: number, parts: Partial<Case>): Case {
+  return {
+    seed,
+    batch: 1,
+    headsQ: 1,
+    headsKv: 1,
+    dimQk: dim,
+    dimV: dim,
+    lengths: 'dense',
+    queries: 1,
+    keys: 1,
+    lengthsQ: null,
+    lengthsKv: null,
+    layout: 'bhsd',
+    storage: { query: 'plain', key: 'plain', value: 'plain' },
+    dtypes: { query: dtype, key: dtype, value: dtype },
+    outputDtype: null,
+    align: 'bottom-right',
+    causal: false,
+    window: null,
+    masks: [],
+    bias: null,
+    softcap: null,
+    sinks: false,
+    scale: null,
+    scores: 'normal',
+    lse: true,
+    entropy: false,
+    rowMax: false,
+    threads: null,
+    ...parts,
+  };
+}
+
 export interface SequenceShape {
   batch: number;
   queries: number;

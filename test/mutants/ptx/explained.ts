@@ -9,6 +9,8 @@ export interface Explained {
 
 const special = 'forward_f16_64';
 
+const decode = 'decode_f16_64';
+
 const eight = [0, 1, 2, 3, 4, 5, 6, 7];
 
 export const explained: readonly Explained[] = [
@@ -33,7 +35,7 @@ export const explained: readonly Explained[] = [
   {
     kernel: special,
     rule: 'shuffle',
-    ordinals: [2, 3, 6, 7, 10, 11],
+    ordinals: [0, 1, 2, 3, 4, 5],
     why: 'a lane that knows only that its own rows see all keys of a tile hides none of them, which is right',
   },
   {
@@ -65,5 +67,29 @@ export const explained: readonly Explained[] = [
     rule: 'second condition alone',
     ordinals: [80, 82, 84, 86],
     why: 'the four lanes of a row write the same number to the same place',
+  },
+  {
+    kernel: decode,
+    rule: 'barrier of a warp',
+    ordinals: [0, 1],
+    why: 'the interpreter runs the lanes of a warp together, and does not look for races within one',
+  },
+  {
+    kernel: decode,
+    rule: 'shuffle',
+    ordinals: [3, 4, 5, 6, 7, 8],
+    why: 'a lane that knows only that its own rows see all keys of a tile hides none of them, which is right',
+  },
+  {
+    kernel: decode,
+    rule: 'vote',
+    ordinals: [0],
+    why: 'as where a lane knows only of its own rows that they see all keys',
+  },
+  {
+    kernel: decode,
+    rule: 'bytes that are there',
+    ordinals: [0, 1, 2, 3, 8, 9, 10, 11],
+    why: 'of keys that no row sees the first one is read instead of nothing, and all scores of them are hidden',
   },
 ];

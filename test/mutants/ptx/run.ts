@@ -23,8 +23,8 @@ const root = join(__dirname, '..', '..', '..');
 /** What the build embeds. */
 const embedded = join(root, 'build', 'cuda', 'forward.ptx');
 
-/** An instance of each source in cuda/kernels; all rules have lines in it. */
-const usual = ['forward_f16_64'];
+/** An instance of each kernel; all rules have lines in them. */
+const usual = ['forward_f16_64', 'decode_f16_64', 'merge_f16'];
 
 const schedules: readonly Schedule[] = [
   [0, 64],
