@@ -34,6 +34,35 @@ class DeviceStatistic {
   const DeviceMemory memory_;
 };
 
+/// What the kernels for few queries have besides.
+class DecodeMemory {
+ public:
+  DecodeMemory(Stream& stream, const CudaPlan& plan)
+      : items_(stream, plan.decode().items),
+        sequences_(stream, plan.decode().sequences),
+        sums_(stream, size_t(plan.decode().lines * foursOf(plan.problem())) * 4 * sizeof(float)),
+        totals_(stream, size_t(plan.decode().lines) * sizeof(ChunkTotal)) {}
+
+  DecodeParameters parameters(const CudaPlan& plan, const ForwardParameters& call) const {
+    DecodeParameters parameters{};
+    parameters.call = call;
+    parameters.items = items_.address();
+    parameters.sequences = sequences_.address();
+    parameters.sums = reinterpret_cast<float*>(sums_.address());
+    parameters.totals = reinterpret_cast<ChunkTotal*>(totals_.address());
+    parameters.headsKv = int32_t(plan.problem().headsKv);
+    parameters.queries = plan.decode().queries;
+    return parameters;
+  }
+
+ private:
+  static int64_t foursOf(const Problem& p) { return (p.dimV + 3) / 4; }
+
+  const DeviceList<DecodeItem> items_;
+  const DeviceList<DecodeSequence> sequences_;
+  const DeviceMemory sums_, totals_;
+};
+
 /// What is flushed to 0 or leaves float32 would make a NaN of an infinite or a masked score.
 float insideFloat(double x) { return float(std::clamp<double>(std::fabs(x), FLT_MIN, FLT_MAX)); }
 
@@ -83,6 +112,8 @@ class CudaBackend : public Backend {
     const DeviceStatistic entropy(stream, p, p.entropy, pointers.entropy, pointers.onDevice);
     const DeviceStatistic rowMax(stream, p, p.rowMax, pointers.rowMax, pointers.onDevice);
 
+    const DecodeMemory chunks(stream, plan);
+
     ForwardParameters parameters{};
     parameters.query = query.origin();
     parameters.key = key.origin();
@@ -119,7 +150,7 @@ class CudaBackend : public Backend {
     parameters.queryFlip = p.scale >= 0 ? 0 : p.query.dtype == Dtype::float32 ? 0x80000000u : 0x80008000u;
     if (cancel.raised()) throw Cancelled();
     if (plan.blocks() > 0) launchForward(plan, stream, parameters);
-    if (plan.mergeBlocks() > 0) launchDecode(plan, stream, parameters);
+    if (plan.mergeBlocks() > 0) launchDecode(plan, stream, parameters, chunks);
 
     output.copyOut();
     lse.copyOut(stream);
@@ -133,43 +164,28 @@ class CudaBackend : public Backend {
   static void launchForward(const CudaPlan& plan, Stream& stream, const ForwardParameters& parameters) {
     const Instance& instance = plan.instance();
     const ForwardShape shape = instance.shape();
-    launch(stream, instance.name(), plan.blocks(), 1, shape.threads(), shape.sharedBytes(), parameters);
+    launch(stream, instance.name(), plan.blocks(), shape.threads(), shape.sharedBytes(), parameters);
   }
 
-  static void launchDecode(const CudaPlan& plan, Stream& stream, const ForwardParameters& call) {
-    const DecodeWork& work = plan.decode();
-    const Problem& p = plan.problem();
-    const DeviceList<DecodeItem> items(stream, work.items);
-    const DeviceList<DecodeSequence> sequences(stream, work.sequences);
-    const size_t lines = work.items.size() * size_t(p.headsKv * work.rows), fours = size_t((p.dimV + 3) / 4);
-    const DeviceMemory sums(stream, lines * fours * 4 * sizeof(float)), totals(stream, lines * sizeof(ChunkTotal));
-    DecodeParameters parameters{};
-    parameters.call = call;
-    parameters.items = items.address();
-    parameters.sequences = sequences.address();
-    parameters.sums = reinterpret_cast<float*>(sums.address());
-    parameters.totals = reinterpret_cast<ChunkTotal*>(totals.address());
-    parameters.headsKv = int32_t(p.headsKv);
-    parameters.rows = work.rows;
-    parameters.written = work.written;
+  static void launchDecode(const CudaPlan& plan, Stream& stream, const ForwardParameters& call,
+                           const DecodeMemory& memory) {
     const Instance& instance = plan.instance();
     const DecodeShape shape = instance.decodeShape();
+    const DecodeParameters parameters = memory.parameters(plan, call);
     if (plan.decodeBlocks() > 0) {
-      const unsigned tiles = unsigned((work.rows + shape.rows - 1) / shape.rows);
-      launch(stream, instance.decodeName(), plan.decodeBlocks(), tiles, shape.threads(), shape.sharedBytes(),
-             parameters);
+      launch(stream, instance.decodeName(), plan.decodeBlocks(), shape.threads(), shape.sharedBytes(), parameters);
     }
-    launch(stream, instance.mergeName(), plan.mergeBlocks(), 1, kMergeThreads, 0, parameters);
+    launch(stream, instance.mergeName(), plan.mergeBlocks(), kMergeThreads, 0, parameters);
   }
 
   /// Lists that parameters point to must last until the stream is waited for.
   template <class Parameters>
-  static void launch(Stream& stream, const std::string& name, int64_t blocks, unsigned tiles, int threads,
-                     unsigned sharedBytes, Parameters parameters) {
+  static void launch(Stream& stream, const std::string& name, int64_t blocks, int threads, unsigned sharedBytes,
+                     Parameters parameters) {
     const CUfunction kernel = stream.device().kernel(name, sharedBytes);
     void* arguments[] = {&parameters};
     const Driver& driver = stream.driver();
-    driver.check(driver.cuLaunchKernel(kernel, unsigned(blocks), tiles, 1, unsigned(threads), 1, 1, sharedBytes,
+    driver.check(driver.cuLaunchKernel(kernel, unsigned(blocks), 1, 1, unsigned(threads), 1, 1, sharedBytes,
                                        stream.handle(), arguments, nullptr),
                  "launching a kernel");
   }

@@ -79,6 +79,7 @@ std::variant<std::shared_ptr<const Plan>, Refusal> CudaPlan::make(const Device& 
     for (const Sequence& s : sequences) requirePages(problem, s, pages);
   }
   const std::shared_ptr<CudaPlan> plan(new CudaPlan(device, problem));
+  if (pages.sharedOf) plan->shares_ = !sharersOf(problem, sequences, pages).empty();
   if (!plan->cut(sequences)) return Refusal{"a mask that takes a bit for each of so many pairs", "options.mask"};
   if (std::max({plan->blocks(), plan->decodeBlocks(), plan->mergeBlocks()}) > std::numeric_limits<int32_t>::max()) {
     return Refusal{"more blocks of queries than a launch has", "query"};
@@ -120,7 +121,7 @@ bool CudaPlan::cut(const std::vector<Sequence>& sequences) {
   for (size_t n = 0; n < sequences.size(); ++n) {
     if (!isFew(sequences[n])) continue;
     const Group& group = groups_[groupOf[n]];
-    decode_.add(int32_t(n), rowsOf(sequences[n], group), group.keys, problem_.groupSize());
+    decode_.add(int32_t(n), rowsOf(sequences[n], group), group.keys, problem_);
   }
   if (!listed) return true;
   for (Group& group : groups_) {
@@ -210,20 +211,23 @@ int64_t CudaPlan::blocks() const {
 
 int64_t CudaPlan::decodeBlocks() const { return int64_t(decode_.items.size()) * problem_.headsKv; }
 
-int64_t CudaPlan::mergeBlocks() const { return int64_t(decode_.sequences.size()) * problem_.headsQ * decode_.written; }
+int64_t CudaPlan::mergeBlocks() const {
+  return problem_.queries == 0 ? 0 : int64_t(decode_.sequences.size()) * problem_.headsQ * decode_.queries;
+}
 
-bool CudaPlan::isFew(const Sequence& s) const { return s.queries * problem_.groupSize() <= DecodeShape::mostRows; }
-
-void DecodeWork::add(int32_t number, const SequenceRows& sequence, const SequenceKeys& keys, int64_t groupSize) {
+void DecodeWork::add(int32_t number, const SequenceRows& sequence, const SequenceKeys& keys, const Problem& problem) {
   const KeyRange seen = keys.of(0, sequence.queries, sequence.keys);
-  const int32_t first = int32_t(items.size());
+  const int32_t packed = sequence.queries * int32_t(problem.groupSize());
+  DecodeSequence all{lines, number, 0};
   constexpr int32_t step = DecodeShape::chunkKeys;
   for (int32_t begin = seen.begin; begin < seen.end; begin = (begin / step + 1) * step) {
-    items.push_back({number, {begin, std::min(seen.end, (begin / step + 1) * step)}});
+    const KeyRange chunk{begin, std::min(seen.end, (begin / step + 1) * step)};
+    for (int32_t row = 0; row < packed; row += DecodeShape::rows) items.push_back({lines, number, row, chunk});
+    lines += problem.headsKv * packed;
+    ++all.chunks;
   }
-  sequences.push_back({number, first, int32_t(items.size()) - first});
-  rows = std::max(rows, int32_t(sequence.queries * groupSize));
-  written = std::max(written, sequence.written);
+  sequences.push_back(all);
+  queries = std::max(queries, sequence.queries);
 }
 
 Explanation CudaPlan::explain() const {
@@ -265,6 +269,7 @@ Explanation CudaPlan::explain() const {
     queries += double(group.members * p.headsQ) * double(s.queries);
     keys += double(group.members * p.headsKv) * double(s.keys);
   }
+  if (shares_) result.notTaken.emplace_back("shared pages", "each sequence reads them by itself on a GPU");
   result.flops = 2 * pairs * double(p.dimQk + p.dimV);
   result.bytes = (queries + keys) * double(p.dimQk + p.dimV) * double(sizeOf(p.query.dtype));
   return result;

@@ -30,11 +30,11 @@ struct Instance {
 struct DecodeWork {
   std::vector<DecodeItem> items;
   std::vector<DecodeSequence> sequences;
-  int32_t rows = 0;     // the most that a block's heads have together
-  int32_t written = 0;  // the most rows of an output
+  int64_t lines = 0;
+  int32_t queries = 1;  // the most that a sequence has
 
   /// Of the sequence that has this number in the batch.
-  void add(int32_t number, const SequenceRows& sequence, const SequenceKeys& keys, int64_t groupSize);
+  void add(int32_t number, const SequenceRows& sequence, const SequenceKeys& keys, const Problem& problem);
 };
 
 class CudaPlan : public Plan {
@@ -84,8 +84,8 @@ class CudaPlan : public Plan {
   /// False where pairs are too many to have bits.
   bool cut(const std::vector<Sequence>& sequences);
   bool placeBits();
-  /// Goes by the sequence alone, as its results shall be the same in every batch.
-  bool isFew(const Sequence& sequence) const;
+  /// By the sequence's own rows: a head has the same bits whatever batch it is in and whatever heads stand beside it.
+  static bool isFew(const Sequence& sequence) { return sequence.queries <= DecodeShape::mostQueries; }
   void list(const std::vector<size_t>& groupOf);
   SequenceRows rowsOf(const Sequence& sequence, const Group& group) const;
 
@@ -99,6 +99,7 @@ class CudaPlan : public Plan {
   std::vector<QueryBlock> queryBlocks_;
   std::vector<KeyRange> rowKeys_;
   DecodeWork decode_;
+  bool shares_ = false;  // sequences share pages, which each reads by itself
 };
 
 }  // namespace fused_attention::cuda

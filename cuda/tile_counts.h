@@ -11,7 +11,7 @@ struct TileCounts {
   double pairs = 0;
 };
 
-/// How rows make tiles: `heads` times the rows of `heads` together, one after the other for each query.
+/// How rows make tiles: those of heads that share a tile follow one another for each query.
 struct TileRows {
   int64_t tileRows, tileKeys;
   int64_t together = 1;  // heads that share a tile

@@ -1,5 +1,6 @@
 #include "sequences.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -33,6 +34,17 @@ void requireEnds(const char* argument, const double* cumulative, int64_t batch, 
     throw CodedError("ERR_OUT_OF_RANGE", argument, "cumulative lengths from 0 to " + std::to_string(total),
                      std::to_string(cumulative[0]) + " to " + std::to_string(cumulative[batch]));
   }
+}
+
+void requireSamePages(const Problem& p, const PageLists& pages, int64_t owner, int64_t other, int64_t count) {
+  const int32_t* const a = pages.table + owner * p.paging.table;
+  const int32_t* const b = pages.table + other * p.paging.table;
+  const int64_t at = std::mismatch(a, a + count, b).first - a;
+  if (at == count) return;
+  throw CodedError("ERR_INVALID_ARG_VALUE", "options.pages.table",
+                   "page " + std::to_string(a[at]) + " at [" + std::to_string(other) + ", " + std::to_string(at) +
+                       "], in the tokens shared with sequence " + std::to_string(owner),
+                   std::to_string(b[at]));
 }
 
 }  // namespace
@@ -79,6 +91,29 @@ void requirePages(const Problem& p, const Sequence& s, const PageLists& pages) {
                      "options.pages.table[" + std::to_string(s.table) + ", " + std::to_string(n) + "]",
                      "one of the pool's " + std::to_string(p.paging.pool) + " pages", std::to_string(table[n]));
   }
+}
+
+std::vector<Sharers> sharersOf(const Problem& p, const std::vector<Sequence>& sequences, const PageLists& pages) {
+  std::vector<Sharers> all(p.paging.shared.size());
+  for (size_t b = 0; b < sequences.size(); ++b) {
+    if (pages.sharedOf[b] >= 0) all[size_t(pages.sharedOf[b])].members.push_back(b);
+  }
+  for (size_t g = 0; g < all.size(); ++g) {
+    const std::vector<size_t>& members = all[g].members;
+    const int64_t tokens = p.paging.shared[g], end = tokens / p.paging.rows * p.paging.rows;
+    all[g].end = end;
+    if (end == 0) continue;
+    for (const size_t b : members) {
+      if (sequences[b].keys < tokens) {
+        throw CodedError("ERR_OUT_OF_RANGE", "options.pages.lengths[" + std::to_string(b) + "]",
+                         "the " + std::to_string(tokens) + " tokens that it shares, at least",
+                         std::to_string(sequences[b].keys));
+      }
+      if (p.paging.numbered()) requireSamePages(p, pages, int64_t(members[0]), int64_t(b), end / p.paging.rows);
+    }
+  }
+  std::erase_if(all, [](const Sharers& sharers) { return sharers.end == 0 || sharers.members.empty(); });
+  return all;
 }
 
 }  // namespace fused_attention

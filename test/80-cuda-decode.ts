@@ -90,8 +90,8 @@ onDevice('cuda decode: what is computed together goes by the batch, the heads of
       tasks(3, 8, 2, 1, 1000),
       tasks(3, 4, 2, 7, 1000),
       tasks(1, 2, 2, 1, 1000, { mask: fused.slidingWindow(300, 0) }),
-      tasks(1, 1, 1, 64, 256),
-      tasks(1, 1, 1, 65, 256),
+      tasks(1, 3, 1, 16, 256),
+      tasks(1, 1, 1, 17, 256),
       tasks(2, 2, 1, 200, 300, { lengthsQ: [3, 200], lengthsKv: [300, 300] }),
     ];
   `);
@@ -101,8 +101,9 @@ onDevice('cuda decode: what is computed together goes by the batch, the heads of
     ['decode_f16_64', 3 * 2 * 4, 256, tiles(6 * 63, 0, 0)],
     // Keys 699 to 999: of two chunks.
     ['decode_f16_64', 2 * 2, 256, tiles(2 * 19, 2, 2 * 43)],
-    ['decode_f16_64', 1, 256, tiles(4 * 16, 0, 0)],
-    ['forward_f16_64', 1, 256, tiles(3 * 4, 0, 0)],
+    // 48 rows.
+    ['decode_f16_64', 3, 256, tiles(3 * 16, 0, 0)],
+    ['forward_f16_64', 1, 256, tiles(4, 0, 0)],
     ['forward_f16_64, decode_f16_64', 2 * 2 + 2, 300, tiles(19 + 2 * 7 * 5, 0, 0)],
   ]);
 });
@@ -160,6 +161,46 @@ onDevice("cuda decode: a sequence's bits are its own, whatever the batch and its
     });
   `);
   t.deepEqual(result, [true, true, true]);
+});
+
+onDevice('cuda decode: sequences that fill their part of the table have their own pages', (t) => {
+  const { result } = interpreted(`${draws}
+    return [2, 40].map((queries) => {
+      const [q, k, v] = [drawn('float16', 3, 2, queries, 16), drawn('float16', 9, 2, 8, 16), drawn('float16', 9, 2, 8, 16)];
+      const pages = { table: [[0, 5, 2], [3, 4, 1], [8, 7, 6]], lengths: [24, 24, 24] };
+      const [here, there] = ['cpu', 'cuda'].map((device) => attentionSync(q, k, v, { device, pages }).output.toFloat32());
+      return there.every((x, n) => Math.abs(x - here[n]) < 0.004);
+    });
+  `);
+  t.deepEqual(result, [true, true]);
+});
+
+onDevice('cuda decode: a shared prefix is checked as on the CPU, and read by each sequence', (t) => {
+  const { result } = interpreted(`${draws}
+    const [q, pool] = [drawn('float16', 2, 1, 1, 16), drawn('float16', 4, 1, 8, 16)];
+    const options = (table) => ({ device: 'cuda', pages: { table, lengths: [16, 12], sharedPrefix: 8 } });
+    const refused = (() => {
+      try { attentionSync(q, pool, pool, options([[0, 1], [2, 3]])); } catch ({ code, argument }) { return [code, argument]; }
+    })();
+    const { notTaken } = fused.explain(q, pool, pool, options([[0, 1], [0, 3]]));
+    return [refused, notTaken.some(({ path }) => path === 'shared pages')];
+  `);
+  t.deepEqual(result, [['ERR_INVALID_ARG_VALUE', 'options.pages.table'], true]);
+});
+
+onDevice('cuda decode: what other rows of a block see says nothing of keys that none of its own does', (t) => {
+  const { result, report } = interpreted(`${draws}
+    const q = drawn('float16', 1, 4, 16, 64);
+    const [k, v] = [drawn('float16', 1, 1, 64, 64), drawn('float16', 1, 1, 64, 64)];
+    v.data.fill(0x7e00, 63 * 64);
+    const { output } = attentionSync(q, k, v, { device: 'cuda', mask: fused.causal(), align: 'top-left' });
+    const { output: ended } = attentionSync(q, k, v, { device: 'cuda', mask: fused.causal() });
+    const spoiled = (tensor) => [...tensor.toFloat32()].some(Number.isNaN);
+    // Four queries of all heads are a block: of the last one a query sees the last key.
+    return [spoiled(output), [0, 1, 2, 3].map((n) => spoiled(ended.narrow(2, 4 * n, 4)))];
+  `);
+  t.deepEqual(result, [false, [false, false, false, true]]);
+  t.deepEqual(report.findings, []);
 });
 
 onDevice('cuda decode: pages that there are not, and those of a cache, are refused by name', (t) => {

@@ -109,7 +109,11 @@ async function main(): Promise<void> {
   await tf.setBackend('cpu');
   const sentences = JSON.parse(readFileSync(join(__dirname, 'sentences.json'), 'utf8')) as string[];
   const tokens = tokenize(sentences);
-  const embedded = await embed(tokens, values.check ? Number(values.every) : 1);
+  const every = Number(values.every);
+  if (!Number.isInteger(every) || every < 1 || (every > 1 && !values.check)) {
+    throw new Error(`--every takes an integer from 1 on, with --check: ${values.every}`);
+  }
+  const embedded = await embed(tokens, every);
   if (values.check) {
     const differences = compare(tokens, embedded);
     for (const difference of differences) console.error(difference);

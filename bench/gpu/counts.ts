@@ -85,10 +85,8 @@ interface Explained {
   workspaceBytes: number;
 }
 
-/** All shapes in one process: each has a kernel of its own, which its counts stand under. */ function count(
-  length: number,
-  kind: Case['kind'],
-): { explained: Explained[]; counters: Record<string, Counters> } {
+/** All shapes in one process: each has a kernel of its own, which its counts stand under. */
+function count(length: number, kind: Case['kind']): { explained: Explained[]; counters: Record<string, Counters> } {
   const query = kind === 'decode' ? '[1, 8, 1]' : `[1, 1, ${length}]`;
   const pages = length / 16;
   const keys = { paged: `[${pages}, 1, 16]`, decode: `[1, 2, ${length}]` }[kind as string] ?? query;

@@ -71,7 +71,7 @@ struct BlockSums {
   }
 };
 
-/// A block of threads for each item, each head of keys (these innermost) and, as y, each 16 rows.
+/// A block of threads for each item and each head of keys, these innermost.
 template <class Type, int dim>
 __device__ __forceinline__ void decode(const DecodeParameters& decode) {
   constexpr DecodeShape shape = decodeShape(Type::bytes, dim);
@@ -82,12 +82,11 @@ __device__ __forceinline__ void decode(const DecodeParameters& decode) {
   extern __shared__ __align__(1024) unsigned char shared[];
   const ForwardParameters& p = decode.call;
 
-  const int hkv = static_cast<int>(blockIdx.x) % decode.headsKv, place = static_cast<int>(blockIdx.x) / decode.headsKv;
-  const DecodeItem item = decode.items[place];
+  const int hkv = static_cast<int>(blockIdx.x) % decode.headsKv;
+  const DecodeItem item = decode.items[static_cast<int>(blockIdx.x) / decode.headsKv];
   SequenceRows sequence = sequenceOf(p, item.sequence);
   sequence.written = sequence.queries;  // rows that are only padding are the other kernel's
-  const int rows = sequence.queries * p.groupSize, firstRow = static_cast<int>(blockIdx.y) * shape.rows;
-  if (firstRow >= rows) return;
+  const int rows = sequence.queries * p.groupSize, firstRow = item.firstRow;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const PackedQueries queryOf{firstRow + lane / 4, hkv * p.groupSize, p.groupSize};
 
@@ -110,10 +109,14 @@ __device__ __forceinline__ void decode(const DecodeParameters& decode) {
   const KeyPlaces values(p, sequence, p.value, p.valueRows, hkv, Type::bytes);
   using Copy = TileCopy<shape.rowBytes, tileKeys, 32>;
   const Copy copyKeys(nullptr, 0, p.dimQk * Type::bytes, 0), copyValues(nullptr, 0, p.dimV * Type::bytes, 0);
+  // Of the keys of the item those that the block's own rows see.
+  typename Queries::Keys seen(p, sequence, queryOf);
+  seen.joinSome();
+  const KeyRange range{max(item.keys.begin, seen.first), min(item.keys.end, seen.end)};
   const bool masked = p.bits.rows != nullptr;
   WarpBits<2, tileKeys> bits(sequence, queryOf);
   const auto thereOf = [&](int first) {
-    const TileBits<tileKeys> inside = bitsOf<tileKeys>(item.keys, first);
+    const TileBits<tileKeys> inside = bitsOf<tileKeys>(range, first);
     if (!masked) return inside;
     bits.lookUp(p.bits, first);
     return inside & bits.some();
@@ -121,7 +124,7 @@ __device__ __forceinline__ void decode(const DecodeParameters& decode) {
   // The warp's next tile from `first` on of which a key is seen, and which ones are.
   TileBits<tileKeys> there = 0;
   const auto nextTile = [&](int first) {
-    for (; first < item.keys.end; first += warps * tileKeys) {
+    for (; first < range.end; first += warps * tileKeys) {
       there = thereOf(first);
       if (there != 0) break;
     }
@@ -133,19 +136,18 @@ __device__ __forceinline__ void decode(const DecodeParameters& decode) {
   };
   const int chunk = item.keys.begin / shape.chunkKeys * shape.chunkKeys;
   int first = nextTile(chunk + warp * tileKeys);
-  if (first < item.keys.end) fetch(stages, first);
+  if (first < range.end) fetch(stages, first);
   commitCopies();
 
-  const typename Queries::Keys seen(p, sequence, queryOf);
   awaitCopies<1>();
   __syncthreads();
   Queries queries;
   queries.load(queryStage, p.queryFlip);
 
   uint32_t stage = stages, other = stages + 2 * tileBytes;
-  while (first < item.keys.end) {
+  while (first < range.end) {
     const int next = nextTile(first + warps * tileKeys);
-    if (next < item.keys.end) fetch(other, next);
+    if (next < range.end) fetch(other, next);
     commitCopies();
     awaitCopies<1>();
     __syncwarp();
@@ -175,7 +177,7 @@ __device__ __forceinline__ void decode(const DecodeParameters& decode) {
                    });
   __syncthreads();
   const int fours = (p.dimV + 3) / 4;
-  const int64_t line = (static_cast<int64_t>(place) * decode.headsKv + hkv) * decode.rows + firstRow;
+  const int64_t line = item.firstLine + hkv * rows + firstRow;
   for (int n = threadIdx.x; n < shape.rows * (dim / 4); n += shape.threads()) {
     const int row = n / (dim / 4), four = n % (dim / 4);
     if (firstRow + row >= rows || four >= fours) continue;
@@ -185,6 +187,25 @@ __device__ __forceinline__ void decode(const DecodeParameters& decode) {
   if (row < shape.rows && firstRow + row < rows) decode.totals[line + row] = all.totalOf(row);
 }
 
+/// Rows of a padded batch beyond a sequence's: this one and every `step`-th after it.
+template <class Type>
+__device__ __forceinline__ void writePadding(const ForwardParameters& p, const SequenceRows& s, int head, int row,
+                                             int step) {
+  for (; row < s.written; row += step) {
+    const int64_t element =
+        s.batch * p.outputRows.batch + head * p.outputRows.head + (s.firstQuery + row) * p.outputRows.row;
+    unsigned char* const to = static_cast<unsigned char*>(p.output) + element * Type::bytes;
+    for (int piece = threadIdx.x; 16 * piece < p.dimV * Type::bytes; piece += blockDim.x) {
+      *reinterpret_cast<uint4*>(to + 16 * piece) = {};
+    }
+    if (threadIdx.x > 0) continue;
+    const int64_t statistic = (static_cast<int64_t>(s.batch) * p.headsQ + head) * p.statisticRows + s.firstQuery + row;
+    if (p.lse != nullptr) p.lse[statistic] = -INFINITY;
+    if (p.entropy != nullptr) p.entropy[statistic] = 0;
+    if (p.rowMax != nullptr) p.rowMax[statistic] = -INFINITY;
+  }
+}
+
 /// A block of threads for each query: rows are innermost, then heads.
 template <class Type>
 __device__ __forceinline__ void mergeChunks(const DecodeParameters& decode) {
@@ -192,21 +213,22 @@ __device__ __forceinline__ void mergeChunks(const DecodeParameters& decode) {
   __shared__ float4 sums[threads];
   __shared__ ChunkTotal totals[threads];
   const ForwardParameters& p = decode.call;
-  int n = static_cast<int>(blockIdx.x);
-  const int row = n % decode.written, head = n / decode.written % p.headsQ;
-  const DecodeSequence of = decode.sequences[n / decode.written / p.headsQ];
+  const int n = static_cast<int>(blockIdx.x);
+  const int row = n % decode.queries, head = n / decode.queries % p.headsQ;
+  const DecodeSequence of = decode.sequences[n / decode.queries / p.headsQ];
   const SequenceRows sequence = sequenceOf(p, of.sequence);
-  if (row >= sequence.written) return;
-  const bool padding = row >= sequence.queries;
-  const int items = padding ? 0 : of.items;
-  const int64_t step = static_cast<int64_t>(decode.headsKv) * decode.rows;
-  const int64_t first = of.firstItem * step + head / p.groupSize * decode.rows + row * p.groupSize + head % p.groupSize;
+  const int queries = sequence.queries;
+  writePadding<Type>(p, sequence, head, row < queries ? row + decode.queries : row, decode.queries);
+  if (row >= queries) return;
+  const int rows = queries * p.groupSize;
+  const int64_t step = static_cast<int64_t>(decode.headsKv) * rows;
+  const int64_t first = of.firstLine + head / p.groupSize * rows + row * p.groupSize + head % p.groupSize;
 
   // As many threads as a row has fours take a chunk, all others the next ones.
   const int thread = threadIdx.x, fours = (p.dimV + 3) / 4;
   const int across = fours <= 16 ? 16 : fours <= 32 ? 32 : 64, four = thread % across;
   ChunkTotal total{FLT_MAX, 0, 0, -INFINITY};
-  for (int c = thread; c < items; c += threads)
+  for (int c = thread; c < of.chunks; c += threads)
     total.negated = fminf(total.negated, decode.totals[first + c * step].negated);
   for (int lanes = 1; lanes < 32; lanes *= 2) {
     total.negated = fminf(total.negated, __shfl_xor_sync(0xffffffffu, total.negated, lanes));
@@ -217,7 +239,7 @@ __device__ __forceinline__ void mergeChunks(const DecodeParameters& decode) {
   __syncthreads();
 
   float4 sum = {};
-  for (int c = thread / across; c < items; c += threads / across) {
+  for (int c = thread / across; c < of.chunks; c += threads / across) {
     const ChunkTotal chunk = decode.totals[first + c * step];
     if (four < fours) {
       addScaled(sum, reinterpret_cast<const float4*>(decode.sums)[(first + c * step) * fours + four],
@@ -253,9 +275,9 @@ __device__ __forceinline__ void mergeChunks(const DecodeParameters& decode) {
   }
   if (thread > 0) return;
   const int64_t statistic =
-      static_cast<int64_t>(sequence.batch * p.headsQ + head) * p.statisticRows + sequence.firstQuery + row;
+      (static_cast<int64_t>(sequence.batch) * p.headsQ + head) * p.statisticRows + sequence.firstQuery + row;
   const RowMoments moments{total.moment, total.largest};
-  if (p.lse != nullptr) p.lse[statistic] = padding ? -INFINITY : whole.lse;
+  if (p.lse != nullptr) p.lse[statistic] = whole.lse;
   if (p.entropy != nullptr) p.entropy[statistic] = moments.entropy(softmax, whole);
   if (p.rowMax != nullptr) p.rowMax[statistic] = moments.maximum(softmax, finishedScale(p));
 }

@@ -126,14 +126,14 @@ struct ForwardParameters {
   uint32_t queryFlip;  // the signs of four bytes of queries where they change, as the scale is negative; else 0
 };
 
-/// How few queries are cut up: those of all heads that share keys are rows of one block, 16 of them, whose warps take
+/// How few queries are cut up: those of all heads that share keys are rows of blocks, 16 of each, whose warps take
 /// tiles of a chunk of keys in turns.
 struct DecodeShape {
   int rowBytes, warps;
 
   static constexpr int rows = 16, tileKeys = 16;
-  static constexpr int chunkKeys = 256;  // part of what results are, bit for bit
-  static constexpr int mostRows = 64;    // that are few
+  static constexpr int chunkKeys = 256;   // part of what results are, bit for bit
+  static constexpr int mostQueries = 16;  // that are few
 
   constexpr int threads() const { return 32 * warps; }
   constexpr int tileBytes() const { return tileKeys * rowBytes; }
@@ -151,15 +151,17 @@ constexpr DecodeShape decodeShape(int elementBytes, int dim) {
 /// Of the kernel that puts chunks together.
 constexpr int kMergeThreads = 128;
 
-/// What a block takes of a sequence: the keys of a chunk, from the first that any row sees to the last.
+/// What a block takes of a sequence: 16 rows, and the keys of a chunk, from the first that any row sees to the last. A
+/// line is what is left of one row: of a sequence they follow one another by chunks, then heads of keys, then rows.
 struct DecodeItem {
-  int32_t sequence;
+  int64_t firstLine;  // of the chunk
+  int32_t sequence, firstRow;
   KeyRange keys;
 };
 
-/// A sequence's items, which follow one another.
 struct DecodeSequence {
-  int32_t sequence, firstItem, items;
+  int64_t firstLine;
+  int32_t sequence, chunks;
 };
 
 /// What a row comes to in a chunk: its sum of weighted values is apart. Read and written at once.
@@ -170,11 +172,11 @@ struct alignas(16) ChunkTotal {
 struct DecodeParameters {
   ForwardParameters call;
   const DecodeItem* items;          // heads of keys are innermost
-  const DecodeSequence* sequences;  // of those with items: not the place in call.sequences
-  float* sums;                      // [items][headsKv][rows][dimV in fours]
-  ChunkTotal* totals;               // [items][headsKv][rows]
-  int32_t headsKv, rows;            // rows: of the sequence that has most
-  int32_t written;                  // the most that a sequence has
+  const DecodeSequence* sequences;  // of few queries
+  float* sums;                      // [lines][dimV in fours]
+  ChunkTotal* totals;               // [lines]
+  int32_t headsKv;
+  int32_t queries;  // of the sequence that has most, or 1
 };
 
 }  // namespace fused_attention::cuda

@@ -65,7 +65,7 @@ class Products {
 
   /// Whether queries of so many components are a single step, which has a way of its own.
   static __device__ __forceinline__ bool isStep(int components) {
-    return std::is_same_v<Type, Float32> && dim <= 64 && components <= 8;
+    return std::is_same_v<Type, Float32> && components <= 8;
   }
   /// The scores of such queries: a row of few products is only as good as their sum is.
   __device__ __forceinline__ void scoresOfStep(float (&to)[parts][scoreTiles][4], uint32_t keyTile) const {

@@ -18,7 +18,7 @@ __device__ __forceinline__ KeyRange keysOf(const SequenceRows& s, int firstRow, 
 __device__ __forceinline__ SequenceRows sequenceOf(const ForwardParameters& p, int sequence) {
   if (p.sequences != nullptr) return p.sequences[sequence];
   SequenceRows rows = p.every;
-  rows.batch = sequence;
+  rows.batch = rows.table = sequence;
   return rows;
 }
 

@@ -90,7 +90,7 @@ class TileCopy {
 /// Where the keys or values of a head of a sequence lie: row after row, or in the pages that the sequence's part of a
 /// table names.
 struct KeyPlaces {
-  const unsigned char* base;  // of row 0, of the first sequence's in pages of page 0
+  const unsigned char* base;  // row 0 of the head: of the sequence, or of page 0
   int64_t rowBytes, pageBytes;
   const int32_t* pages;  // null: there are none
   PageRows cut;

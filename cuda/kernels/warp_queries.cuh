@@ -93,7 +93,7 @@ class WarpQueries {
     const uint32_t at = Rows::offset(lane / 4, lane % 4 * pairBytes / 16) + lane % 4 * pairBytes % 16;
     const float sink = p.sinks == nullptr ? -INFINITY : p.sinks[head];
     const int64_t statistics =
-        static_cast<int64_t>(sequence.batch * p.headsQ + head) * p.statisticRows + sequence.firstQuery;
+        (static_cast<int64_t>(sequence.batch) * p.headsQ + head) * p.statisticRows + sequence.firstQuery;
     unrolled<parts>([&](auto part) {
       for (int half = 0; half < 2; ++half) {
         const int local = 16 * part + 8 * half, row = firstRow + lane / 4 + local;

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "../error.h"
+#include "../sequences.h"
 
 namespace fused_attention {
 
@@ -42,17 +42,6 @@ bool seesAll(const SequencePlan& plan, int64_t end) {
   return true;
 }
 
-void requireSamePages(const Problem& p, const PageLists& pages, int64_t owner, int64_t other, int64_t count) {
-  const int32_t* const a = pages.table + owner * p.paging.table;
-  const int32_t* const b = pages.table + other * p.paging.table;
-  const int64_t at = std::mismatch(a, a + count, b).first - a;
-  if (at == count) return;
-  throw CodedError("ERR_INVALID_ARG_VALUE", "options.pages.table",
-                   "page " + std::to_string(a[at]) + " at [" + std::to_string(other) + ", " + std::to_string(at) +
-                       "], in the tokens shared with sequence " + std::to_string(owner),
-                   std::to_string(b[at]));
-}
-
 }  // namespace
 
 std::vector<CommonGroup> shareableKeys(const Problem& p, const PageLists& pages, std::vector<SequencePlan>& sequences,
@@ -60,24 +49,11 @@ std::vector<CommonGroup> shareableKeys(const Problem& p, const PageLists& pages,
   std::vector<CommonGroup> groups;
   const char* const reason = reasonAgainst(p);
   if (reason) apart = reason;
-  std::vector<std::vector<size_t>> owners(p.paging.shared.size());
-  for (size_t b = 0; b < sequences.size(); ++b) {
-    if (pages.sharedOf[b] >= 0) owners[size_t(pages.sharedOf[b])].push_back(b);
-  }
-  for (size_t g = 0; g < owners.size(); ++g) {
-    const std::vector<size_t>& members = owners[g];
-    const int64_t end = p.paging.shared[g] / p.paging.rows * p.paging.rows;
-    if (members.empty() || end == 0) continue;
+  std::vector<Sequence> whole;
+  for (const SequencePlan& plan : sequences) whole.push_back(plan.sequence);
+  for (const auto& [end, members] : sharersOf(p, whole, pages)) {
     bool all = true;
-    for (const size_t b : members) {
-      if (sequences[b].sequence.keys < p.paging.shared[g]) {
-        throw CodedError("ERR_OUT_OF_RANGE", "options.pages.lengths[" + std::to_string(b) + "]",
-                         "the " + std::to_string(p.paging.shared[g]) + " tokens that it shares, at least",
-                         std::to_string(sequences[b].sequence.keys));
-      }
-      if (p.paging.numbered()) requireSamePages(p, pages, int64_t(members[0]), int64_t(b), end / p.paging.rows);
-      all = all && !reason && seesAll(sequences[b], end);
-    }
+    for (const size_t b : members) all = all && !reason && seesAll(sequences[b], end);
     if (!all && !reason) apart = "the mask hides some of it from a query";
     if (!all || members.size() < 2) continue;
     CommonGroup group;

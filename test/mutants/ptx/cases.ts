@@ -102,10 +102,7 @@ export function checksOf(kernel: string): Check[] {
   const shape = shapeOf(kernel);
   const { dim, general, queries: block, keys: tile } = shape;
   let seed = 0;
-  const check = (parts: Partial<Case>, shown?: Shown): Check => {
-    const test = caseOf(shape, ++seed, parts);
-    return checkOf(shape.family === 'forward' ? { ...test, headsQ: manyHeads(test) } : test, shown);
-  };
+  const check = (parts: Partial<Case>, shown?: Shown): Check => checkOf(caseOf(shape, ++seed, parts), shown);
   const odd = { dimQk: dim - 21, dimV: dim - 24 };
   const strided = { query: 'strided', key: 'strided', value: 'offset' } as const;
   if (shape.family !== 'forward') return fewChecks(shape, check);
@@ -116,46 +113,43 @@ export function checksOf(kernel: string): Check[] {
     // Both ends of what rows see, at every place of a tile.
     ...[0, 8, 16, 24].map((shift) => check({ queries: block, keys: block + shift, window: [3, 4] })),
     // First and last tiles that are seen in part, from and to any row of them.
-    ...upTo(4).map((n) => check({ queries: 3, keys: 3 * tile + 5 + n * 16, window: [tile + 7, Infinity], ...odd })),
-    ...upTo(tile / 16).map((n) => check({ queries: 3, keys: 5 + n * 16 })),
+    ...upTo(4).map((n) => check({ queries: 19, keys: 3 * tile + 5 + n * 16, window: [tile + 7, Infinity], ...odd })),
+    ...upTo(tile / 16).map((n) => check({ queries: 19, keys: 5 + n * 16 })),
     // No statistics.
     check({ queries: 40, keys: 20, lse: false }),
-    // The last query at every place of a block.
-    ...upTo(block / 8).map((n) => check({ queries: 8 * n + 5, keys: block + 1, causal: true, align: 'top-left' })),
+    // The last query at every place of a block; up to 16 of them are few, and take another kernel.
+    ...upTo(block / 8).map((n) => {
+      const queries = 8 * n + 5 + (n < 2 ? block : 0);
+      return check({ queries, keys: block + 1, causal: true, align: 'top-left' });
+    }),
     // Lists of sequences; rows of padding; the signs of queries.
     check({
       batch: 5,
       lengths: 'padded',
       queries: 40,
       keys: 90,
-      lengthsQ: [5, 13, 21, 29, 40],
+      lengthsQ: [21, 29, 37, 20, 40],
       lengthsKv: [80, 1, 67, 12, 90],
       sinks: true,
       scale: -0.3,
       dimQk: dim - 1,
       dimV: dim - 3,
     }),
-    check({ batch: 3, lengths: 'ragged', lengthsQ: [9, 3, 40], lengthsKv: [70, 0, 33], causal: true, headsQ: 2 }),
+    check({ batch: 3, lengths: 'ragged', lengthsQ: [25, 19, 40], lengthsKv: [70, 0, 33], causal: true, headsQ: 2 }),
     // Ranges of keys that do not move on with their rows.
     check({ queries: 65, keys: 65 }, prefix(23)),
     check({ queries: 85, keys: 85, ...odd }, documentsOf(upTo(85).map((n) => Math.floor(Math.sqrt(n))))),
-    ...(general ? [paged(check({ queries: block + 3, keys: block + 9, causal: true, headsQ: 2 }))] : []),
+    ...(general ? [paged(check({ batch: 2, queries: block + 3, keys: block + 12, causal: true, headsQ: 2 }), 0)] : []),
     ...(general ? generalChecks(shape, check) : []),
   ];
 }
 
-/** So many that no sequence has few queries, which another kernel has. */
-function manyHeads({ headsQ, headsKv, queries, lengthsQ }: Case): number {
-  const fewest = Math.min(...(lengthsQ ?? [queries]));
-  return headsKv * Math.max(headsQ / headsKv, Math.ceil(65 / fewest));
-}
-
-/** Keys and values in pages of seven rows, the last page first; all else of the pool is NaN. */
-function paged(check: Check): Check {
+/** Keys and values in pages of seven rows, the last page first; all else of the pool is NaN. The table has spare slots. */
+function paged(check: Check, spare = 1): Check {
   const { key, options } = check.call;
   const [batch, heads, keys] = key.shape as [number, number, number];
   const rows = 7;
-  const slots = Math.ceil(keys / rows) + 1;
+  const slots = Math.ceil(keys / rows) + spare;
   const pages = batch * slots;
   const table = Array.from({ length: batch }, (_, b) => upTo(slots).map((slot) => pages - 1 - b * slots - slot));
   const pool = (tensor: Tensor): Tensor => {
@@ -191,7 +185,10 @@ function fewChecks({ dim }: Shape, check: (parts: Partial<Case>, shown?: Shown) 
     check({ queries: 3, keys: 600, headsQ: 10, headsKv: 2, scores: 'wide', rowMax: true }),
     paged(check({ queries: 2, keys: 300, headsQ: 6, headsKv: 2, causal: true, ...odd })),
     // More rows than a block has, and every last one.
-    ...[17, 24, 31, 33, 64].map((queries) => check({ queries, keys: 40, causal: true, sinks: true, ...odd })),
+    ...[9, 12, 15, 16].map((queries) => check({ queries, keys: 40, headsQ: 3, causal: true, sinks: true, ...odd })),
+    // Sequences that fill their part of a table of pages; blocks of one of which rows see keys apart.
+    paged(check({ batch: 3, queries: 2, keys: 21, headsQ: 2 }), 0),
+    check({ queries: 16, keys: 600, headsQ: 2, window: [20, 3], align: 'top-left' }),
     ...upTo(17).map((n) => check({ queries: 1, keys: 1 + 15 * n, headsQ: n + 1 })),
     // Both ends of what is seen, at every place of a tile.
     ...upTo(16).map((n) => check({ queries: 16, keys: 280 + n, window: [9 + n, 2] })),
@@ -294,7 +291,7 @@ function generalChecks(
     }),
     // The end of a bias at every column that a lane has.
     ...upTo(tile / 8).flatMap((n) =>
-      [1, 2].map((more) => check({ queries: 3, keys: 8 * n + more, bias: { dtype: 'float32', axes: every } })),
+      [1, 2].map((more) => check({ queries: 19, keys: 8 * n + more, bias: { dtype: 'float32', axes: every } })),
     ),
   ];
 }
