@@ -119,8 +119,8 @@ export function checksOf(kernel: string): Check[] {
     check({ queries: 40, keys: 20, lse: false }),
     // The last query at every place of a block; up to 16 of them are few, and take another kernel.
     ...upTo(block / 8).map((n) => {
-      const queries = 8 * n + 5 + (n < 2 ? block : 0);
-      return check({ queries, keys: block + 1, causal: true, align: 'top-left' });
+      const before = n < 2 ? block : 0;
+      return check({ queries: before + 8 * n + 5, keys: before + block + 1, causal: true, align: 'top-left' });
     }),
     // Lists of sequences; rows of padding; the signs of queries.
     check({

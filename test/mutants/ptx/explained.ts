@@ -77,7 +77,7 @@ export const explained: readonly Explained[] = [
   {
     kernel: decode,
     rule: 'shuffle',
-    ordinals: [3, 4, 5, 6, 7, 8],
+    ordinals: [0, 1, 2, 3, 4, 5],
     why: 'a lane that knows only that its own rows see all keys of a tile hides none of them, which is right',
   },
   {
