@@ -126,9 +126,9 @@ export function checksOf(kernel: string): Check[] {
     check({
       batch: 5,
       lengths: 'padded',
-      queries: 40,
+      queries: 48,
       keys: 90,
-      lengthsQ: [21, 29, 37, 20, 40],
+      lengthsQ: [37, 45, 21, 29, 48],
       lengthsKv: [80, 1, 67, 12, 90],
       sinks: true,
       scale: -0.3,
