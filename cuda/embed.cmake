@@ -9,6 +9,10 @@ if(FROM)
   string(REGEX REPLACE "\n\\.version [0-9.]+" "\n.version ${LEAST_VERSION}" KERNELS "${KERNELS}")
   # A hint of newer versions, about loads of which some bytes are not used.
   string(REGEX REPLACE "\n[ \t]*\\.pragma \"used_bytes_mask[^\n]*" "" KERNELS "${KERNELS}")
+  # Comments, empty lines and long labels, an eighth of the text that every binary carries.
+  string(REGEX REPLACE "\n[ \t]*//[^\n]*" "" KERNELS "${KERNELS}")
+  string(REGEX REPLACE "\n\n+" "\n" KERNELS "${KERNELS}")
+  string(REGEX REPLACE "[$]L__BB[0-9]+_" "$L" KERNELS "${KERNELS}")
   if(NOT KERNELS MATCHES "\n\\.visible \\.entry ")
     message(FATAL_ERROR "${FROM} has no kernels")
   endif()

@@ -85,7 +85,9 @@ class CudaPlan : public Plan {
   bool cut(const std::vector<Sequence>& sequences);
   bool placeBits();
   /// By the sequence's own rows: a head has the same bits whatever batch it is in and whatever heads stand beside it.
-  static bool isFew(const Sequence& sequence) { return sequence.queries <= DecodeShape::mostQueries; }
+  bool isFew(const Sequence& sequence) const {
+    return sequence.queries <= DecodeShape::mostQueries && instance_.dim <= DecodeShape::mostDim;
+  }
   void list(const std::vector<size_t>& groupOf);
   SequenceRows rowsOf(const Sequence& sequence, const Group& group) const;
 

@@ -67,6 +67,9 @@ const shapes: readonly [Dtype, number][] = [
   ['float32', 128],
 ];
 
+/** Few queries of more components take the kernels of many. */
+const shapesOf = (kind: Case['kind']): typeof shapes => shapes.filter(([, dim]) => kind !== 'decode' || dim <= 128);
+
 /** Operations of an instruction: m16n8k16 of halves, m16n8k8 of float32's parts. */
 export const flopsOfMma = ({ dtype }: Case): number => (dtype === 'float32' ? 2048 : 4096);
 
@@ -98,7 +101,7 @@ function count(length: number, kind: Case['kind']): { explained: Explained[]; co
     `
     const { Random } = require('./test/reference/random.ts');
     const { encode16 } = require('./test/reference/half.ts');
-    return ${JSON.stringify(shapes)}.map(([dtype, dim]) => {
+    return ${JSON.stringify(shapesOf(kind))}.map(([dtype, dim]) => {
       const random = new Random(5);
       const drawn = (...shape) => {
         const values = Float32Array.from({ length: shape.reduce((a, b) => a * b) }, () => random.normal());
@@ -143,7 +146,7 @@ function countCases(length: number): { cases: Counted[]; kernels: Record<string,
   const cases = kinds.flatMap((kind) => {
     const { explained, counters } = count(length, kind);
     return explained.map(({ kernel, threads, flops, workspaceBytes }, n): Counted => {
-      const [dtype, dim] = shapes[n]!;
+      const [dtype, dim] = shapesOf(kind)[n]!;
       const what = { length, dtype, dim, kind };
       kernels[kernel] = { threads, sharedBytes: workspaceBytes, targets: {} };
       return Object.assign(what, { kernel, mmaMinimum: mmaMinimum(what), flops, counters: counters[kernel]! });

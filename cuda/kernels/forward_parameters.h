@@ -134,6 +134,7 @@ struct DecodeShape {
   static constexpr int rows = 16, tileKeys = 16;
   static constexpr int chunkKeys = 256;   // part of what results are, bit for bit
   static constexpr int mostQueries = 16;  // that are few
+  static constexpr int mostDim = 128;     // longer rows take the other kernels: binaries have to stay small
 
   constexpr int threads() const { return 32 * warps; }
   constexpr int tileBytes() const { return tileKeys * rowBytes; }

@@ -70,13 +70,13 @@ class Products {
   /// The scores of such queries: a row of few products is only as good as their sum is.
   __device__ __forceinline__ void scoresOfStep(float (&to)[parts][scoreTiles][4], uint32_t keyTile) const {
     if constexpr (std::is_same_v<Type, Float32>) {
-      unrolled<scoreTiles / 2>([&](auto pair) {
-        uint32_t key[4];
-        loadMatrices<Rows::bytesOf(16 * pair)>(key, keyTile + keyAt_);
-        unrolled<parts>([&](auto part) {
-          uint32_t fragment[4];
-          queries_.template get<part, 0>(fragment);
-          const WholeFloats<4> query(fragment);
+      unrolled<parts>([&](auto part) {
+        uint32_t fragment[4];
+        queries_.template get<part, 0>(fragment);
+        const WholeFloats<4> query(fragment);
+        unrolled<scoreTiles / 2>([&](auto pair) {
+          uint32_t key[4];
+          loadMatrices<Rows::bytesOf(16 * pair)>(key, keyTile + keyAt_);
           for (int n = 0; n < 2; ++n) {
             multiplyWhole(to[part][2 * pair + n], query, WholeFloats<2>({key[2 * n], key[2 * n + 1]}));
           }
