@@ -226,7 +226,8 @@ __device__ __forceinline__ void mergeChunks(const DecodeParameters& decode) {
 
   // As many threads as a row has fours take a chunk, all others the next ones.
   const int thread = threadIdx.x, fours = (p.dimV + 3) / 4;
-  const int across = fours <= 16 ? 16 : fours <= 32 ? 32 : 64, four = thread % across;
+  static_assert(DecodeShape::mostDim <= 4 * 32);
+  const int across = fours <= 16 ? 16 : 32, four = thread % across;
   ChunkTotal total{FLT_MAX, 0, 0, -INFINITY};
   for (int c = thread; c < of.chunks; c += threads)
     total.negated = fminf(total.negated, decode.totals[first + c * step].negated);

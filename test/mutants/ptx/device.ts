@@ -16,11 +16,8 @@ export interface Outcome {
   readonly differs: boolean;
 }
 
-/**
- * As in the tests of the kernels: what lp's largest error may be exceeded by where no hardware rounds. A row that sees one
- * key alone has no errors that a mean could be compared with.
- */
-const rules = { roundedWeights: true, times: 1.5, fewest: 200 };
+/** As in the tests of the kernels. */
+const rules = { roundedWeights: true, times: 1.5, fewest: 32 };
 
 function compute({ call }: Check, device: number): Result {
   const { query, key, value, options } = call;
