@@ -27,7 +27,6 @@ class WarpQueries {
   using Keys = WarpKeys<2 * parts>;
   using Products = cuda::Products<Type, dim, tileKeys, parts, held>;
   using Rows = typename Products::Rows;
-  using Scores = float[parts][Products::scoreTiles][4];
 
   /// Reads them from shared memory at `queries`.
   __device__ __forceinline__ void load(uint32_t queries, uint32_t flip) { products_.load(queries, flip); }
