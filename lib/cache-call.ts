@@ -46,16 +46,6 @@ export const attendNames = [
   'rowMax',
 ];
 
-/** The options of a step. A cache lies in host memory, and only the CPU computes over it. */
-export function readCacheOptions(given: unknown, known: readonly string[], form: CacheForm): CallOptions {
-  const options = readOptions(given, known, form.layout);
-  const { device } = options.given;
-  if (device !== undefined && options.device !== 'cpu') {
-    throw unsupported('options.device', "'cpu' for a cache", describe(device));
-  }
-  return { ...options, device: 'cpu' };
-}
-
 /** A call with no query, which only appends. */
 export function appendCall(
   form: CacheForm,
@@ -65,7 +55,7 @@ export function appendCall(
   v: unknown,
   given: unknown,
 ): PreparedCall {
-  const options = readCacheOptions(given, appendNames, form);
+  const options = readOptions(given, appendNames, form.layout);
   const added = readAdded(form, k, v);
   const query = emptyView(form, form.heads, form.dim);
   const call = callOf(form, length, query, form.heads, 0, added, options);
@@ -193,11 +183,15 @@ function stepOf(
   }
   const width = form.latent ? form.dim : form.dim + form.dimV;
   if (appended > 0) checkMemory(form.dtype, (appended + pageRows) * form.batch * form.heads * width, 'key');
-  return encodeCall(call, { ...caches, positions, queries, appended });
+  // Written out: spread, it would have a hidden class of its own in every call.
+  return encodeCall(call, { handle: caches.handle, shared: caches.shared, positions, queries, appended });
 }
+
+/** Made once: an array of its own would cost an appended row more than the row does. */
+const noElements = new Float32Array(0);
 
 /** Stands for a tensor that there is not. */
 function emptyView(form: CacheForm, heads: number, dim: number): HostView {
   const shape = shapeOf(form.batch, heads, 0, dim, false, form.layout);
-  return { data: new Float32Array(0), dtype: 'float32', shape, strides: contiguousStrides(shape), offset: 0 };
+  return { data: noElements, dtype: 'float32', shape, strides: contiguousStrides(shape), offset: 0 };
 }

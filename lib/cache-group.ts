@@ -1,11 +1,12 @@
 // Calls over several caches, each a sequence: what is checked of them before the call is read as one over a cache.
 
 import type { AttentionCall } from './call.js';
-import { attendCall, attendNames, readCacheOptions } from './cache-call.js';
+import { attendCall, attendNames } from './cache-call.js';
 import type { CacheForm } from './cache-form.js';
 import { describe, invalidType, invalidValue, outOfRange, unsupported } from './errors.js';
 import type { PreparedCall } from './execution.js';
 import type { NativeCache } from './native.cjs';
+import { readOptions } from './options.js';
 import { readPrefixes } from './pages.js';
 import { isArray, readLength, readList } from './snapshot.js';
 
@@ -54,7 +55,7 @@ export function groupCall(
   given: unknown,
 ): { call: AttentionCall; prepared: PreparedCall } {
   const form = { ...members[0]!.form, batch: members.length };
-  const options = readCacheOptions(given, names, form);
+  const options = readOptions(given, names, form.layout);
   const lengths = Float64Array.from(members, ({ length }) => length);
   const { prefixes, prefixOf } = readPrefixes(options.given, members.length, lengths, 'options');
   const caches = {

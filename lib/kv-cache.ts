@@ -2,7 +2,7 @@
 
 import type { AttentionResult } from './attention.js';
 import { resultOf } from './attention.js';
-import { appendCall, attendCall, attendNames, readCacheOptions } from './cache-call.js';
+import { appendCall, attendCall, attendNames } from './cache-call.js';
 import { readCacheForm } from './cache-form.js';
 import type { CacheForm } from './cache-form.js';
 import { groupCall, readMembers } from './cache-group.js';
@@ -13,6 +13,7 @@ import type { CachesOfStep } from './execution.js';
 import { loadNative } from './native.cjs';
 import type { NativeCache, NativeError } from './native.cjs';
 import { AttentionError, fromNative } from './errors.js';
+import { readOptions } from './options.js';
 import { guarded } from './prepare.js';
 import { checkInteger } from './shape.js';
 import type { TensorInput } from './tensor.js';
@@ -183,7 +184,7 @@ export class KvCache {
 
   #attendCall(q: unknown, given: unknown) {
     return this.#step((caches, length) => {
-      const options = readCacheOptions(given, attendNames, this.#form);
+      const options = readOptions(given, attendNames, this.#form.layout);
       return attendCall(this.#form, caches, length, q, options);
     });
   }

@@ -191,7 +191,7 @@ const nothing: Record<string, unknown> = Object.fromEntries(
 const aligns: readonly Align[] = ['bottom-right', 'top-left'];
 const layouts: readonly LayoutName[] = ['bhsd', 'bshd'];
 
-/** `known` are the names that an entry point takes; `layout` where it is not for the call to say. */
+/** `known` are the names that an entry point takes; `layout` where a cache says it, over which only the CPU computes. */
 export function readOptions(options: unknown, known: readonly string[] = names, layout?: LayoutName): CallOptions {
   const given = readSnapshot('options', options, known, { ...nothing });
   const signal = checkSignal(given['signal']);
@@ -212,7 +212,7 @@ export function readOptions(options: unknown, known: readonly string[] = names, 
       threads === undefined ? Infinity : checkInteger('options.threads', threads, 1, Number.MAX_SAFE_INTEGER),
       settings.threads,
     ),
-    device: readDevice(given['device'], settings),
+    device: layout === undefined ? readDevice(given['device'], settings) : readHost(given['device']),
     signal,
     normalizer: given['normalizer'] === undefined ? null : readNormalizer(given['normalizer']),
     environment: settings,
@@ -263,6 +263,12 @@ function readDevice(value: unknown, settings: Environment): TensorDevice {
   const asked = value === undefined ? 'auto' : checkDeviceName('options.device', value, deviceNames);
   if (asked !== 'auto') return presentDevice('options.device', asked);
   return settings.device === 'auto' ? 'cpu' : presentDevice('FUSED_ATTENTION_DEVICE', settings.device);
+}
+
+function readHost(value: unknown): 'cpu' {
+  const asked = value === undefined ? 'auto' : checkDeviceName('options.device', value, deviceNames);
+  if (asked === 'auto' || presentDevice('options.device', asked) === 'cpu') return 'cpu';
+  throw unsupported('options.device', "'cpu' for a cache", describe(value));
 }
 
 function checkScale(value: unknown): number {

@@ -86,8 +86,11 @@ void writeResults(const CpuPlan& plan, const QueryBlock& queries, const BlockSta
   for (int64_t g = 0; g < queries.groups(); ++g) {
     const SoftmaxState softmax = state.softmax(g);
     const int count = queries.lanes(g).count;
-    float factors[QueryBlock::kMaxLanes] = {}, denominators[QueryBlock::kMaxLanes] = {};
+    float factors[QueryBlock::kMaxLanes], denominators[QueryBlock::kMaxLanes];
     std::fill_n(factors, count, 1.0f);
+    // Lanes that are only padding are computed with the others.
+    std::fill(factors + count, factors + queries.padded()[g], 0.0f);
+    std::fill(denominators + count, denominators + queries.padded()[g], 0.0f);
     if (!problem.normalizer.softmax() && !problem.partial) {  // a common pass is partial whatever the weights
       std::fill_n(denominators, count, divisorOf(problem, queries.sequence()));
     } else if (outputAlone) {

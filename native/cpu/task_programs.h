@@ -3,6 +3,7 @@
 
 #include "arena.h"
 #include "gathered_tiles.h"
+#include "per_group.h"
 #include "query_block.h"
 
 namespace fused_attention {
@@ -57,8 +58,8 @@ class TaskPrograms {
   uint64_t maskBound_ = 0, scoreBound_ = 0;  // bits of groups
   uint64_t maskClamped_ = 0, scoreClamped_ = 0;
   bool inLines_ = false;
-  std::span<const int32_t> lines_[QueryBlock::kMaxGroups];
-  std::span<const KeyRun> runs_[QueryBlock::kMaxGroups];
+  PerGroup<std::span<const int32_t>> lines_;
+  PerGroup<std::span<const KeyRun>> runs_;
   const uint64_t* words_[QueryBlock::kMaxGroups];  // that the runs of each group tell of
 };
 

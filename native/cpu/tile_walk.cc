@@ -287,20 +287,20 @@ void TileWalk::gatherRows(const Segment& segment, const GatheredTile& tile, floa
 
 /// All groups go over the same tiles.
 void TileWalk::walkTogether(uint64_t groups) {
-  std::span<const KeyRun> rest[QueryBlock::kMaxGroups];  // of the runs, what tiles to come may
-                                                         // need
+  PerGroup<std::span<const KeyRun>> rest;  // of the runs, what tiles to come may need
   for (int64_t g = 0; g < queries_.groups(); ++g) rest[g] = runs_[g];
   // A single group reads each row once, as it comes from memory. Of several only the first would wait for it.
   const bool near = queries_.few() && apartValues_ && queries_.groups() == 1;
   for (int64_t begin = chunk_.begin; begin < chunk_.end; begin += kTileKeys) {
     if (cancel_.raised()) throw Cancelled();
     const Range tile{begin, std::min(begin + kTileKeys, chunk_.end)};
-    std::span<const KeyRun> runs[QueryBlock::kMaxGroups];
-    Range seen[QueryBlock::kMaxGroups];
-    bool full[QueryBlock::kMaxGroups];
+    PerGroup<std::span<const KeyRun>> runs;
+    PerGroup<Range> seen;
+    PerGroup<bool> full;
     Range loaded{tile.end, tile.begin};
     int64_t seeing = 0;
     for (int64_t g = 0; g < queries_.groups(); ++g) {
+      seen[g] = Range();
       if (!(groups >> g & 1)) continue;
       runs[g] = inside(rest[g], tile);
       seen[g] = extent(runs[g], tile, full[g]);

@@ -10,6 +10,7 @@
 #include "arena.h"
 #include "gathered_tiles.h"
 #include "key_rows.h"
+#include "per_group.h"
 #include "query_block.h"
 #include "rows_ahead.h"
 #include "task_programs.h"
@@ -116,8 +117,8 @@ class TileWalk {
   std::optional<std::array<GatheredTile, 2>> gathered_;  // under way, and what follows
   Range chunk_;
   // What of each group reaches into the chunk under way: runs, or blocks of lines.
-  std::span<const KeyRun> runs_[QueryBlock::kMaxGroups];
-  std::span<const int32_t> blocks_[QueryBlock::kMaxGroups];
+  PerGroup<std::span<const KeyRun>> runs_;
+  PerGroup<std::span<const int32_t>> blocks_;
 };
 
 inline const float* const* asFloats(const void* const* rows) { return reinterpret_cast<const float* const*>(rows); }

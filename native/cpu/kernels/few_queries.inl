@@ -33,9 +33,15 @@ void packFewQueries(float* panel, const void* const* queries, int count, Dtype d
   const int64_t stride = fewStride(dim);
   const int together = fewTogether(count), rows = (count + together - 1) / together * together;
   for (int t = 0; t < rows; ++t) {
-    for (int64_t d = 0; d < stride; ++d) {
-      panel[t * stride + d] = t < count && d < dim ? float(double(toFloat(queries[t], dtype, d)) * scale) : 0.0f;
+    float* const row = panel + t * stride;
+    const int64_t given = t < count ? dim : 0;
+    if (dtype == Dtype::float32) {
+      const float* const query = static_cast<const float*>(queries[t < count ? t : 0]);
+      for (int64_t d = 0; d < given; ++d) row[d] = float(double(query[d]) * scale);
+    } else {
+      for (int64_t d = 0; d < given; ++d) row[d] = float(double(toFloat(queries[t], dtype, d)) * scale);
     }
+    for (int64_t d = given; d < stride; ++d) row[d] = 0;
   }
 }
 
