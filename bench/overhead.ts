@@ -4,7 +4,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { attention, attentionSync, Tensor } from '../dist/index.js';
+import { attention, attentionSync, KvCache, Tensor } from '../dist/index.js';
+import type { RopeOptions } from '../dist/index.js';
 import { machine } from './machine.js';
 import { median, quantile } from './measure.js';
 
@@ -58,6 +59,18 @@ function growing(name: string, query: Tensor, options: Options): Case {
   return { name, calls: 1024, run };
 }
 
+/** Steps of a decode loop that see the token they append and no other: all of a step but reading keys and values. */
+function stepping(name: string, rope?: RopeOptions): Case {
+  const shape = [1, 8, 1, 64];
+  const [q, k, v, out] = [filled(shape), filled(shape), filled(shape), filled(shape)];
+  const cache = new KvCache({ heads: 8, dim: 64, window: 0, rope });
+  const options = { k, v, out, threads: 1 };
+  const run = (calls: number): void => {
+    for (let i = 0; i < calls; i += 1) cache.attendSync(q, options);
+  };
+  return { name, calls: 2000, run, bar: 10 };
+}
+
 function makeCases(): Case[] {
   const tiny: [Tensor, Tensor, Tensor] = [filled([1, 1, 16, 16]), filled([1, 1, 16, 16]), filled([1, 1, 16, 16])];
   const out = filled([1, 1, 16, 16]);
@@ -73,6 +86,8 @@ function makeCases(): Case[] {
     awaited('1x1x16x16, promise, with signal', tiny, { signal: new AbortController().signal }),
     repeated('decode 1x8x1x64, 1 key, with out', one, decoded),
     repeated('decode 1x8x1x64, 256 keys, with out', decode, decoded),
+    stepping('cache, append and attend, 8 heads of 64'),
+    stepping('cache, append and attend, 8 heads of 64, rope', { pairing: 'halves' }),
     growing('decode 1x8x1x64, 128 to 383 keys, with out', query, decoded),
   ];
 }

@@ -7,7 +7,7 @@
 // All tokens have the same key in layer 1. A query that is turned back by d positions meets the key of d tokens ago at
 // angle zero, and there the sum of cosines over the frequencies is largest.
 
-import { KvCache, Tensor } from '../../lib/index.js';
+import { KvCache, Tensor } from 'fused-attention';
 
 /** Tokens that the second layer compares. */
 const CONTEXT = 8;

@@ -98,11 +98,13 @@ async function main(): Promise<void> {
   sequence.free();
 
   console.log('A step of 8 heads of 64 on the calling thread, rotary embedding included:');
-  console.log(
-    `  over one token, all overhead: ${stepTime(1, true).toFixed(1)} µs (${stepTime(1, false).toFixed(1)} µs`,
-  );
-  console.log('  with a new output each time)');
-  for (const visible of [128, 4096]) console.log(`  over ${visible} tokens: ${stepTime(visible, true).toFixed(1)} µs`);
+  const step = (visible: number, reuse = true): string => {
+    const { median, least } = stepTime(visible, reuse);
+    return `${median.toFixed(1)} µs (at best ${least.toFixed(1)})`;
+  };
+  console.log(`  over one token, all overhead: ${step(1)}`);
+  console.log(`  the same with a new output each time: ${step(1, false)}`);
+  for (const visible of [128, 4096]) console.log(`  over ${visible} tokens: ${step(visible)}`);
 }
 
 if (require.main === module) void main();
