@@ -212,7 +212,7 @@ export function readOptions(options: unknown, known: readonly string[] = names, 
       threads === undefined ? Infinity : checkInteger('options.threads', threads, 1, Number.MAX_SAFE_INTEGER),
       settings.threads,
     ),
-    device: layout === undefined ? readDevice(given['device'], settings) : readHost(given['device']),
+    device: layout === undefined ? readDevice(given['device'], settings) : readHost(given['device'], settings),
     signal,
     normalizer: given['normalizer'] === undefined ? null : readNormalizer(given['normalizer']),
     environment: settings,
@@ -265,9 +265,10 @@ function readDevice(value: unknown, settings: Environment): TensorDevice {
   return settings.device === 'auto' ? 'cpu' : presentDevice('FUSED_ATTENTION_DEVICE', settings.device);
 }
 
-function readHost(value: unknown): 'cpu' {
-  const asked = value === undefined ? 'auto' : checkDeviceName('options.device', value, deviceNames);
-  if (asked === 'auto' || presentDevice('options.device', asked) === 'cpu') return 'cpu';
+/** What the environment says of a device that is not there holds for caches too; one that is there they leave alone. */
+function readHost(value: unknown, settings: Environment): 'cpu' {
+  const device = readDevice(value, settings);
+  if (device === 'cpu' || value === undefined || value === 'auto') return 'cpu';
   throw unsupported('options.device', "'cpu' for a cache", describe(value));
 }
 

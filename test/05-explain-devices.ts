@@ -104,6 +104,12 @@ test('environment: FUSED_ATTENTION_THREADS caps, FUSED_ATTENTION_DEVICE chooses'
   t.is(inProcess({ FUSED_ATTENTION_DEVICE: 'cpu', FUSED_ATTENTION_THREADS: '' }, run), true);
   const absent = inProcess({ FUSED_ATTENTION_DEVICE: 'cuda' }, run) as string[];
   t.deepEqual(absent.slice(0, 2), ['ERR_NO_DEVICE', 'FUSED_ATTENTION_DEVICE']);
+  const step = `
+    const cache = new fused.KvCache({ heads: 1, dim: 16 });
+    return [undefined, 'auto', 'cpu'].map((device) => {
+      try { return cache.attendSync(tensor, { k: tensor, v: tensor, device }).output.size; } catch ({ code }) { return code; }
+    });`;
+  t.deepEqual(inProcess({ FUSED_ATTENTION_DEVICE: 'cuda' }, step), ['ERR_NO_DEVICE', 'ERR_NO_DEVICE', 1024]);
   const explicit = "return attentionSync(tensor, tensor, tensor, { device: 'cpu' }).output.size";
   t.is(inProcess({ FUSED_ATTENTION_DEVICE: 'cuda' }, explicit), 1024);
   const unknown = inProcess({ FUSED_ATTENTION_DEVICE: 'tpu' }, run) as string[];
