@@ -35,7 +35,6 @@ size_t TaskPrograms::bytes(const Problem& problem, const Kernels& kernels, int64
 TaskPrograms::TaskPrograms(const CpuPlan& plan, const Task& task, const QueryBlock& queries, const Pointers& pointers,
                            Arena& arena, bool lines)
     : plan_(plan),
-      task_(task),
       queries_(queries),
       programs_(*task.plan->programs),
       bits_(plan.problem(), task.plan->sequence, plan.kernels(), programs_.mask.get(), &pointers.masks) {

@@ -45,7 +45,6 @@ class TaskPrograms {
   const uint64_t* wordsOf(int64_t group, const KeyRun& run) const { return words_[group] + run.words; }
 
   const CpuPlan& plan_;
-  const Task& task_;
   const QueryBlock& queries_;
   const SequencePrograms& programs_;
   VisibleBits bits_;
